@@ -51,9 +51,7 @@ class AttemptState(IntEnum):
 
 
 RUN_FINAL = frozenset({RunState.succeeded, RunState.failed, RunState.canceled, RunState.abandoned})
-TASK_FINAL = frozenset(
-    {TaskState.succeeded, TaskState.failed, TaskState.canceled, TaskState.skipped, TaskState.lost}
-)
+TASK_FINAL = frozenset({TaskState.succeeded, TaskState.failed, TaskState.canceled, TaskState.skipped, TaskState.lost})
 TASK_LEASED = frozenset({TaskState.dispatched, TaskState.running})
 """States in which an agent owns the task."""
 

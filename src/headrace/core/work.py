@@ -1,0 +1,122 @@
+"""What goes into a step and what comes out of it: keys, working set, offers, commands.
+
+Records only. The ledger fills a ``Working`` from the store, folds ``core.step`` over it and writes what came out; the
+simulator and in-process runs do the same over a dictionary.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from msgspec import Struct, field
+
+from headrace.model.cells import RunCell, RunInput, TaskCell, Value
+from headrace.model.changes import Change
+from headrace.model.facts import AnyFact
+from headrace.model.ids import TaskKey
+
+
+class Keys(Struct, frozen=True):
+    """What a change may touch, O(out-degree): ``tasks`` to load, ``values`` (results) to read, ``input`` if needed.
+
+    ``members`` asks for a page of existing task rows of the run, in (no, index) order after ``members_after``
+    (exclusive), at most ``members_max``: sweeps use it. ``items`` asks for the items of a group's list from its cursor.
+    ``gather`` asks for the results of all instances of these groups, in item order.
+    """
+
+    tasks: tuple[TaskKey, ...] = ()
+    values: tuple[TaskKey, ...] = ()
+    input: bool = False
+    members: bool = False
+    members_after: tuple[int, int] = (-1, -2)
+    members_max: int = 0
+    items: tuple[TaskKey, int, int] | None = None
+    """(key of the value that is the list, first item, at most how many)."""
+    gather: tuple[TaskKey, ...] = ()
+
+
+class Offer(Struct):
+    """An agent linked to this node with room for ``free`` more attempts. The only mutable record here: a claim takes from it.
+
+    ``idle`` is the number of its slots without work; ``prefetch`` how many attempts it may hold beyond them.
+    """
+
+    agent: int
+    boot: int
+    free: int
+    labels: dict[str, str] = field(default_factory=dict)
+    slots: int = 1
+    draining: bool = False
+
+
+class Working(Struct):
+    """The working set of one group of changes: what was loaded, overlaid by what was decided.
+
+    ``items`` maps the list's key to its decoded items from the asked-for position; ``values`` holds decoded results by
+    task key. A key that was asked for and is absent had no row.
+    """
+
+    runs: dict[int, RunCell] = field(default_factory=dict)
+    tasks: dict[TaskKey, TaskCell] = field(default_factory=dict)
+    inputs: dict[int, RunInput] = field(default_factory=dict)
+    values: dict[TaskKey, Any] = field(default_factory=dict)
+    items: dict[tuple[TaskKey, int], list[Any]] = field(default_factory=dict)
+    members: dict[int, list[TaskKey]] = field(default_factory=dict)
+    offers: list[Offer] = field(default_factory=list)
+    incarnation: int = 1
+
+
+class Dispatch(Struct, frozen=True):
+    """After the commit: hand this attempt to its agent. ``spec`` is the rendered task (see ``core.render.Rendered``)."""
+
+    key: TaskKey
+    graph: int
+    agent: int
+    boot: int
+    attempt: int
+    epoch: int
+    spec: Any
+
+
+class StopAttempt(Struct, frozen=True):
+    """After the commit: the first rung of the ladder for an attempt that an agent owns."""
+
+    key: TaskKey
+    agent: int
+    boot: int
+    epoch: int
+    grace_ms: int
+    reason: str
+
+
+class Follow(Struct, frozen=True):
+    """Another change to decide, in the same commit where the bounds allow it, else in the next."""
+
+    change: Change
+
+
+class Alarm(Struct, frozen=True):
+    """A cell is owed a ``Wake`` at ``at``: a hint for the timer loop, the truth is ``due_at`` in the row."""
+
+    key: TaskKey
+    at: int
+
+
+class Ended(Struct, frozen=True):
+    """The run reached its final state: wakes those who wait for it."""
+
+    run: int
+
+
+Command = Dispatch | StopAttempt | Follow | Alarm | Ended
+
+
+class Step(Struct, frozen=True):
+    """What one change decided: new images, facts, commands. Applying it is ``Working.apply``-simple: overlay by key."""
+
+    run: RunCell | None = None
+    tasks: tuple[TaskCell, ...] = ()
+    facts: tuple[AnyFact, ...] = ()
+    commands: tuple[Command, ...] = ()
+    values: tuple[tuple[TaskKey, Value], ...] = ()
+    """Results too large for the cell, to be written aside under this key."""

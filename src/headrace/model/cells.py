@@ -1,0 +1,153 @@
+"""Cells: the unit the rules work on. One run, one task instance, one group.
+
+Small live state and nothing else; what a user sent and what work gave back stands aside (``RunInput``, ``Value``).
+Encoded as MessagePack arrays: fields are only ever added, at the end, with a default. Core makes new cells from old
+ones; the store writes them by primary key; nobody else changes them.
+"""
+
+from __future__ import annotations
+
+from msgspec import Struct
+
+from headrace.model.ids import WHOLE, TaskKey
+from headrace.model.states import RunState, StopIntent, TaskState
+
+INLINE_MAX = 1024
+"""Bytes of a value kept in the cell itself; larger ones stand aside so that live rows stay small."""
+
+ASIDE_MAX = 262_144
+"""Bytes of a value kept as a row; larger ones are blobs."""
+
+
+class Value(Struct, frozen=True, array_like=True):
+    """A JSON text, wherever it is kept. ``data`` is the text itself when it is at hand.
+
+    ``place`` is ``inline`` (in the cell), ``aside`` (a row of its own) or ``blob`` (by digest). ``lines`` says that the
+    text is a list written one item a line (JSON Lines), so that it can be read in pieces. ``count`` is its item count.
+    """
+
+    size: int
+    place: str = "inline"
+    data: bytes | None = None
+    digest: str = ""
+    lines: bool = False
+    count: int = -1
+
+
+class Counts(Struct, frozen=True, array_like=True):
+    """A group knows its instances by counts only. ``created`` is also the cursor of the lazy expansion.
+
+    ``total`` is the number of items; instances from ``created`` on have no rows yet. ``offset`` is the byte offset of
+    the next item in the items' text when that is read in pieces.
+    """
+
+    total: int = 0
+    created: int = 0
+    live: int = 0
+    succeeded: int = 0
+    failed: int = 0
+    canceled: int = 0
+    skipped: int = 0
+    lost: int = 0
+    offset: int = 0
+    forgiven: int = 0
+
+    @property
+    def ended(self) -> int:
+        """Instances in a final state."""
+        return self.succeeded + self.failed + self.canceled + self.skipped + self.lost
+
+
+class TaskCell(Struct, frozen=True, array_like=True):
+    """One task instance, or the group (``counts`` set, ``index`` WHOLE) of a task with ``each``.
+
+    ``pending`` counts unmet needs. ``due_at`` is the instant at which a ``Wake`` is owed (retry time, propagation,
+    expansion, fence deadline); 0 when none is. ``rank`` is the constant order among ready tasks: ready instant in ms
+    minus priority × slope. ``klass`` is the placement class. ``epoch`` is the fencing token of the newest attempt.
+    ``lost`` counts lost attempts in a row. ``agent``/``boot`` say who owns it while dispatched or running.
+    """
+
+    run: int
+    no: int
+    index: int = WHOLE
+    state: TaskState = TaskState.blocked
+    version: int = 0
+    attempt: int = 0
+    epoch: int = 0
+    pending: int = 0
+    due_at: int = 0
+    rank: int = 0
+    klass: int = 0
+    agent: int = 0
+    boot: int = 0
+    lost: int = 0
+    failures: int = 0
+    flags: int = 0
+    ready_at: int = 0
+    started_at: int = 0
+    ended_at: int = 0
+    exit_status: str | None = None
+    exit_code: int | None = None
+    signal: int | None = None
+    reason: str | None = None
+    result: Value | None = None
+    error: Value | None = None
+    item: Value | None = None
+    counts: Counts | None = None
+    seal: bytes = b""
+    """The sealed log of the last attempt: MessagePack of ``link.records.Seal``; empty when nothing was logged."""
+
+    @property
+    def key(self) -> TaskKey:
+        return (self.run, self.no, self.index)
+
+
+class RunCell(Struct, frozen=True, array_like=True):
+    """One run: counts, never lists.
+
+    ``left`` counts ordinary tasks (a group is one) that are not final, ``finals`` the ``finally`` tasks that are not.
+    ``live`` counts tasks that an agent owns. ``failed`` / ``canceled`` / ``lost`` count those that decide the run's end
+    (``allow_failure`` ones are not among them). ``due_at`` is when a ``Wake`` is owed (timeout, sweep); ``cursor`` is
+    how far a sweep has come, -1 when none is on its way. ``spared`` is a bitmap over task numbers: what a failure
+    under ``on_failure: stop`` still lets begin.
+    """
+
+    run: int
+    graph: int
+    state: RunState = RunState.queued
+    version: int = 0
+    left: int = 0
+    finals: int = 0
+    live: int = 0
+    failed: int = 0
+    canceled: int = 0
+    succeeded: int = 0
+    intent: StopIntent = StopIntent.none
+    cursor: int = -1
+    due_at: int = 0
+    deadline_at: int = 0
+    priority: int = 0
+    created_at: int = 0
+    started_at: int = 0
+    ended_at: int = 0
+    exit_status: str | None = None
+    reason: str | None = None
+    spared: bytes = b""
+
+
+class RunInput(Struct, frozen=True, array_like=True):
+    """What was given when the run was made; never changes.
+
+    ``params`` is the JSON text of the parameters after defaults were filled in.
+    """
+
+    run: int
+    graph: int
+    job: str | None
+    version: int | None
+    created_at: int
+    params: bytes = b"{}"
+    labels: dict[str, str] = {}
+    priority: int = 0
+    reason: str | None = None
+    actor: str = ""

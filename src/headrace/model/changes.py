@@ -1,0 +1,122 @@
+"""Changes about runs: the records that ask ``core.step`` for something. The only input of the ledger.
+
+A change names one run. Changes about named things (jobs, packages, agents) live in ``control.changes``, they need no
+graph. A change carries every instant it speaks of; ``now`` of the step is the ledger's own reading.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+from msgspec import Struct
+
+from headrace.model.cells import RunInput, Value
+from headrace.model.ids import RUN_ITSELF, WHOLE
+
+
+class OutcomeKind(StrEnum):
+    """How an attempt ended, as its agent saw it."""
+
+    succeeded = "succeeded"
+    failed = "failed"
+    timeout = "timeout"
+    canceled = "canceled"
+    lost = "lost"
+    refused = "refused"
+    """The agent did not start it (no room, no such package, stale): costs no attempt."""
+
+
+class Submit(Struct, frozen=True):
+    """A new run. Its id was reserved by the node; ``input`` is checked against the schema of its parameters."""
+
+    input: RunInput
+
+    @property
+    def run(self) -> int:
+        return self.input.run
+
+
+class Started(Struct, frozen=True):
+    """An attempt is running since ``at`` (told only when it is not also over)."""
+
+    run: int
+    no: int
+    index: int
+    epoch: int
+    at: int
+
+
+class Settle(Struct, frozen=True):
+    """An attempt is over.
+
+    ``digest`` identifies this outcome: the same (epoch, digest) again is already done, a lower epoch is stale.
+    ``stop_retry`` is set by ``Fail`` (no further attempt); ``retry_after`` by ``Retry`` (ms).  ``error_types`` are the
+    class names of the exception and its bases, for ``only`` / ``never``.
+    """
+
+    run: int
+    no: int
+    index: int
+    epoch: int
+    kind: OutcomeKind
+    started_at: int
+    ended_at: int
+    exit_status: str | None = None
+    exit_code: int | None = None
+    signal: int | None = None
+    result: Value | None = None
+    error: Value | None = None
+    error_types: tuple[str, ...] = ()
+    stop_retry: bool = False
+    skip: bool = False
+    retry_after: int | None = None
+    seal: bytes = b""
+    digest: bytes = b""
+    reason: str | None = None
+
+
+class Claim(Struct, frozen=True):
+    """The claim loop found this ready task and an agent with room: give it out if it is still ready."""
+
+    run: int
+    no: int
+    index: int
+
+
+class Wake(Struct, frozen=True):
+    """``due_at`` of a cell has come: retry, propagate, expand, sweep, time out, fence. Harmless when nothing is owed."""
+
+    run: int
+    no: int = RUN_ITSELF
+    index: int = WHOLE
+
+
+class Lose(Struct, frozen=True):
+    """The attempt's owner is gone (new boot id, lease over): it is known lost."""
+
+    run: int
+    no: int
+    index: int
+    epoch: int
+    reason: str
+
+
+class Cancel(Struct, frozen=True):
+    """Bring the run to its end: the ladder ask → kill → fence for what runs, ``canceled`` for what never began."""
+
+    run: int
+    reason: str | None = None
+
+
+Change = Submit | Started | Settle | Claim | Wake | Lose | Cancel
+
+
+class Origin(Struct, frozen=True):
+    """Who asked, why and from where: what a commit row records."""
+
+    actor: str
+    source: str
+    why: str | None = None
+
+
+SYSTEM = Origin("system", "control")
