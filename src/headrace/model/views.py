@@ -1,0 +1,224 @@
+"""What the API answers: the shapes of CONTRACT.md §4, as records. Decoded by the client, encoded by control.
+
+Instants are ISO 8601 UTC texts on the JSON wire (``…Z``, microseconds kept); user data stays as it is.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+from msgspec import Struct
+
+from headrace.model.errors import Problem
+
+
+class View(Struct, frozen=True, kw_only=True):
+    """Base: every field is always written, null when unknown."""
+
+
+class ErrorFrame(Struct, frozen=True):
+    """One line of a traceback; ``yours`` says it is user code."""
+
+    file: str
+    line: int
+    function: str
+    code: str = ""
+    yours: bool = False
+
+
+class ErrorView(Struct, frozen=True):
+    """Why an attempt failed."""
+
+    type: str
+    message: str
+    traceback: str = ""
+    frames: list[ErrorFrame] = []
+    cause: Any = None
+
+
+class AttemptView(View, kw_only=True):
+    """One try."""
+
+    attempt: int
+    epoch: int
+    state: str
+    exit_code: int | None = None
+    signal: int | None = None
+    exit_status: str | None = None
+    agent: str | None = None
+    reason: str | None = None
+    started_at: datetime | None = None
+    ended_at: datetime | None = None
+    error: ErrorView | None = None
+    stdout: str | None = None
+    stderr: str | None = None
+
+
+class TaskView(View, kw_only=True):
+    """One task of a run, or one instance of a task with ``each``. A group shows ``counts`` per state."""
+
+    name: str
+    index: int | None = None
+    label: str | None = None
+    state: str
+    exit_status: str | None = None
+    exit_code: int | None = None
+    attempt: int = 0
+    epoch: int = 0
+    agent: str | None = None
+    started_at: datetime | None = None
+    ended_at: datetime | None = None
+    result: Any = None
+    error: ErrorView | None = None
+    reason: str | None = None
+    waits_for: list[str] = []
+    attempts: list[AttemptView] = []
+    counts: dict[str, int] | None = None
+    stdout: str | None = None
+    stderr: str | None = None
+
+
+class RunView(View, kw_only=True):
+    """One run. ``version`` is null for a definition that was never saved."""
+
+    id: int
+    job: str | None
+    version: int | None
+    state: str
+    exit_status: str | None = None
+    params: Any = None
+    result: Any = None
+    priority: int = 0
+    labels: dict[str, str] = {}
+    reason: str | None = None
+    phase: str | None = None
+    parent: int | None = None
+    schedule: str | None = None
+    created_at: datetime
+    started_at: datetime | None = None
+    ended_at: datetime | None = None
+    tasks: list[TaskView] = []
+
+
+class RunPage(View, kw_only=True):
+    """A page of runs; they carry no tasks."""
+
+    items: list[RunView]
+    next_cursor: str | None = None
+
+
+class LogView(View, kw_only=True):
+    """One log record as JSON shows it; ``text`` is the bytes read as UTF-8 with replacement."""
+
+    seq: int
+    at: datetime
+    stream: str
+    level: str = ""
+    logger: str = ""
+    text: str
+    fields: dict[str, Any] | None = None
+    task: str = ""
+    index: int | None = None
+    attempt: int = 0
+
+
+class LogPage(View, kw_only=True):
+    """A page of log records. ``next_cursor`` is null when the log is sealed and read to its end."""
+
+    items: list[LogView]
+    next_cursor: str | None = None
+
+
+class ArtifactView(View, kw_only=True):
+    """A file that a task left."""
+
+    task: str
+    index: int | None = None
+    path: str
+    size: int
+    digest: str
+
+
+class ReasonView(View, kw_only=True):
+    """One reason of a decision."""
+
+    code: str
+    message: str
+    refers_to: str | None = None
+
+
+class ExplainView(View, kw_only=True):
+    """Why it runs, does not run, or will not run; from the function that decides."""
+
+    decision: str
+    reasons: list[ReasonView]
+    expected_at: datetime | None = None
+
+
+class ProblemView(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """An RFC 9457 problem document."""
+
+    status: int
+    title: str
+    detail: str
+    type: str = "about:blank"
+    instance: str | None = None
+    problems: list[Problem] = []
+
+
+class VersionView(View, kw_only=True):
+    """Which Headrace this is."""
+
+    version: str
+    api: str = "v1"
+    python: str = ""
+    store: str = ""
+
+
+class EventView(View, kw_only=True):
+    """One event. ``sequence`` is the dense version within its subject."""
+
+    sequence: int
+    at: datetime
+    actor: str
+    kind: str
+    subject: str
+    body: dict[str, Any]
+
+
+class PackageView(View, kw_only=True):
+    """A registered package: its digest and the tasks and jobs found in it."""
+
+    name: str
+    digest: str
+    version: int
+    size: int
+    created_at: datetime
+    tasks: list[str] = []
+    jobs: list[str] = []
+
+
+class AgentView(View, kw_only=True):
+    """An agent as control knows it."""
+
+    id: int
+    name: str
+    state: str
+    boot: str
+    slots: int
+    labels: dict[str, str] = {}
+    running: int = 0
+
+
+class JobPage(View, kw_only=True):
+    """A page of jobs: definition fields plus version, created_at, updated_at."""
+
+    items: list[dict[str, Any]]
+    next_cursor: str | None = None
+
+
+class Ids(View, kw_only=True):
+    """The ids of a batch, in the order of the request."""
+
+    ids: list[int]

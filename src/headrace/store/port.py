@@ -1,0 +1,176 @@
+"""The one seam to a database: what the ledger (writer) and the API (reader) may ask of a store.
+
+Implemented by ``store.sqlite`` and ``store.postgres``; both pass the suite in tests/conformance. Rules that no
+implementation may break: cells are found by primary key only and compared in memory; every method is a fixed number of
+set statements whatever the size of its arguments; nothing scans the blocked or the finished set; what ``commit``
+returned from survives kill -9 and power loss. SQLite implements the async methods without ever suspending, except
+``commit``, whose fsync runs in a helper thread.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterable, Sequence
+from typing import Any, Protocol
+
+from msgspec import Struct
+
+from headrace.model.cells import RunCell, RunInput, TaskCell, Value
+from headrace.model.ids import TaskKey
+from headrace.store.rows import (
+    Answer,
+    ArtifactRow,
+    AttemptRow,
+    Batch,
+    Document,
+    DueRow,
+    Entity,
+    EntityKey,
+    HistoryRow,
+    LeasedRow,
+    LogSegment,
+    ReadyRow,
+    RunFilter,
+    RunRow,
+)
+
+
+class Identity(Struct, frozen=True):
+    """What the store is: raised on restore, never lowered."""
+
+    incarnation: int
+    schema: int
+    settings: dict[str, str]
+    """Settings that safety rests on, read back from the server's own connection (synchronous, journal mode …)."""
+
+
+class Writer(Protocol):
+    """The ledger's connection. One transaction at a time: begin → loads → write → commit, or rollback."""
+
+    async def begin(self) -> None: ...
+
+    async def lock_runs(self, runs: Sequence[int], *, wait: bool = False) -> tuple[dict[int, RunCell], set[int]]:
+        """Lock (sorted) and load run cells. Second: ids whose rows another node holds (never on SQLite).
+
+        With ``wait`` it waits for locks, at most 200 ms, then raises Busy.
+        """
+
+    async def load_tasks(self, keys: Sequence[TaskKey]) -> list[TaskCell]: ...
+
+    async def load_inputs(self, runs: Sequence[int]) -> list[RunInput]: ...
+
+    async def load_members(self, run: int, after: tuple[int, int], limit: int) -> list[TaskCell]:
+        """Task rows of the run in (no, index) order after ``after`` (exclusive)."""
+
+    async def load_values(self, keys: Sequence[TaskKey]) -> dict[TaskKey, Value]:
+        """Results of these tasks with ``data`` filled in (inline, aside or blob)."""
+
+    async def load_group(self, run: int, no: int, after: int, limit: int) -> list[TaskCell]:
+        """Instances of one group in item order, for gathering their results."""
+
+    async def lock_entities(self, keys: Sequence[EntityKey]) -> dict[EntityKey, Entity]: ...
+
+    async def load_answers(self, keys: Sequence[tuple[str, str]]) -> dict[tuple[str, str], Answer]:
+        """Answers by (scope, idempotency key)."""
+
+    async def load_documents(self, digests: Sequence[bytes]) -> dict[bytes, int]:
+        """Graph numbers of documents that are already kept."""
+
+    async def write(self, batch: Batch) -> None: ...
+
+    async def commit(self) -> None:
+        """Durable when it returns. Raises UnknownOutcome when nobody can say; StoreError when it did not happen."""
+
+    async def rollback(self) -> None: ...
+
+
+class Reader(Protocol):
+    """Read-only questions, each on a consistent snapshot; answers are bounded (≤ 500 rows unless said otherwise)."""
+
+    async def runs(self, where: RunFilter) -> list[RunRow]: ...
+
+    async def run(self, run: int) -> RunRow | None: ...
+
+    async def tasks(
+        self,
+        run: int,
+        *,
+        no: int | None = None,
+        after: tuple[int, int] = (-1, -2),
+        limit: int = 500,
+        groups_only: bool = False,
+    ) -> list[TaskCell]:
+        """Task rows in (no, index) order. ``groups_only``: only rows with index WHOLE. ``no``: rows of one task."""
+
+    async def task(self, key: TaskKey) -> TaskCell | None: ...
+
+    async def attempts(self, key: TaskKey) -> list[AttemptRow]: ...
+
+    async def value(self, key: TaskKey) -> Value | None:
+        """The result with its data, or None."""
+
+    async def error(self, key: TaskKey) -> Value | None: ...
+
+    async def history(
+        self, run: int, *, no: int | None = None, index: int | None = None, after: int = 0, limit: int = 500
+    ) -> list[HistoryRow]: ...
+
+    async def segments(self, key: TaskKey, attempt: int) -> list[LogSegment]: ...
+
+    async def artifacts(self, run: int, no: int | None = None) -> list[ArtifactRow]: ...
+
+    async def entity(self, key: EntityKey) -> Entity | None: ...
+
+    async def entities(
+        self, kind: str, *, after: str = "", limit: int = 500, deleted: bool = False
+    ) -> list[Entity]: ...
+
+    async def entity_versions(self, key: EntityKey, *, limit: int = 500) -> list[Entity]: ...
+
+    async def document(self, graph: int) -> Document | None: ...
+
+    async def ready(self, klass: int, limit: int) -> list[ReadyRow]:
+        """Ready tasks of one class in rank order."""
+
+    async def ready_classes(self) -> list[tuple[int, bytes]]:
+        """Classes that have ready rows now, with their Placement. Costs one seek per class, never a scan."""
+
+    async def due(self, until: int, limit: int) -> list[DueRow]:
+        """Cells whose ``due_at`` has come, soonest first; and with ``until`` in the future: the next ones."""
+
+    async def leased(self, agent: int, after: TaskKey | None, limit: int) -> list[LeasedRow]: ...
+
+    async def counts(self) -> dict[str, int]:
+        """Live rows by state: ready, leased, due, runs not ended. From partial indexes only."""
+
+    async def statement(self, name: str, values: dict[str, Any]) -> list[tuple[Any, ...]]:
+        """A named read-only statement of the dialect's queries; for doctor and tests."""
+
+
+class Blobs(Protocol):
+    """Bytes by SHA-256 digest (hex). A digest that was returned is whole, verified and durable."""
+
+    async def put(self, data: bytes | AsyncIterator[bytes]) -> tuple[str, int]:
+        """Keep these bytes; gives (digest, size). Durable when it returns; the same bytes twice are kept once."""
+
+    async def get(self, digest: str, *, offset: int = 0, size: int | None = None) -> bytes:
+        """Raises NotFound; verifies the digest when the whole is read."""
+
+    async def stream(self, digest: str) -> AsyncIterator[bytes]: ...
+
+    async def size(self, digest: str) -> int | None: ...
+
+    async def delete(self, digests: Iterable[str]) -> None: ...
+
+
+class Store(Protocol):
+    """A whole store: opened by an ``app`` file, given to the ledger and the API."""
+
+    writer: Writer
+    reader: Reader
+    blobs: Blobs
+    identity: Identity
+
+    async def reserve_ids(self, what: str, count: int) -> int:
+        """A block of ``count`` numbers ('run', 'commit', 'graph', 'agent') for this node; gives the first. Never given twice."""
+
+    async def close(self) -> None: ...

@@ -1,0 +1,210 @@
+"""Rows that are no cells: what stands beside them in both stores. Records only.
+
+Written by the ledger through ``store.port``; never changed in place except ``Entity``.
+"""
+
+from __future__ import annotations
+
+from msgspec import Struct, field
+
+from headrace.model.cells import RunCell, RunInput, TaskCell, Value
+from headrace.model.facts import AnyFact
+from headrace.model.ids import MAIN_SPACE, RUN_ITSELF, WHOLE, TaskKey
+
+
+class CommitRow(Struct, frozen=True, array_like=True):
+    """Who asked for what was written, why and from where; one per commit and origin."""
+
+    commit: int
+    at: int
+    node: int
+    actor: str
+    source: str
+    why: str | None = None
+
+
+class HistoryRow(Struct, frozen=True):
+    """The facts of one change to one entity of a run, and the small image after it.
+
+    ``no`` is RUN_ITSELF for the run. A run of one task is one entity: its row carries both images. ``version`` is dense
+    per (run, no, index).
+    """
+
+    run: int
+    no: int
+    index: int
+    version: int
+    at: int
+    commit: int
+    facts: tuple[AnyFact, ...]
+    run_image: RunCell | None = None
+    task_image: TaskCell | None = None
+
+
+class NewRun(Struct, frozen=True):
+    """A run's first row: what never changes (``input``) and its first cell."""
+
+    input: RunInput
+    cell: RunCell
+
+
+class AttemptRow(Struct, frozen=True):
+    """An attempt that was followed by another one; the newest attempt lives in its task's cell."""
+
+    run: int
+    no: int
+    index: int
+    attempt: int
+    cell: TaskCell
+
+
+class LogSegment(Struct, frozen=True):
+    """A piece of an attempt's log: MessagePack of ``list[link.records.LogRecord]``, inline or as a blob."""
+
+    run: int
+    no: int
+    index: int
+    attempt: int
+    first: int
+    last: int
+    data: bytes | None
+    digest: str = ""
+
+
+class ArtifactRow(Struct, frozen=True):
+    """A file that an attempt left; its bytes are a blob."""
+
+    run: int
+    no: int
+    index: int
+    path: str
+    digest: str
+    size: int
+
+
+class Entity(Struct, frozen=True):
+    """A named thing: job, package, agent, token, limit … ``image`` is the MessagePack of its own record.
+
+    ``version`` is dense per entity and is its history's key. ``deleted_at`` 0 means it is there.
+    """
+
+    kind: str
+    name: str
+    version: int
+    created_at: int
+    updated_at: int
+    image: bytes
+    deleted_at: int = 0
+    facts: bytes = b""
+    space: int = MAIN_SPACE
+
+
+EntityKey = tuple[str, str]
+"""(kind, name)."""
+
+
+class Answer(Struct, frozen=True):
+    """The first answer given under an idempotency key: the same request gets it again for 7 days.
+
+    ``scope`` is who asked; ``request`` the digest of method, path and body.
+    """
+
+    scope: str
+    key: str
+    request: bytes
+    status: int
+    location: str
+    body: bytes
+    at: int
+
+
+class OutboxRow(Struct, frozen=True):
+    """Something that must be told outside, written in the commit that made it true. ``seq`` is given by the store."""
+
+    kind: str
+    subject: str
+    body: bytes
+    due_at: int
+
+
+class Document(Struct, frozen=True):
+    """A kept definition document, by digest; ``graph`` is its number. Kept as long as any run or job version uses it."""
+
+    graph: int
+    digest: bytes
+    body: bytes
+
+
+class Batch(Struct):
+    """Everything one commit writes. Filled by the ledger, written by ``Store.write`` in a fixed number of set statements."""
+
+    at: int
+    commits: list[CommitRow] = field(default_factory=list)
+    new_runs: list[NewRun] = field(default_factory=list)
+    runs: list[RunCell] = field(default_factory=list)
+    new_tasks: list[TaskCell] = field(default_factory=list)
+    tasks: list[TaskCell] = field(default_factory=list)
+    history: list[HistoryRow] = field(default_factory=list)
+    values: list[tuple[TaskKey, Value]] = field(default_factory=list)
+    attempts: list[AttemptRow] = field(default_factory=list)
+    segments: list[LogSegment] = field(default_factory=list)
+    artifacts: list[ArtifactRow] = field(default_factory=list)
+    entities: list[Entity] = field(default_factory=list)
+    answers: list[Answer] = field(default_factory=list)
+    documents: list[Document] = field(default_factory=list)
+    classes: list[tuple[int, bytes]] = field(default_factory=list)
+    """(klass, MessagePack of core's Placement), for classes this node has not written yet."""
+    outbox: list[OutboxRow] = field(default_factory=list)
+
+
+class ReadyRow(Struct, frozen=True):
+    """A ready task as the claim loop sees it."""
+
+    run: int
+    no: int
+    index: int
+    klass: int
+    rank: int
+
+
+class LeasedRow(Struct, frozen=True):
+    """A task that an agent owns."""
+
+    run: int
+    no: int
+    index: int
+    agent: int
+    boot: int
+    epoch: int
+    attempt: int
+    graph: int
+
+
+class DueRow(Struct, frozen=True):
+    """A cell that is owed a ``Wake``; ``no`` RUN_ITSELF for a run."""
+
+    due_at: int
+    run: int
+    no: int = RUN_ITSELF
+    index: int = WHOLE
+
+
+class RunFilter(Struct, frozen=True):
+    """Which runs a list shows. Ordered by (created_at, id), newest first unless ``ascending``; ``after`` is exclusive."""
+
+    job: str | None = None
+    states: tuple[int, ...] = ()
+    labels: tuple[tuple[str, str], ...] = ()
+    since: int | None = None
+    until: int | None = None
+    text: str | None = None
+    after: tuple[int, int] | None = None
+    ascending: bool = False
+    limit: int = 100
+
+
+class RunRow(Struct, frozen=True):
+    """A run as lists and pages show it."""
+
+    input: RunInput
+    cell: RunCell
