@@ -38,7 +38,10 @@ class Keys(Struct, frozen=True):
 class Offer(Struct):
     """An agent linked to this node with room for ``free`` more attempts. The only mutable record here: a claim takes from it.
 
-    ``idle`` is the number of its slots without work; ``prefetch`` how many attempts it may hold beyond them.
+    ``free`` is slots minus what it holds, and below zero while it holds prefetched work. A task of class k fits when
+    ``free + ahead.get(k, 0) > 0``; ``ahead`` (work beyond its slots, by class) never counts for ``on_lost: fail | ask``,
+    for those ``free > 0`` must hold. ``waiting`` are classes with ready tasks that had to wait: only a ``Claim`` may
+    place those, so that new work queues behind them.
     """
 
     agent: int
@@ -47,6 +50,8 @@ class Offer(Struct):
     labels: dict[str, str] = field(default_factory=dict)
     slots: int = 1
     draining: bool = False
+    ahead: dict[int, int] = field(default_factory=dict)
+    waiting: set[int] = field(default_factory=set)
 
 
 class Working(Struct):
@@ -76,6 +81,7 @@ class Dispatch(Struct, frozen=True):
     attempt: int
     epoch: int
     spec: Any
+    klass: int = 0
 
 
 class StopAttempt(Struct, frozen=True):

@@ -1,0 +1,36 @@
+"""Numbers made by the server: run ids from blocks that the store reserved for this node.
+
+A number that was handed out and never used leaves a gap; none is ever handed out twice. Called by the API.
+"""
+
+from __future__ import annotations
+
+import asyncio
+
+from headrace.store.port import Store
+
+BLOCK = 16_384
+
+
+class Ids:
+    """Takes blocks from the store and hands single numbers out; asks for the next block before the last is used up."""
+
+    def __init__(self, store: Store, what: str = "run", block: int = BLOCK) -> None:
+        self._store = store
+        self._what = what
+        self._block = block
+        self._next = 0
+        self._end = 0
+        self._lock = asyncio.Lock()
+
+    async def take(self, count: int = 1) -> int:
+        """The first of ``count`` consecutive numbers."""
+        if self._end - self._next < count:
+            async with self._lock:
+                if self._end - self._next < count:
+                    size = max(self._block, count)
+                    self._next = await self._store.reserve_ids(self._what, size)
+                    self._end = self._next + size
+        first = self._next
+        self._next += count
+        return first

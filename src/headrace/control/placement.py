@@ -1,0 +1,160 @@
+"""Where work can go: this node's view of the agents that are linked to it, and of what each of them holds.
+
+Memory only: a new life rebuilds it from the leased rows (``store.port.Reader.leased``). It decides nothing about
+tasks: it says how much room there is (``offers``), ``core.eligible`` says who may take it. Called by the ledger
+(``offers`` before each group), the loops (``took``, ``done``) and the doorbell (``link``, ``unlink``).
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterable
+from statistics import median
+
+from msgspec import Struct, field
+
+from headrace.core.work import Offer
+from headrace.link.records import AttemptName
+
+Name = tuple[int, int, int, int]
+"""(run, no, index, epoch): an attempt's name as a plain tuple, because it is a key on the hot path."""
+
+PREFETCH_MAX = 1024
+"""Attempts that one agent may hold beyond its slots, whatever was measured."""
+
+QUICK_US = 50_000
+"""Only classes whose measured median is below this are prefetched."""
+
+SAMPLES = 31
+WINDOW = 8
+"""Durations looked at per feed and class: enough for a median, few enough for the hot path."""
+
+FIRST_ROUND_US = 5_000
+"""The round trip assumed until one was measured."""
+
+
+class Linked(Struct, kw_only=True):
+    """One agent linked to this node. ``gone`` since its doorbell closed: it keeps its work and gets no more.
+
+    ``boot`` is the store's number of the agent's present life, ``boot_id`` the agent's own name of it.
+    ``round_us`` is the measured time from an outcome read to the next attempt accepted, smoothed.
+    """
+
+    agent: int
+    name: str
+    boot: int
+    boot_id: str
+    link_epoch: int
+    slots: int
+    labels: dict[str, str] = {}
+    draining: bool = False
+    gone: bool = False
+    round_us: float = FIRST_ROUND_US
+    held: dict[Name, int] = field(default_factory=dict)
+
+    def prefetch(self, median_us: float) -> int:
+        """How many attempts of this length fit into two round trips of all slots."""
+        return min(PREFETCH_MAX, int(2 * self.round_us * self.slots / max(median_us, 10.0)))
+
+
+class Durations:
+    """Measured medians per class, in microseconds, from the last samples."""
+
+    def __init__(self) -> None:
+        self._seen: dict[int, deque[int]] = {}
+        self._median: dict[int, float] = {}
+
+    def add(self, klass: int, durations: Iterable[int]) -> None:
+        """Take in some durations of one class."""
+        seen = self._seen.get(klass)
+        if seen is None:
+            seen = self._seen[klass] = deque(maxlen=SAMPLES)
+        seen.extend(durations)
+        self._median[klass] = median(seen)
+
+    def quick(self) -> dict[int, float]:
+        """Classes that may be prefetched, with their medians."""
+        return {k: m for k, m in self._median.items() if m < QUICK_US}
+
+
+class Placement:
+    """Room and work of every linked agent. ``room`` is called when room appears where none was."""
+
+    def __init__(self) -> None:
+        self.durations = Durations()
+        self.waiting: set[int] = set()
+        """Classes with ready rows that had to wait: what becomes ready later queues behind them."""
+        self._agents: dict[int, Linked] = {}
+        self._owner: dict[Name, int] = {}
+        self._listeners: list[Callable[[], None]] = []
+
+    def on_room(self, listener: Callable[[], None]) -> None:
+        """Call this whenever an agent may have room again; it must be quick."""
+        self._listeners.append(listener)
+
+    def link(self, linked: Linked) -> None:
+        """An agent's doorbell stands; what it held in this boot is kept."""
+        before = self._agents.get(linked.agent)
+        if before is not None and before.boot == linked.boot:
+            linked.held.update(before.held)
+        elif before is not None:
+            self._forget(before)
+        self._agents[linked.agent] = linked
+
+    def unlink(self, agent: int, link_epoch: int) -> None:
+        """The doorbell closed: no more work goes there until it rings again. What it holds stays its own."""
+        linked = self._agents.get(agent)
+        if linked is not None and linked.link_epoch == link_epoch:
+            linked.gone = True
+
+    def of(self, agent: int) -> Linked | None:
+        """The agent, linked now or gone since."""
+        return self._agents.get(agent)
+
+    def agents(self) -> list[Linked]:
+        """All agents known to this life of the node."""
+        return list(self._agents.values())
+
+    def took(self, agent: int, name: Name, klass: int) -> None:
+        """This attempt is the agent's now."""
+        linked = self._agents.get(agent)
+        if linked is not None:
+            linked.held[name] = klass
+            self._owner[name] = agent
+
+    def done(self, name: Name | AttemptName) -> int | None:
+        """The attempt is over or taken back; gives its class, None when it was not known."""
+        key = name if isinstance(name, tuple) else (name.run, name.no, name.index, name.epoch)
+        agent = self._owner.pop(key, None)
+        return None if agent is None else self._agents[agent].held.pop(key, None)
+
+    def room(self) -> None:
+        """Tell the listeners that there may be room."""
+        for listener in self._listeners:
+            listener()
+
+    def offers(self) -> list[Offer]:
+        """What each linked agent can take now. The ledger asks before each group; claims take from the answer.
+
+        While one agent has an idle slot, no agent gets work beyond its slots.
+        """
+        quick = self.durations.quick()
+        linked = [a for a in self._agents.values() if not a.gone and not a.draining]
+        idle = any(len(a.held) < a.slots for a in linked) and len(linked) > 1
+        return [self._offer(a, {} if idle else quick) for a in linked]
+
+    def _offer(self, a: Linked, quick: dict[int, float]) -> Offer:
+        ahead = {klass: a.prefetch(m) for klass, m in quick.items()}
+        return Offer(
+            agent=a.agent,
+            boot=a.boot,
+            free=a.slots - len(a.held),
+            labels=a.labels,
+            slots=a.slots,
+            ahead=ahead,
+            waiting=self.waiting,
+        )
+
+    def _forget(self, linked: Linked) -> None:
+        for name in linked.held:
+            self._owner.pop(name, None)
