@@ -97,7 +97,8 @@ class Place(Protocol):
 
     def make(self) -> None:
         """Make the folders and put the input files in place. Idempotent. Raises OSError, or LinkError for a missing
-        input."""
+        input.
+        """
 
     def harvest(self, globs: Sequence[str] = ()) -> tuple[Artifact, ...]:
         """The files left in ``outputs`` and those under ``work`` that match, kept in the agent's blobs by digest.
