@@ -1,6 +1,6 @@
 """A real job over real data: Seattle's daily weather, a task per month, a chart, a report, an archive.
 
-    headrace run examples/weather/weather.py:weather --year 2014 --follow
+headrace run examples/weather/weather.py:weather --year 2014 --follow
 """
 
 import csv

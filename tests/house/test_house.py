@@ -57,14 +57,20 @@ def test_public_names_have_docstrings() -> None:
     for path in FILES:
         tree = ast.parse(path.read_text())
         for node in tree.body:
-            if isinstance(node, Function | ast.ClassDef) and not node.name.startswith("_") and not ast.get_docstring(node):
+            if (
+                isinstance(node, Function | ast.ClassDef)
+                and not node.name.startswith("_")
+                and not ast.get_docstring(node)
+            ):
                 bare.append(f"{name(path)}:{node.lineno} {node.name}")
     assert not bare, "\n".join(bare)
 
 
 def test_nothing_is_left_marked_for_later() -> None:
     marks = re.compile(r"\b(TODO|FIXME|XXX|HACK)\b")
-    found = [f"{name(p)}:{i}" for p in FILES for i, line in enumerate(p.read_text().splitlines(), 1) if marks.search(line)]
+    found = [
+        f"{name(p)}:{i}" for p in FILES for i, line in enumerate(p.read_text().splitlines(), 1) if marks.search(line)
+    ]
     assert not found, found
 
 
@@ -80,11 +86,19 @@ def test_every_exception_to_a_rule_gives_its_code_and_its_reason() -> None:
 
 
 def test_no_statement_of_sql_stands_in_python() -> None:
-    sql = re.compile(r"^\s*(select|insert|update|delete|create|alter|drop|with)\s.+\s(from|into|set|table|index|as)\s", re.I | re.S)
+    sql = re.compile(
+        r"^\s*(select|insert|update|delete|create|alter|drop|with)\s.+\s(from|into|set|table|index|as)\s",
+        re.IGNORECASE | re.DOTALL,
+    )
     found = []
     for path in FILES:
         for node in ast.walk(ast.parse(path.read_text())):
-            if isinstance(node, ast.Constant) and isinstance(node.value, str) and sql.match(node.value) and "\n    " not in node.value:
+            if (
+                isinstance(node, ast.Constant)
+                and isinstance(node.value, str)
+                and sql.match(node.value)
+                and "\n    " not in node.value
+            ):
                 if not node.value.rstrip().endswith("."):
                     found.append(f"{name(path)}:{node.lineno} {node.value[:60]!r}")
     assert not found, "\n".join(found)
@@ -129,6 +143,15 @@ def test_no_test_sleeps() -> None:
 
 def test_nothing_of_the_workplace_is_written_into_the_project() -> None:
     paths = re.compile(r"(/work/|/tmp/hr|/tmp/bash_jobs|/root/)")
-    tracked = [*FILES, *TESTS, *ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("bench/**/*.*"), *ROOT.glob("scripts/*")]
-    found = [name(p) for p in tracked if p.is_file() and p != Path(__file__) and paths.search(p.read_text(errors="replace"))]
+    tracked = [
+        *FILES,
+        *TESTS,
+        *ROOT.glob("*.md"),
+        *ROOT.glob("docs/**/*.md"),
+        *ROOT.glob("bench/**/*.*"),
+        *ROOT.glob("scripts/*"),
+    ]
+    found = [
+        name(p) for p in tracked if p.is_file() and p != Path(__file__) and paths.search(p.read_text(errors="replace"))
+    ]
     assert not found, found
