@@ -112,11 +112,11 @@ class Scanner:
     def _member(self) -> None:
         """One step inside the innermost list or object: behind a value, so a comma or the end."""
         keys = self._seen[-1]
-        kind, token, offset = self._next()
-        if token == ("]" if keys is None else "}") and kind == "mark":
+        kind, piece, offset = self._next()
+        if piece == ("]" if keys is None else "}") and kind == "mark":
             self._seen.pop()
             self._path.pop()
-        elif token == "," and kind == "mark":
+        elif piece == "," and kind == "mark":
             self._entry(keys)
         else:
             self._fail("a comma or the end of the list or object is expected here", offset)
@@ -130,40 +130,40 @@ class Scanner:
         self._value()
 
     def _key(self, keys: set[str]) -> None:
-        kind, token, offset = self._next()
+        kind, piece, offset = self._next()
         if kind != "text":
             self._fail("a key in double quotes is expected here", offset)
-        key = self._string(token, offset)
+        key = self._string(piece, offset)
         self._path[-1] = key
         if key in keys:
             raise malformed(f"the key {shown(key)} stands here twice", self.lines.place(offset), path_text(self._path))
         keys.add(key)
-        kind, token, _ = self._next()
-        if token != ":" or kind != "mark":
+        kind, piece, _ = self._next()
+        if piece != ":" or kind != "mark":
             self._fail("a colon is expected behind the key")
         self.found[tuple(self._path)] = offset
 
     def _value(self) -> None:
-        kind, token, offset = self._next()
+        kind, piece, offset = self._next()
         self.found.setdefault(tuple(self._path), offset)
         if kind == "text":
-            self._string(token, offset)
+            self._string(piece, offset)
         elif kind == "word":
-            self._number(token, offset)
-        elif token in "[{":
-            self._open(token, offset)
+            self._number(piece, offset)
+        elif piece in "[{":
+            self._open(piece, offset)
         else:
             self._fail("a value is expected here", offset)
 
-    def _open(self, token: str, offset: int) -> None:
+    def _open(self, piece: str, offset: int) -> None:
         if len(self._seen) >= MAX_DEPTH:
             self._fail(f"nested deeper than {MAX_DEPTH} levels", offset)
         before = self._at
         kind, first, _ = self._next()
-        if kind == "mark" and token + first in ("[]", "{}"):
+        if kind == "mark" and piece + first in ("[]", "{}"):
             return
         self._at = before
-        keys: set[str] | None = None if token == "[" else set()
+        keys: set[str] | None = None if piece == "[" else set()
         self._seen.append(keys)
         self._path.append(-1 if keys is None else "")
         self._entry(keys)
@@ -186,24 +186,24 @@ class Scanner:
             self._fail("NaN and Infinity are not JSON; use null or a text", at)
         self._fail(f"{shown(self.text[at : at + 10])} is no JSON", at)
 
-    def _string(self, token: str, offset: int) -> str:
+    def _string(self, piece: str, offset: int) -> str:
         try:
-            value: str = json.loads(token)
+            value: str = json.loads(piece)
             value.encode()
         except ValueError:
             self._fail('a text holds a bad "\\" code', offset)
         return value
 
-    def _number(self, token: str, offset: int) -> None:
-        if token[0] not in "-0123456789":
+    def _number(self, piece: str, offset: int) -> None:
+        if piece[0] not in "-0123456789":
             return
-        digits = sum(map(str.isdigit, token)) if len(token) > 18 else 0
+        digits = sum(map(str.isdigit, piece)) if len(piece) > 18 else 0
         if digits > 1_000:
             self._fail(f"a number of {digits:,} digits; write it as text", offset)
-        if token.lstrip("-").isdigit():
-            if digits and not INT_MIN <= int(token) <= INT_MAX:
+        if piece.lstrip("-").isdigit():
+            if digits and not INT_MIN <= int(piece) <= INT_MAX:
                 self._fail("a whole number beyond 64 bits; write it as text", offset)
-        elif float(token) in (float("inf"), float("-inf")):
+        elif float(piece) in (float("inf"), float("-inf")):
             self._fail("a number too large for a double; write it as text", offset)
 
     def _fail(self, message: str, offset: int | None = None) -> NoReturn:
