@@ -1,0 +1,1 @@
+"""What people import to describe work: @task, @job, Context. Needs only msgspec."""
