@@ -1,0 +1,1 @@
+"""The client SDK: one sans-IO flow, sync and async."""
