@@ -1,0 +1,1 @@
+"""The control process: API, ledger, loops. The only room that opens the database."""
