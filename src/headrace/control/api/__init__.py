@@ -1,0 +1,1 @@
+"""The REST API: one route table, one file per noun."""
