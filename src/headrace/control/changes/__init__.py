@@ -1,0 +1,1 @@
+"""Changes to named things (jobs, packages, agents, tokens): pure decisions over loaded rows."""
