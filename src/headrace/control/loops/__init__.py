@@ -1,0 +1,1 @@
+"""The loops of control: dispatch, claim, outcomes, due, logs. Each is woken by events; none polls."""
