@@ -1,0 +1,1 @@
+"""Records, ids, states, errors: what every room shares. Never rules, never IO."""
