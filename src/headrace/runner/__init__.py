@@ -1,0 +1,1 @@
+"""The child process that imports user code and calls it. Knows neither control nor store."""
