@@ -1,0 +1,1 @@
+"""The ledger's port to a database, and its two dialects. Never a rule."""
