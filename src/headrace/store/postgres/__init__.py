@@ -1,0 +1,1 @@
+"""The store on PostgreSQL: the only room that knows psycopg."""
