@@ -1,0 +1,1 @@
+"""The embedded store: SQLite through apsw, one control process per file."""
