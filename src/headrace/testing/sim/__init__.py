@@ -1,0 +1,1 @@
+"""The deterministic simulator: the product's own code on a virtual clock, network and disk."""
