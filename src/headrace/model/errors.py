@@ -11,6 +11,7 @@
     │   └── UnknownOutcome the commit may or may not have happened: repeat with the key   503
     ├── NotAvailable       written in the contract, built by a later version              501
     ├── StoreError         the database failed; chained from the driver's error           500
+    │   └── StoreAway      (and Busy) it cannot be reached now; nothing was written       503
     ├── LinkError          the other end of a link failed or spoke nonsense               502
     └── Unreachable        no server answered                                             exit code 3
 
@@ -121,6 +122,10 @@ class NotAvailable(HeadraceError):
 
 class StoreError(HeadraceError):
     """The store failed. The component that met it stops and says why."""
+
+
+class StoreAway(Busy, StoreError):
+    """The database cannot be reached now and what was asked for did not happen: try again, nothing need stop."""
 
 
 class LinkError(HeadraceError):

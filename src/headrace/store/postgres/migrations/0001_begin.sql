@@ -1,0 +1,187 @@
+-- Everything lives in schema "headrace". Live rows are small: what the rules work on is `cell` (MessagePack), the other
+-- columns are what an index needs. Keys are found by primary key only; partial indexes hold live rows only.
+
+create table store (
+    id smallint primary key check (id = 1),
+    incarnation bigint not null,
+    made_at timestamptz not null default now()
+);
+insert into store (id, incarnation) values (1, 1);
+
+create table id_block (
+    what text primary key,
+    next bigint not null
+);
+
+create table run (
+    run bigint primary key,
+    created_at bigint not null,
+    state smallint not null,
+    due_at bigint not null,
+    job text,
+    cell bytea not null,
+    input bytea not null
+) with (autovacuum_vacuum_scale_factor = 0.02, autovacuum_analyze_scale_factor = 0.02);
+alter table run alter column cell set storage main;
+create index run_by_created on run (created_at, run);
+create index run_by_job on run (job, created_at, run) where job is not null;
+create index run_live on run (state, created_at, run) where state < 4;
+create index run_ended on run (state, created_at, run) where state >= 4;
+create index run_due on run (due_at, run) where due_at > 0;
+
+create table run_label (
+    name text not null,
+    value text not null,
+    created_at bigint not null,
+    run bigint not null,
+    primary key (name, value, created_at, run)
+);
+create index run_label_by_run on run_label (run);
+
+create table task (
+    run bigint not null,
+    no bigint not null,
+    idx bigint not null,
+    state smallint not null,
+    klass bigint not null,
+    rank bigint not null,
+    agent bigint not null,
+    due_at bigint not null,
+    cell bytea not null,
+    primary key (run, no, idx)
+) with (autovacuum_vacuum_scale_factor = 0.02, autovacuum_analyze_scale_factor = 0.02);
+alter table task alter column cell set storage main;
+create index task_ready on task (klass, rank, run, no, idx) where state = 1;
+create index task_leased on task (agent, run, no, idx) where state in (2, 3);
+create index task_due on task (due_at, run, no, idx) where due_at > 0;
+
+create table value (
+    run bigint not null,
+    no bigint not null,
+    idx bigint not null,
+    body bytea not null,
+    primary key (run, no, idx)
+);
+
+create table attempt (
+    run bigint not null,
+    no bigint not null,
+    idx bigint not null,
+    attempt bigint not null,
+    cell bytea not null,
+    primary key (run, no, idx, attempt)
+);
+
+create table segment (
+    run bigint not null,
+    no bigint not null,
+    idx bigint not null,
+    attempt bigint not null,
+    first bigint not null,
+    last bigint not null,
+    data bytea,
+    digest text not null,
+    primary key (run, no, idx, attempt, first)
+);
+
+create table artifact (
+    run bigint not null,
+    no bigint not null,
+    idx bigint not null,
+    path text not null,
+    digest text not null,
+    size bigint not null,
+    primary key (run, no, idx, path)
+);
+
+create table history (
+    run bigint not null,
+    no bigint not null,
+    idx bigint not null,
+    version bigint not null,
+    at bigint not null,
+    "commit" bigint not null,
+    body bytea not null,
+    primary key (run, no, idx, version)
+);
+
+create table commits (
+    "commit" bigint primary key,
+    at bigint not null,
+    node bigint not null,
+    actor text not null,
+    source text not null,
+    why text
+);
+
+create table entity (
+    space bigint not null,
+    kind text not null,
+    name text not null,
+    version bigint not null,
+    created_at bigint not null,
+    updated_at bigint not null,
+    deleted_at bigint not null,
+    image bytea not null,
+    primary key (space, kind, name)
+);
+
+create table entity_version (
+    space bigint not null,
+    kind text not null,
+    name text not null,
+    version bigint not null,
+    created_at bigint not null,
+    updated_at bigint not null,
+    deleted_at bigint not null,
+    image bytea not null,
+    facts bytea not null,
+    primary key (space, kind, name, version)
+);
+
+create table answer (
+    scope text not null,
+    key text not null,
+    request bytea not null,
+    status bigint not null,
+    location text not null,
+    body bytea not null,
+    at bigint not null,
+    primary key (scope, key)
+);
+create index answer_at on answer (at);
+
+create table document (
+    graph bigint primary key,
+    digest bytea not null unique,
+    body bytea not null
+);
+
+create table class (
+    klass bigint primary key,
+    body bytea not null
+);
+
+create table outbox (
+    seq bigint generated always as identity primary key,
+    due_at bigint not null,
+    kind text not null,
+    subject text not null,
+    body bytea not null
+);
+create index outbox_due on outbox (due_at, seq);
+
+-- A blob is whole when `digest` is set; rows without one are uploads that are going on or were given up.
+create table blob (
+    id bigint generated always as identity primary key,
+    digest text unique,
+    size bigint not null,
+    begun_at timestamptz not null default now()
+);
+create table blob_chunk (
+    id bigint not null,
+    no bigint not null,
+    data bytea not null,
+    primary key (id, no)
+);
+alter table blob_chunk alter column data set storage external;

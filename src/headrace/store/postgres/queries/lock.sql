@@ -1,0 +1,56 @@
+-- What the ledger loads for a group of changes. Locks are taken sorted, or two nodes would wait for each other.
+
+-- name: begin
+begin isolation level read committed
+
+-- name: commit
+commit
+
+-- name: rollback
+rollback
+
+-- name: lock_runs
+select run, cell from run where run = any($1) order by run for update skip locked
+
+-- name: lock_runs_waiting
+select run, cell from run where run = any($1) order by run for update
+
+-- name: held_runs
+select run from run where run = any($1)
+
+-- name: lock_entities
+select kind, name, version, created_at, updated_at, deleted_at, image, space from entity
+where space = 1 and (kind, name) in (select * from unnest($1::text[], $2::text[]))
+order by kind, name for update
+
+-- name: lock_patience
+select set_config('lock_timeout', '200ms', true), set_config('statement_timeout', '1s', true)
+
+-- name: lock_patience_over
+select set_config('lock_timeout', '0', true), set_config('statement_timeout', '0', true)
+
+-- name: load_tasks
+select t.cell from unnest($1::bigint[], $2::bigint[], $3::bigint[]) as k (run, no, idx)
+join task t on t.run = k.run and t.no = k.no and t.idx = k.idx
+
+-- name: load_inputs
+select input from run where run = any($1)
+
+-- name: load_members
+select cell from task where run = $1 and (no, idx) > ($2::bigint, $3::bigint) order by no, idx limit $4
+
+-- name: load_group
+select cell from task where run = $1 and no = $2 and idx > $3 and idx >= 0 order by idx limit $4
+
+-- name: load_values
+select t.run, t.no, t.idx, t.cell, v.body from unnest($1::bigint[], $2::bigint[], $3::bigint[]) as k (run, no, idx)
+join task t on t.run = k.run and t.no = k.no and t.idx = k.idx
+left join value v on v.run = k.run and v.no = k.no and v.idx = k.idx
+
+-- name: load_answers
+select a.scope, a.key, a.request, a.status, a.location, a.body, a.at
+from unnest($1::text[], $2::text[]) as k (scope, key)
+join answer a on a.scope = k.scope and a.key = k.key
+
+-- name: load_documents
+select digest, graph from document where digest = any($1)
