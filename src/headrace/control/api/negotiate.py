@@ -1,0 +1,133 @@
+"""Which format an answer takes and how a body is read: ``Accept`` and ``Content-Type``, nothing else.
+
+Called by ``control.api.dispatch`` for every request. EDN is known by name and answered "not available yet".
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from headrace.codec.shape import shape
+from headrace.control.api.table import EDN, JSON, MSGPACK, MSGPACK_OLD, TEXT
+from headrace.model.errors import HeadraceError, Invalid, Problem
+
+ALIASES = {MSGPACK_OLD: MSGPACK, "application/x-yaml": "application/yaml", "text/yaml": "application/yaml"}
+_JSON_BY_DEFAULT = frozenset({b"*/*", b"application/json", b"application/json, */*", b"application/*", b""})
+
+
+class NotAcceptable(HeadraceError):
+    """None of the media types that the caller accepts can be written here."""
+
+    status = 406
+
+
+class Unsupported(HeadraceError):
+    """The body's media type is not one of those that this call reads."""
+
+    status = 415
+
+
+def media_of(header: bytes | None, offered: tuple[str, ...]) -> str:
+    """The media type of the answer. ``offered`` is in order of preference. Raises NotAcceptable."""
+    if header is None or header in _JSON_BY_DEFAULT:
+        return offered[0]
+    ranges = _ranges(header)
+    best, best_quality = "", 0.0
+    for media in offered:
+        quality = _quality(media, ranges)
+        if quality > best_quality:
+            best, best_quality = media, quality
+    if best:
+        return best
+    if any(name == EDN for name, _ in ranges):
+        raise NotAcceptable(f"not available yet: {EDN}; this call answers {', '.join(offered)}")
+    raise NotAcceptable(f"this call answers {', '.join(offered)}")
+
+
+def content_type(header: bytes | None, accepted: tuple[str, ...]) -> str:
+    """The media type of the body, ``accepted[0]`` when none was sent. Raises Unsupported."""
+    if header is None or header == b"application/json":
+        media = JSON if header is not None else accepted[0]
+    else:
+        media = header.decode("latin-1").partition(";")[0].strip().lower()
+        media = ALIASES.get(media, media)
+    if media in accepted:
+        return media
+    if media == "application/x-www-form-urlencoded" and JSON in accepted:
+        raise Unsupported(f"the body must be one of {', '.join(accepted)}: send the header Content-Type")
+    if media == EDN:
+        raise Unsupported(f"not available yet: {EDN}; this call reads {', '.join(accepted)}")
+    raise Unsupported(f"{media[:80]!r} is not read here; this call reads {', '.join(accepted)}")
+
+
+def plain(raw: bytes, media: str) -> Any:
+    """The body as plain data. Raises Invalid (400) when it is no JSON or MessagePack at all."""
+    try:
+        return msgspec.msgpack.decode(raw) if media == MSGPACK else msgspec.json.decode(raw)
+    except RecursionError as error:
+        raise Invalid("the body is nested too deep", malformed=True) from error
+    except (msgspec.DecodeError, UnicodeDecodeError, ValueError) as error:
+        raise Invalid(f"the body is no {media}: {error}", malformed=True) from error
+
+
+class Decoders:
+    """Fast readers of the request records, one per route and format; the slow way only to list what is wrong."""
+
+    def __init__(self, record: Any) -> None:
+        self._record = record
+        self._json = msgspec.json.Decoder(record)
+        self._msgpack = msgspec.msgpack.Decoder(record)
+
+    def decode(self, raw: bytes, media: str) -> Any:
+        """The request record. An empty body stands for an empty object. Raises Invalid with every problem."""
+        try:
+            if media == MSGPACK:
+                return self._msgpack.decode(raw or b"\x80")
+            return self._json.decode(raw or b"{}")
+        except (msgspec.DecodeError, RecursionError, UnicodeDecodeError, ValueError):
+            return shape(plain(raw or b"{}", media), self._record)
+
+
+def encode(record: Any, media: str) -> bytes:
+    """A view in JSON or MessagePack. Both hold the same data: instants are texts in either."""
+    if media == MSGPACK:
+        return msgspec.msgpack.encode(msgspec.to_builtins(record, str_keys=True))
+    return msgspec.json.encode(record)
+
+
+def header_of(media: str) -> bytes:
+    """The ``Content-Type`` of an answer."""
+    return b"text/plain; charset=utf-8" if media == TEXT else media.encode()
+
+
+def problem_at(path: str, message: str) -> Invalid:
+    """One thing wrong with a request (422)."""
+    return Invalid("1 problem", problems=(Problem(path, message),))
+
+
+def _ranges(header: bytes) -> list[tuple[str, float]]:
+    """(media range, quality) of an Accept header; nonsense counts as not acceptable, never as an error."""
+    found = []
+    for piece in header[:1024].decode("latin-1").split(",")[:32]:
+        name, *options = [p.strip().lower() for p in piece.split(";")]
+        quality = 1.0
+        for option in options:
+            if option.startswith("q="):
+                try:
+                    quality = float(option[2:])
+                except ValueError:
+                    quality = 0.0
+        found.append((ALIASES.get(name, name), quality))
+    return found
+
+
+def _quality(media: str, ranges: list[tuple[str, float]]) -> float:
+    """The quality of the most specific range that fits."""
+    group = media.partition("/")[0] + "/*"
+    for wanted in (media, group, "*/*"):
+        fitting = [q for name, q in ranges if name == wanted]
+        if fitting:
+            return max(fitting)
+    return 0.0

@@ -1,0 +1,61 @@
+"""Errors become problem documents (RFC 9457) here and nowhere else.
+
+One table: the error's own ``status``. What nobody foresaw becomes a 500 that names the place in our own log, never the
+text of a driver's error. Called by ``control.api.dispatch``.
+"""
+
+from __future__ import annotations
+
+import logging
+from http import HTTPStatus
+
+import msgspec
+
+from headrace.model.errors import Busy, HeadraceError, StoreError, Unauthorized
+from headrace.model.views import ProblemView
+
+_log = logging.getLogger("headrace.control.api")
+TYPE_BASE = "urn:headrace:problem:"
+PROBLEMS_MAX = 1000
+
+
+def problem_of(error: BaseException, instance: str) -> tuple[ProblemView, tuple[tuple[bytes, bytes], ...]]:
+    """The document, and the headers that belong to it."""
+    if isinstance(error, HeadraceError) and not isinstance(error, StoreError):
+        return _known(error, instance)
+    _log.error("a request failed: %s", instance, exc_info=error)
+    text = "the store failed; the server's log says why" if isinstance(error, StoreError) else "the server's log says why"
+    return ProblemView(status=500, title="Internal Server Error", detail=text, instance=instance), ()
+
+
+def document(status: int, detail: str, instance: str) -> ProblemView:
+    """A problem that no error record stands for (no such route, method not allowed)."""
+    return ProblemView(status=status, title=HTTPStatus(status).phrase, detail=detail, instance=instance)
+
+
+def encode_problem(view: ProblemView) -> bytes:
+    """As JSON: a problem is readable whatever format was asked for."""
+    return msgspec.json.encode(view)
+
+
+def _known(error: HeadraceError, instance: str) -> tuple[ProblemView, tuple[tuple[bytes, bytes], ...]]:
+    status = error.status
+    headers: tuple[tuple[bytes, bytes], ...] = ()
+    if isinstance(error, Busy):
+        headers = ((b"retry-after", str(error.retry_after).encode()),)
+    elif isinstance(error, Unauthorized):
+        headers = ((b"www-authenticate", b'Bearer realm="headrace"'),)
+    problems = list(error.problems[:PROBLEMS_MAX])
+    view = ProblemView(
+        status=status,
+        title=HTTPStatus(status).phrase,
+        detail=error.message or HTTPStatus(status).description,
+        type=TYPE_BASE + _kebab(type(error).__name__),
+        instance=instance,
+        problems=problems,
+    )
+    return view, headers
+
+
+def _kebab(name: str) -> str:
+    return "".join(f"-{c.lower()}" if c.isupper() else c for c in name).lstrip("-")

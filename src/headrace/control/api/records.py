@@ -1,0 +1,131 @@
+"""What callers send: the bodies of requests, as records. Unknown fields are errors.
+
+Fields whose behaviour a later version builds are read and refused with "not available yet". Decoded by
+``control.api.dispatch``; the answers' shapes are in ``model.views``.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Annotated, Any
+
+from msgspec import UNSET, Meta, Struct, UnsetType, field
+
+from headrace.model.definition import AgentChoice, Container, Duration, JobDefinition, Name, Priority, Retries
+from headrace.model.errors import Problem
+from headrace.model.views import View
+
+BATCH_RUNS_MAX = 10_000
+BATCH_TASKS_MAX = 50_000
+REASON_MAX = 4096
+
+Labels = Annotated[dict[str, str], Meta(max_length=64)]
+Reason = Annotated[str, Meta(max_length=REASON_MAX)]
+
+
+class Request(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
+    """Base of the request records."""
+
+
+class NewRun(Request, kw_only=True):
+    """``POST /jobs/{name}/runs``: a run of a saved job. ``version``: an older one instead of the newest."""
+
+    params: dict[str, Any] = {}
+    priority: Priority | None = None
+    labels: Labels = {}
+    reason: Reason | None = None
+    version: Annotated[int, Meta(ge=1)] | None = None
+    callback: str | UnsetType = UNSET
+    at: str | UnsetType = UNSET
+    delay: Duration | UnsetType = UNSET
+    expires: Duration | UnsetType = UNSET
+
+
+class AnyRun(NewRun, kw_only=True):
+    """``POST /runs``: a run of whatever is given. Exactly one of ``job command script container task``.
+
+    ``job`` is a definition that is not saved, or the name of a saved job. ``task`` is the reference of a registered
+    task (``module:name``), its arguments are ``params``. The other fields are those of the one task that is made of
+    ``command``, ``script`` or ``task``.
+    """
+
+    job: JobDefinition | str | UnsetType = UNSET
+    command: Annotated[list[str], Meta(min_length=1)] | UnsetType = UNSET
+    script: Annotated[str, Meta(max_length=1_048_576)] | UnsetType = UNSET
+    container: Container | UnsetType = UNSET
+    task: str | UnsetType = UNSET
+    name: Name | UnsetType = UNSET
+    interpreter: Annotated[list[str], Meta(min_length=1)] | UnsetType = UNSET
+    package: str | UnsetType = UNSET
+    env: dict[str, str] = {}
+    outputs: list[str] = []
+    retries: int | Retries | UnsetType = UNSET
+    timeout: Duration | UnsetType = UNSET
+    agent: AgentChoice | UnsetType = UNSET
+
+
+class NewRuns(Request, kw_only=True):
+    """``POST /runs/batch``: many runs, all or nothing."""
+
+    runs: Annotated[list[AnyRun], Meta(min_length=1)]
+
+
+class TaskRun(NewRun, kw_only=True):
+    """``POST /tasks/{reference}/runs``: one task as a run; ``params`` are its arguments."""
+
+    package: str | UnsetType = UNSET
+    retries: int | Retries | UnsetType = UNSET
+    timeout: Duration | UnsetType = UNSET
+
+
+class Why(Request, kw_only=True):
+    """``POST /runs/{id}/cancel`` and the like."""
+
+    reason: Reason | None = None
+
+
+class JobView(JobDefinition, frozen=True, kw_only=True, omit_defaults=True):
+    """A saved job: the fields of its definition, and which version this is since when."""
+
+    version: int
+    created_at: datetime
+    updated_at: datetime
+
+
+class CheckView(View, kw_only=True):
+    """What ``POST /jobs/check`` found. ``ok`` is false when there is a problem; warnings do not count."""
+
+    ok: bool
+    problems: list[Problem] = []
+    warnings: list[Problem] = []
+    name: str | None = None
+
+
+class Accepted(View, kw_only=True):
+    """A command on a run was accepted; the run's state says how far it is."""
+
+    id: int
+    state: str
+
+
+class RunEvents(View, kw_only=True):
+    """A page of a run's events."""
+
+    items: list[Any] = field(default_factory=list)
+    next_cursor: str | None = None
+
+
+class TaskName(View, kw_only=True):
+    """A registered task."""
+
+    reference: str
+    package: str
+    digest: str
+    summary: str = ""
+
+
+class Items(View, kw_only=True):
+    """A page of anything that has no page record of its own."""
+
+    items: list[Any] = field(default_factory=list)
+    next_cursor: str | None = None

@@ -1,0 +1,88 @@
+"""The shape of the one route table: what a route says about itself, and nothing about how it is served.
+
+From these records come the router, the OpenAPI document, format negotiation and the role matrix. Every noun's file
+ends with its own ``ROUTES``; ``control.api.routes`` joins them. A route without a permission cannot be written down.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from enum import StrEnum
+from typing import Any
+
+from msgspec import Struct
+
+from headrace.control.auth import Permission
+from headrace.control.api.call import Call, Reply
+
+JSON = "application/json"
+MSGPACK = "application/msgpack"
+MSGPACK_OLD = "application/x-msgpack"
+YAML = "application/yaml"
+EDN = "application/edn"
+TEXT = "text/plain"
+BYTES = "application/octet-stream"
+ZIP = "application/zip"
+PROBLEM = "application/problem+json"
+
+RECORDS = (JSON, MSGPACK)
+DOCUMENTS = (JSON, MSGPACK, YAML)
+BASE = "/api/v1"
+BODY_MAX = 4 * 1024 * 1024
+BATCH_BODY_MAX = 16 * 1024 * 1024
+PACKAGE_BODY_MAX = 64 * 1024 * 1024
+
+Handler = Callable[[Call], Awaitable[Reply]]
+
+
+class Kind(StrEnum):
+    """The type of a query parameter, as OpenAPI names it."""
+
+    text = "string"
+    whole = "integer"
+    yes = "boolean"
+
+
+class Query(Struct, frozen=True):
+    """A query parameter that a route understands; any other one is refused."""
+
+    name: str
+    summary: str
+    kind: Kind = Kind.text
+
+
+class Route(Struct, frozen=True, kw_only=True):
+    """One call of the API.
+
+    ``request`` is the record that the body is decoded into (None: the handler reads the body itself, or there is none).
+    ``accepts`` are the media types of the body, ``media`` those of the answer. ``run_token``: a run's own token may
+    call it, for the run that ``{id}`` names. ``statuses`` are those of success and the errors peculiar to the route;
+    every route may answer 400 401 403 404 406 413 429 503 besides.
+    """
+
+    method: str
+    path: str
+    permission: Permission
+    handler: Handler
+    summary: str
+    statuses: tuple[int, ...] = (200,)
+    request: Any = None
+    response: Any = None
+    accepts: tuple[str, ...] = ()
+    media: tuple[str, ...] = RECORDS
+    body_max: int = BODY_MAX
+    query: tuple[Query, ...] = ()
+    run_token: bool = False
+
+    @property
+    def operation(self) -> str:
+        """A unique name of the call, for OpenAPI: ``get_runs_id_tasks``."""
+        words = [w.strip("{}.") for w in self.path.removeprefix(BASE).split("/") if w]
+        return "_".join([self.method.lower(), *words]).replace("-", "_").replace(".", "_")
+
+
+PAGE = (
+    Query("limit", "at most this many items (1 to 500, default 100)", Kind.whole),
+    Query("cursor", "`next_cursor` of the page before"),
+)
+"""The query parameters of every list."""
