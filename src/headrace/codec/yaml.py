@@ -59,9 +59,7 @@ def plain_scalar(text: str) -> Any:
     whole: int | None = None
     if _INT.fullmatch(text):
         whole = int(text)
-    elif _OCTAL.fullmatch(text):
-        whole = int(text, 0)
-    elif _HEX.fullmatch(text):
+    elif _OCTAL.fullmatch(text) or _HEX.fullmatch(text):
         whole = int(text, 0)
     if whole is not None:
         if not INT_MIN <= whole <= INT_MAX:

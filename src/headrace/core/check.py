@@ -1,0 +1,253 @@
+"""Everything that is checked when a definition is saved, every problem at once, each with its path.
+
+Pure and linear in the size of the definition. Expects a record, so types and unknown fields were settled by ``codec``;
+here are the rules between fields. Called by control at save, by ``headrace check`` and by in-process runs.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Mapping
+
+from msgspec import UNSET
+
+from headrace.core.check_graph import check_cycles, check_needs
+from headrace.core.check_texts import Found, Texts, traps
+from headrace.core.durations import millis
+from headrace.core.expression import parse
+from headrace.model.definition import KINDS, KINDS_NOW, Condition, EachOf, JobDefinition, Retries, Task
+from headrace.model.errors import Invalid, Problem
+
+NOT_YET = "not available yet: "
+"""How the message about a feature of a later version begins."""
+
+_LATER_OF_JOB = ("concurrency", "exclusive", "phases", "schedules", "notify", "listeners")
+_LATER_OF_TASK = (
+    ("secrets", "secrets"),
+    ("secret_files", "secret_files"),
+    ("resources", "resources"),
+    ("limits", "limits"),
+    ("cache", "cache"),
+    ("repeat", "repeat"),
+    ("delay", "delay"),
+    ("listeners", "listeners"),
+)
+_OPERATORS = ("eq", "ne", "lt", "le", "gt", "ge", "in_", "glob", "exists")
+_JOINS = ("all", "any", "not_")
+_REFERENCE = re.compile(r"[^\W\d]\w*(?:\.[^\W\d]\w*)*:[^\W\d]\w*(?:\.[^\W\d]\w*)*")
+_RETRY_WORD = re.compile(r"exit:.+|timeout|lost|[^\W\d]\w*(?:[.:][^\W\d]\w*)*")
+
+
+def check(definition: JobDefinition, *, known_tasks: Mapping[str, Collection[str]] | None = None) -> list[Problem]:
+    """Every problem of a definition; empty when it can be saved and run.
+
+    ``known_tasks`` maps each reference of a registered task (``reports.sales:clean``) to the packages that have it;
+    without it references are not looked up.
+    """
+    found = Found()
+    _job(definition, found)
+    names = _names(definition, found)
+    final = {task.name for task in definition.tasks if task.finally_}
+    texts = Texts(definition, names, found)
+    texts.job(definition)
+    edges: list[list[int]] = []
+    ways: dict[tuple[int, int], str] = {}
+    for no, task in enumerate(definition.tasks):
+        _task(no, task, found)
+        if known_tasks is not None and task.python is not UNSET:
+            _package(no, task, definition, known_tasks, found)
+        needs = check_needs(no, task, names, final, found)
+        for name in texts.task(no, task):
+            needs.setdefault(name, f"tasks[{no}]")
+        edges.append([names[name] for name in needs])
+        ways.update(((no, names[name]), path) for name, path in needs.items())
+    found.problems.extend(check_cycles(definition, edges, ways).problems)
+    return found.problems
+
+
+def warnings(definition: JobDefinition) -> list[Problem]:
+    """What is allowed and most likely not meant. Never keeps a definition from being saved."""
+    found = Found()
+    found.problems.extend(traps(definition))
+    for no, task in enumerate(definition.tasks):
+        if task.label is not UNSET and task.each is UNSET:
+            found.add(f"tasks[{no}].label", "a label tells the instances of each apart; this task has only one")
+        if isinstance(task.retries, Retries) and not task.retries.max:
+            found.add(f"tasks[{no}].retries", "max is 0: no further attempt is made")
+    return found.problems
+
+
+def _job(definition: JobDefinition, found: Found) -> None:
+    _name(definition.name, "name", found)
+    for field in _LATER_OF_JOB:
+        value = getattr(definition, field)
+        if value is not UNSET and value:
+            found.add(field, f"{NOT_YET}{field} of a job")
+    _duration(definition.timeout, "timeout", found)
+    _env(definition.env, "env", found)
+
+
+def _names(definition: JobDefinition, found: Found) -> dict[str, int]:
+    names: dict[str, int] = {}
+    for no, task in enumerate(definition.tasks):
+        first = names.setdefault(task.name, no)
+        if first != no:
+            found.add(f"tasks[{no}].name", f"the name {task.name!r} is that of tasks[{first}] already")
+    return names
+
+
+def _task(no: int, task: Task, found: Found) -> None:
+    path = f"tasks[{no}]"
+    _name(task.name, f"{path}.name", found)
+    kind = _kind(task, path, found)
+    for attribute, field in _LATER_OF_TASK:
+        if getattr(task, attribute):
+            value = getattr(task, attribute)
+            if value is not UNSET:
+                found.add(f"{path}.{field}", f"{NOT_YET}{field} of a task")
+    _belongs(task, kind, path, found)
+    _durations(task, path, found)
+    if task.env:
+        _env(task.env, f"{path}.env", found)
+    if task.when is not UNSET:
+        _condition(task.when, f"{path}.when", found)
+    if task.each is not UNSET:
+        _each(task, path, found)
+    elif task.concurrency is not UNSET:
+        found.add(f"{path}.concurrency", "concurrency counts the instances of each; this task has only one")
+
+
+def _kind(task: Task, path: str, found: Found) -> str:
+    """The task's one kind; the empty text, and a problem, when it has none or several."""
+    kinds = [kind for kind in KINDS if getattr(task, kind) is not UNSET]
+    for kind in kinds:
+        if kind not in KINDS_NOW:
+            found.add(f"{path}.{kind}", f"{NOT_YET}tasks of the kind {kind}")
+    if len(kinds) == 1:
+        return kinds[0]
+    if kinds:
+        found.add(f"{path}.{kinds[1]}", f"a task has exactly one kind; this one has {' and '.join(kinds)}")
+    else:
+        found.add(path, f"a task needs exactly one kind: {', '.join(KINDS_NOW)}")
+    return ""
+
+
+def _belongs(task: Task, kind: str, path: str, found: Found) -> None:
+    """Fields that have a meaning for some kinds only."""
+    if not kind:
+        return
+    if task.interpreter is not UNSET and kind != "script":
+        found.add(f"{path}.interpreter", f"an interpreter is for a script; this task is a {kind}")
+    if task.with_ and kind not in ("python", "job", "chunk", "service"):
+        found.add(f"{path}.with", f"with gives arguments to python tasks; this task is a {kind}: use argv or env")
+    if task.package is not UNSET and kind not in ("python", "chunk", "service"):
+        found.add(f"{path}.package", f"a package holds python tasks; this task is a {kind}")
+    if task.python is not UNSET and not _REFERENCE.fullmatch(task.python):
+        found.add(
+            f"{path}.python", f"{task.python[:80]!r} is no reference; write module:function, as reports.sales:clean"
+        )
+    for field, argv in (("command", task.command), ("interpreter", task.interpreter)):
+        if argv is not UNSET:
+            if not argv[:1] or not argv[0]:
+                found.add(f"{path}.{field}", "the program to run is missing")
+            for at, text in enumerate(argv):
+                if "\0" in text:
+                    found.add(f"{path}.{field}[{at}]", "a NUL character cannot be passed to a program")
+    for at, pattern in enumerate(task.outputs):
+        if pattern.startswith("/") or ".." in pattern.split("/") or not pattern:
+            found.add(f"{path}.outputs[{at}]", "a pattern stays within the working folder: neither / first nor ..")
+
+
+def _durations(task: Task, path: str, found: Found) -> None:
+    _duration(task.timeout, f"{path}.timeout", found)
+    _duration(task.grace, f"{path}.grace", found)
+    if isinstance(task.retries, Retries):
+        base = f"{path}.retries"
+        _duration(task.retries.delay, f"{base}.delay", found)
+        _duration(task.retries.max_delay, f"{base}.max_delay", found)
+        for field, words in (("only", task.retries.only), ("never", task.retries.never)):
+            for at, word in enumerate(() if words is UNSET else words):
+                if not _RETRY_WORD.fullmatch(word):
+                    found.add(f"{base}.{field}[{at}]", f"{word[:80]!r}: write a class name, exit:N, timeout or lost")
+
+
+def _duration(text: object, path: str, found: Found) -> None:
+    if isinstance(text, str):
+        try:
+            millis(text)
+        except Invalid as error:
+            found.add(path, error.message)
+
+
+def _name(name: str, path: str, found: Found) -> None:
+    if name.endswith("\n"):
+        found.add(path, "a name cannot end with a line break")
+
+
+def _env(env: Mapping[str, str], path: str, found: Found) -> None:
+    for name, value in env.items():
+        if not name or "=" in name or "\0" in name or "\0" in value:
+            found.add(path, f"{name[:80]!r}: an environment name is not empty and has no =, and neither part has NUL")
+        elif name.startswith("HEADRACE_"):
+            found.add(path, f"{name[:80]!r}: names that begin with HEADRACE_ are set by headrace")
+
+
+def _condition(outer: Condition, path: str, found: Found) -> None:
+    todo: list[tuple[str, Condition]] = [(path, outer)]
+    while todo:
+        where, condition = todo.pop()
+        joins = [name for name in _JOINS if getattr(condition, name) is not UNSET]
+        operators = [name for name in _OPERATORS if getattr(condition, name) is not UNSET]
+        has_value = condition.value is not UNSET
+        if len(joins) == 1 and not operators and not has_value:
+            todo.extend(_joined(condition, where, found))
+        elif joins or len(operators) != 1 or not has_value:
+            found.add(where, "write value and one of eq ne lt le gt ge in glob exists; or one of all any not")
+
+
+def _joined(condition: Condition, path: str, found: Found) -> list[tuple[str, Condition]]:
+    if isinstance(condition.not_, Condition):
+        return [(f"{path}.not", condition.not_)]
+    field, parts = ("all", condition.all) if condition.all is not UNSET else ("any", condition.any)
+    if parts is UNSET or not parts:
+        found.add(f"{path}.{field}", "an empty list of conditions says nothing")
+        return []
+    return [(f"{path}.{field}[{at}]", part) for at, part in enumerate(parts)]
+
+
+def _each(task: Task, path: str, found: Found) -> None:
+    if isinstance(task.each, EachOf):
+        if (task.each.zip is UNSET) == (task.each.product is UNSET):
+            found.add(f"{path}.each", "write a list, or an object with either zip or product")
+        for field, lists in (("zip", task.each.zip), ("product", task.each.product)):
+            for at, one in enumerate(() if lists is UNSET else lists):
+                if not isinstance(one, list):
+                    _list_text(one, f"{path}.each.{field}[{at}]", found)
+    elif not isinstance(task.each, list):
+        _list_text(task.each, f"{path}.each", found)
+
+
+def _list_text(value: object, path: str, found: Found) -> None:
+    """Where a list is wanted, a text must be exactly one expression."""
+    if isinstance(value, str):
+        try:
+            if parse(value).exact:
+                return
+        except Invalid:
+            return
+    found.add(path, 'a list is wanted here, or exactly one expression as "${tasks.clean.result}"')
+
+
+def _package(
+    no: int, task: Task, definition: JobDefinition, known: Mapping[str, Collection[str]], found: Found
+) -> None:
+    reference = str(task.python)
+    path = f"tasks[{no}].python"
+    given = task.package if task.package is not UNSET else definition.package
+    packages = known.get(reference, ())
+    if not packages:
+        found.add(path, f"no registered package has the task {reference!r}{found.near(reference, known)}")
+    elif given is not UNSET and given not in packages:
+        found.add(path, f"the package {given!r} has no task {reference!r}; {', '.join(sorted(packages))} has")
+    elif given is UNSET and len(packages) > 1:
+        found.add(path, f"several packages have {reference!r}: name one by package: {', '.join(sorted(packages))}")
