@@ -1,0 +1,79 @@
+"""``AsyncClient``: the same flows from asyncio. Each request in flight runs on a connection of its own, in a thread.
+
+The standard library has no async HTTP; a thread per request in flight is what the client SDK can have without a
+dependency.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Any, TypeVar
+
+from headrace.client import find, flow
+from headrace.client.sync import FINAL, WAIT_SLICE, RunFailed
+from headrace.client.transport import Connection
+from headrace.model import views
+
+T = TypeVar("T")
+
+
+class AsyncClient:
+    """A server, from asyncio. ``await client.do(flow.…)`` drives any call; the common ones have methods."""
+
+    def __init__(self, url: str | None = None, *, token: str | None = None, data: str | Path | None = None) -> None:
+        self.url, self._token = find.server(url, token, data)
+        self._idle: list[Connection] = []
+
+    async def do(self, call: flow.Flow[T]) -> T:
+        """Drive one flow to its end."""
+        connection = self._idle.pop() if self._idle else Connection(self.url, self._token)
+        try:
+            request = next(call)
+            while True:
+                request = call.send(await asyncio.to_thread(connection.send, request))
+        except StopIteration as done:
+            answer: T = done.value
+            return answer
+        finally:
+            self._idle.append(connection)
+
+    async def submit(
+        self, target: flow.Target, params: Mapping[str, Any] | None = None, *, key: str | None = None, **options: Any
+    ) -> views.RunView:
+        """Make a run; see ``Client.submit``."""
+        return await self.do(flow.submit(target, params or {}, options, key))
+
+    async def wait(self, number: int) -> views.RunView:
+        """Until the run has ended."""
+        while True:
+            view = await self.do(flow.run(number, wait=WAIT_SLICE))
+            if view.state in FINAL:
+                return view
+
+    async def result(self, number: int) -> Any:
+        """The run's result, when it has succeeded; raises RunFailed otherwise."""
+        view = await self.wait(number)
+        if view.state != "succeeded":
+            raise RunFailed(view)
+        return view.result
+
+    async def cancel(self, number: int, *, reason: str | None = None) -> None:
+        """Bring it to its end."""
+        await self.do(flow.command(number, "cancel", reason))
+
+    async def close(self) -> None:
+        """Close the connections."""
+        for connection in self._idle:
+            connection.close()
+        self._idle.clear()
+
+    async def __aenter__(self) -> AsyncClient:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.close()

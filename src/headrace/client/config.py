@@ -1,0 +1,143 @@
+"""Where settings come from: flag > HEADRACE_* > headrace.toml > ~/.config/headrace/config.toml > default.
+
+Finds the data folder and, through ``server.json`` and ``admin-token`` in it, the local server. Called by the client and
+the CLI. Reads files; writes none.
+"""
+
+from __future__ import annotations
+
+import os
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from headrace.codec.shape import problems_of
+from headrace.model.errors import Invalid
+
+PROJECT_FILE = "headrace.toml"
+DEFAULT_PORT = 8420
+
+
+class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Every setting that the client and the CLI know; one name in flags, environment and files."""
+
+    url: str | None = None
+    token: str | None = None
+    data: str | None = None
+    store: str | None = None
+    host: str | None = None
+    port: int | None = None
+    workers: int | None = None
+
+
+class ServerFile(msgspec.Struct, frozen=True):
+    """``server.json`` in the data folder of a running server."""
+
+    url: str
+    pid: int = 0
+
+
+class Setting(msgspec.Struct, frozen=True):
+    """A value and where it came from."""
+
+    name: str
+    value: Any
+    origin: str
+
+
+def upwards(start: Path, name: str) -> Path | None:
+    """The nearest file of that name in ``start`` or a folder above it."""
+    for folder in (start, *start.parents):
+        if (folder / name).is_file():
+            return folder / name
+    return None
+
+
+def project_file(start: Path) -> tuple[Path, dict[str, Any]] | None:
+    """The nearest ``headrace.toml``, or the nearest ``pyproject.toml`` with a table ``[tool.headrace]``."""
+    for folder in (start, *start.parents):
+        own = folder / PROJECT_FILE
+        if own.is_file():
+            return own, _toml(own)
+        project = folder / "pyproject.toml"
+        if project.is_file():
+            table = _toml(project).get("tool", {}).get("headrace")
+            if table is not None:
+                return project, table
+    return None
+
+
+def _toml(path: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(path.read_text())
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise Invalid(f"{path} is not TOML: {error}") from error
+
+
+def settings(flags: Mapping[str, Any], environ: Mapping[str, str], start: Path) -> dict[str, Setting]:
+    """Every setting with its value and origin. Raises Invalid for unknown keys and wrong types, all at once."""
+    found = {name: Setting(name, None, "default") for name in Config.__struct_fields__}
+    layers: list[tuple[str, Mapping[str, Any]]] = []
+    personal = Path(environ.get("XDG_CONFIG_HOME") or Path.home() / ".config") / "headrace" / "config.toml"
+    if personal.is_file():
+        layers.append((str(personal), _toml(personal)))
+    if (project := project_file(start)) is not None:
+        layers.append((str(project[0]), project[1]))
+    named = {k: environ[f"HEADRACE_{k.upper()}"] for k in found if environ.get(f"HEADRACE_{k.upper()}")}
+    layers += [("environment", named), ("flag", {k: v for k, v in flags.items() if v is not None})]
+    for origin, table in layers:
+        table = {k: v for k, v in table.items() if not isinstance(v, dict | list)}
+        strict = origin not in ("environment", "flag")
+        problems = problems_of(table, Config) if strict else []
+        if problems:
+            raise Invalid(f"{origin} has settings that are wrong", problems=tuple(problems))
+        for name, value in table.items():
+            if name in found:
+                found[name] = Setting(name, _typed(name, value, origin), origin)
+    return found
+
+
+def _typed(name: str, value: Any, origin: str) -> Any:
+    if name in ("port", "workers") and isinstance(value, str):
+        if not value.isdigit():
+            raise Invalid(f"{name} from the {origin} must be a whole number, not {value!r}")
+        return int(value)
+    return value
+
+
+def data_folder(found: Mapping[str, Setting], environ: Mapping[str, str], start: Path) -> Path:
+    """``--data``, else ``.headrace`` beside the project's ``headrace.toml``, else the XDG data folder."""
+    if found["data"].value:
+        return Path(found["data"].value).expanduser().absolute()
+    own = upwards(start, PROJECT_FILE)
+    if own is not None:
+        return own.parent / ".headrace"
+    return Path(environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share") / "headrace"
+
+
+def local_server(data: Path) -> tuple[str, str | None] | None:
+    """(url, token) of the server that runs on this data folder, or None. A stale file of a dead server counts as none."""
+    try:
+        server = msgspec.json.decode((data / "server.json").read_bytes(), type=ServerFile)
+    except (OSError, msgspec.MsgspecError):
+        return None
+    if server.pid and not _alive(server.pid):
+        return None
+    try:
+        token = (data / "admin-token").read_text().strip()
+    except OSError:
+        token = None
+    return server.url, token
+
+
+def _alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True

@@ -1,0 +1,212 @@
+"""What the client says to the server, without IO: each call is a generator that yields requests and receives answers.
+
+The sync and the async client drive the same generators; nothing is written twice. Called by ``client.sync`` and
+``client.aio``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Mapping, Sequence
+from typing import Any, TypeVar
+from urllib.parse import quote, urlencode
+
+import msgspec
+
+from headrace.model import errors, views
+
+T = TypeVar("T")
+BASE = "/api/v1"
+
+
+class Request(msgspec.Struct, frozen=True):
+    """One HTTP request; ``wait`` is how many seconds the answer may take beyond the usual."""
+
+    method: str
+    path: str
+    body: bytes = b""
+    content: str = "application/json"
+    accept: str = "application/json"
+    key: str | None = None
+    wait: float = 0.0
+
+
+class Response(msgspec.Struct, frozen=True):
+    """The whole answer."""
+
+    status: int
+    headers: dict[str, str]
+    body: bytes
+
+
+Flow = Generator[Request, Response, T]
+Target = str | Mapping[str, Any]
+
+
+def expect(response: Response, kind: type[T]) -> T:
+    """Decode a good answer; raise the error that a problem document stands for."""
+    check(response)
+    try:
+        return msgspec.json.decode(response.body, type=kind)
+    except msgspec.MsgspecError as error:
+        raise errors.LinkError(f"the server's answer is not what was expected: {error}") from error
+
+
+def check(response: Response) -> None:
+    """Raise the error that the answer stands for, if it is one."""
+    if response.status < 400:
+        return
+    try:
+        problem = msgspec.json.decode(response.body, type=views.ProblemView)
+    except msgspec.MsgspecError:
+        text = response.body[:300].decode("utf-8", "replace")
+        problem = views.ProblemView(status=response.status, title=f"HTTP {response.status}", detail=text)
+    raise error_of(response.status, problem, response.headers)
+
+
+def error_of(status: int, problem: views.ProblemView, headers: Mapping[str, str]) -> errors.HeadraceError:
+    """The error of our tree for a status."""
+    message, problems = problem.detail or problem.title, tuple(problem.problems)
+    if status in (429, 503):
+        wait = headers.get("retry-after", "1")
+        return errors.Busy(message, retry_after=int(wait) if wait.isdigit() else 1, status=status)
+    if status in (400, 422):
+        return errors.Invalid(message, problems=problems, malformed=status == 400)
+    kinds: dict[int, type[errors.HeadraceError]] = {
+        401: errors.Unauthorized,
+        403: errors.Forbidden,
+        404: errors.NotFound,
+        409: errors.Conflict,
+        413: errors.TooLarge,
+        501: errors.NotAvailable,
+    }
+    return kinds.get(status, errors.HeadraceError)(message, problems=problems)
+
+
+def _query(path: str, **values: Any) -> str:
+    given = [(k, v) for k, v in values.items() if v is not None and v != ""]
+    return f"{path}?{urlencode(given, doseq=True)}" if given else path
+
+
+def _json(value: Any) -> bytes:
+    return msgspec.json.encode(value, enc_hook=str)
+
+
+def _at(*parts: object) -> str:
+    return BASE + "".join("/" + quote(str(part), safe="") for part in parts)
+
+
+def version() -> Flow[views.VersionView]:
+    """Which server answers."""
+    return expect((yield Request("GET", _at("version"))), views.VersionView)
+
+
+def submit(
+    target: Target, params: Mapping[str, Any], options: Mapping[str, Any], key: str | None
+) -> Flow[views.RunView]:
+    """Make one run of a saved job (by name) or of what ``target`` holds (``job``, ``command``, ``script``, ``task``)."""
+    if isinstance(target, str):
+        body: dict[str, Any] = {"params": params, **options}
+        request = Request("POST", _at("jobs", target, "runs"), _json(body), key=key)
+    else:
+        request = Request("POST", _at("runs"), _json({**target, "params": params, **options}), key=key)
+    return expect((yield request), views.RunView)
+
+
+def submit_many(runs: Sequence[Mapping[str, Any]], key: str | None) -> Flow[list[int]]:
+    """Many runs, all or none. At most 10,000."""
+    return expect((yield Request("POST", _at("runs", "batch"), _json({"runs": runs}), key=key)), views.Ids).ids
+
+
+def run(number: int, *, wait: float = 0.0, output: bool = False) -> Flow[views.RunView]:
+    """One run; with ``wait`` (seconds) the answer comes when it has ended or the time is over."""
+    path = _query(_at("runs", number), wait=f"{wait:g}s" if wait else None, **{"with": "output" if output else None})
+    return expect((yield Request("GET", path, wait=wait)), views.RunView)
+
+
+def runs(**where: Any) -> Flow[views.RunPage]:
+    """A page of runs: job, state, label, since, until, q, sort, limit, cursor."""
+    return expect((yield Request("GET", _query(_at("runs"), **where))), views.RunPage)
+
+
+def tasks(number: int, *parts: object, **where: Any) -> Flow[Any]:
+    """The tasks of a run, one task, or one instance."""
+    return expect((yield Request("GET", _query(_at("runs", number, "tasks", *parts), **where))), Any)
+
+
+def logs(number: int, task: str | None = None, index: int | None = None, **where: Any) -> Flow[views.LogPage]:
+    """A page of log records."""
+    parts: list[object] = ["runs", number]
+    if task is not None:
+        parts += ["tasks", task] if index is None else ["tasks", task, index]
+    wait = float(where.pop("wait", 0.0))
+    where["wait"] = f"{wait:g}s" if wait else None
+    return expect((yield Request("GET", _query(_at(*parts, "logs"), **where), wait=wait)), views.LogPage)
+
+
+def log_text(number: int, task: str | None = None, **where: Any) -> Flow[bytes]:
+    """The log as the bytes that were written."""
+    parts: list[object] = ["runs", number] + (["tasks", task] if task is not None else [])
+    response = yield Request("GET", _query(_at(*parts, "logs"), **where), accept="text/plain")
+    check(response)
+    return response.body
+
+
+def artifacts(number: int) -> Flow[list[views.ArtifactView]]:
+    """The files that the run left."""
+    response = yield Request("GET", _at("runs", number, "artifacts"))
+    return expect(response, dict[str, list[views.ArtifactView]]).get("items", [])
+
+
+def artifact(number: int, task: str, path: str, index: int | None = None) -> Flow[bytes]:
+    """The bytes of one file."""
+    where = _query(_at("runs", number, "artifacts", *path.split("/")), task=task, index=index)
+    response = yield Request("GET", where, accept="*/*")
+    check(response)
+    return response.body
+
+
+def explain(number: int) -> Flow[views.ExplainView]:
+    """Why it runs, or does not."""
+    return expect((yield Request("GET", _at("runs", number, "explain"))), views.ExplainView)
+
+
+def events(number: int, **where: Any) -> Flow[Any]:
+    """What happened to the run, as facts."""
+    return expect((yield Request("GET", _query(_at("runs", number, "events"), **where))), Any)
+
+
+def command(number: int, verb: str, reason: str | None) -> Flow[None]:
+    """Ask the run to ``cancel`` (and, later, ``stop``, ``pause`` …)."""
+    check((yield Request("POST", _at("runs", number, verb), _json({"reason": reason} if reason else {}))))
+
+
+def put_job(name: str, document: bytes | Mapping[str, Any], content: str = "application/json") -> Flow[dict[str, Any]]:
+    """Save a definition; unchanged content makes no new version."""
+    body = document if isinstance(document, bytes) else _json(document)
+    return expect((yield Request("PUT", _at("jobs", name), body, content)), dict[str, Any])
+
+
+def check_job(document: bytes, content: str) -> Flow[dict[str, Any]]:
+    """Every problem and warning of a definition, without saving it."""
+    return expect((yield Request("POST", _at("jobs", "check"), document, content)), dict[str, Any])
+
+
+def job(name: str, version: int | None = None) -> Flow[dict[str, Any]]:
+    """A saved job: its definition plus version and instants."""
+    return expect((yield Request("GET", _query(_at("jobs", name), version=version))), dict[str, Any])
+
+
+def jobs(**where: Any) -> Flow[views.JobPage]:
+    """A page of saved jobs."""
+    return expect((yield Request("GET", _query(_at("jobs"), **where))), views.JobPage)
+
+
+def put_package(name: str, data: bytes) -> Flow[views.PackageView]:
+    """Register code under a name; the same bytes are the same version."""
+    request = Request("PUT", _at("packages", name), data, "application/zip", wait=60)
+    return expect((yield request), views.PackageView)
+
+
+def listed(noun: str) -> Flow[dict[str, Any]]:
+    """A list of ``packages``, ``tasks`` or ``agents``."""
+    return expect((yield Request("GET", _at(noun))), dict[str, Any])
