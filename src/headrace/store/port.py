@@ -155,7 +155,8 @@ class Blobs(Protocol):
     async def get(self, digest: str, *, offset: int = 0, size: int | None = None) -> bytes:
         """Raises NotFound; verifies the digest when the whole is read."""
 
-    async def stream(self, digest: str) -> AsyncIterator[bytes]: ...
+    def stream(self, digest: str) -> AsyncIterator[bytes]:
+        """The bytes in pieces, verified at the end."""
 
     async def size(self, digest: str) -> int | None: ...
 

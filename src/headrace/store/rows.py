@@ -85,7 +85,8 @@ class ArtifactRow(Struct, frozen=True):
 class Entity(Struct, frozen=True):
     """A named thing: job, package, agent, token, limit … ``image`` is the MessagePack of its own record.
 
-    ``version`` is dense per entity and is its history's key. ``deleted_at`` 0 means it is there.
+    ``version`` is dense per entity and is its history's key. ``deleted_at`` 0 means it is there. Writing it with empty
+    ``facts`` updates the row only and keeps no history row (cursors, counters); the version then stays as it was.
     """
 
     kind: str

@@ -1,0 +1,145 @@
+-- What readers ask. Bounded answers; partial indexes only where the question is about live work.
+
+-- name: run_by_id
+SELECT r.input, r.params, p.data, r.image FROM run r LEFT JOIN run_params p ON p.run = r.id WHERE r.id = ?;
+
+-- name: runs_newest
+SELECT r.input, r.params, p.data, r.image FROM run r LEFT JOIN run_params p ON p.run = r.id
+WHERE r.created_at BETWEEN :since AND :until AND (r.created_at, r.id) < (:at, :id)
+  AND (:job IS NULL OR +r.job = :job)
+  AND (:states IS NULL OR +r.state IN (SELECT value FROM json_each(:states)))
+  AND (:text IS NULL OR instr(lower(coalesce(r.job, '')), lower(:text)) > 0 OR CAST(r.id AS TEXT) = :text)
+  AND (:labels IS NULL OR NOT EXISTS (
+        SELECT 1 FROM json_each(:labels) w
+        WHERE NOT EXISTS (SELECT 1 FROM json_each(r.labels) h WHERE h.key = w.key AND h.value = w.value)))
+ORDER BY r.created_at DESC, r.id DESC LIMIT :limit;
+
+-- name: runs_oldest
+SELECT r.input, r.params, p.data, r.image FROM run r LEFT JOIN run_params p ON p.run = r.id
+WHERE r.created_at BETWEEN :since AND :until AND (r.created_at, r.id) > (:at, :id)
+  AND (:job IS NULL OR +r.job = :job)
+  AND (:states IS NULL OR +r.state IN (SELECT value FROM json_each(:states)))
+  AND (:text IS NULL OR instr(lower(coalesce(r.job, '')), lower(:text)) > 0 OR CAST(r.id AS TEXT) = :text)
+  AND (:labels IS NULL OR NOT EXISTS (
+        SELECT 1 FROM json_each(:labels) w
+        WHERE NOT EXISTS (SELECT 1 FROM json_each(r.labels) h WHERE h.key = w.key AND h.value = w.value)))
+ORDER BY r.created_at ASC, r.id ASC LIMIT :limit;
+
+-- name: job_runs_newest
+SELECT r.input, r.params, p.data, r.image FROM run r INDEXED BY run_job LEFT JOIN run_params p ON p.run = r.id
+WHERE r.job = :job AND r.created_at BETWEEN :since AND :until AND (r.created_at, r.id) < (:at, :id)
+ORDER BY r.created_at DESC, r.id DESC LIMIT :limit;
+
+-- name: job_runs_oldest
+SELECT r.input, r.params, p.data, r.image FROM run r INDEXED BY run_job LEFT JOIN run_params p ON p.run = r.id
+WHERE r.job = :job AND r.created_at BETWEEN :since AND :until AND (r.created_at, r.id) > (:at, :id)
+ORDER BY r.created_at ASC, r.id ASC LIMIT :limit;
+
+-- name: open_runs_newest
+SELECT r.input, r.params, p.data, r.image FROM run r INDEXED BY run_open LEFT JOIN run_params p ON p.run = r.id
+WHERE r.state < 4 AND r.state = :state AND r.created_at BETWEEN :since AND :until AND (r.created_at, r.id) < (:at, :id)
+ORDER BY r.created_at DESC, r.id DESC LIMIT :limit;
+
+-- name: other_runs_newest
+SELECT r.input, r.params, p.data, r.image FROM run r INDEXED BY run_other LEFT JOIN run_params p ON p.run = r.id
+WHERE r.state > 4 AND r.state = :state AND r.created_at BETWEEN :since AND :until AND (r.created_at, r.id) < (:at, :id)
+ORDER BY r.created_at DESC, r.id DESC LIMIT :limit;
+
+-- name: tasks
+SELECT image FROM task WHERE run = ? AND (no, idx) > (?, ?) ORDER BY no, idx LIMIT ?;
+
+-- name: tasks_of
+SELECT image FROM task WHERE run = ? AND no = ? AND (no, idx) > (?, ?) ORDER BY idx LIMIT ?;
+
+-- name: groups
+WITH RECURSIVE walk (no) AS (
+  SELECT min(no) FROM task WHERE run = :run AND no >= :no
+  UNION ALL
+  SELECT (SELECT min(no) FROM task WHERE run = :run AND task.no > walk.no) FROM walk WHERE walk.no IS NOT NULL
+)
+SELECT t.image FROM walk JOIN task t ON t.run = :run AND t.no = walk.no AND t.idx = -1
+WHERE (t.no, t.idx) > (:no, :idx) LIMIT :limit;
+
+-- name: task_by_key
+SELECT image FROM task WHERE run = ? AND no = ? AND idx = ?;
+
+-- name: attempts
+SELECT attempt, image FROM attempt WHERE run = ? AND no = ? AND idx = ? ORDER BY attempt LIMIT 500;
+
+-- name: value_by_key
+SELECT t.image, v.data FROM task t LEFT JOIN value v ON v.run = t.run AND v.no = t.no AND v.idx = t.idx
+WHERE t.run = ? AND t.no = ? AND t.idx = ?;
+
+-- name: history_of
+SELECT run, no, idx, version, at, commit_no, body FROM history_run
+WHERE run = ? AND no = ? AND idx = ? AND version > ? ORDER BY version LIMIT ?;
+
+-- name: history_all
+SELECT run, no, idx, version, at, commit_no, body FROM history_run
+WHERE run = ? AND (? = -9 OR no = ?) ORDER BY commit_no, at, no, idx, version LIMIT ? OFFSET ?;
+
+-- name: commits
+SELECT commit_no, at, node, actor, source, why FROM commit_row WHERE commit_no IN (SELECT value FROM json_each(?));
+
+-- name: segments
+SELECT run, no, idx, attempt, first, last, data, digest FROM segment
+WHERE run = ? AND no = ? AND idx = ? AND attempt = ? ORDER BY first;
+
+-- name: artifacts
+SELECT run, no, idx, path, digest, size FROM artifact WHERE run = ? AND (? = -9 OR no = ?) ORDER BY no, idx, path LIMIT 10000;
+
+-- name: entity_by_key
+SELECT kind, name, version, created_at, updated_at, image, deleted_at, facts, space
+FROM entity WHERE space = 1 AND kind = ? AND name = ?;
+
+-- name: entities
+SELECT kind, name, version, created_at, updated_at, image, deleted_at, facts, space
+FROM entity WHERE space = 1 AND kind = ? AND name > ? AND (? OR deleted_at = 0) ORDER BY name LIMIT ?;
+
+-- name: entity_versions
+SELECT kind, name, version, created_at, updated_at, image, deleted_at, facts, space
+FROM entity_history WHERE space = 1 AND kind = ? AND name = ? ORDER BY version DESC LIMIT ?;
+
+-- name: document_by_graph
+SELECT graph, digest, body FROM document WHERE graph = ?;
+
+-- name: ready
+SELECT run, no, idx, klass, rank FROM task INDEXED BY task_ready
+WHERE state = 1 AND klass = ? ORDER BY rank LIMIT ?;
+
+-- name: ready_classes
+WITH RECURSIVE walk (klass) AS (
+  SELECT min(klass) FROM task WHERE state = 1
+  UNION ALL
+  SELECT (SELECT min(klass) FROM task WHERE state = 1 AND task.klass > walk.klass) FROM walk WHERE walk.klass IS NOT NULL
+)
+SELECT walk.klass, c.body FROM walk JOIN class c ON c.klass = walk.klass WHERE walk.klass IS NOT NULL;
+
+-- name: due_tasks
+SELECT due_at, run, no, idx FROM task INDEXED BY task_due WHERE due_at > 0 AND due_at <= ? ORDER BY due_at LIMIT ?;
+
+-- name: due_runs
+SELECT due_at, id FROM run INDEXED BY run_due WHERE due_at > 0 AND due_at <= ? ORDER BY due_at LIMIT ?;
+
+-- name: leased
+SELECT image, (SELECT r.image FROM run r WHERE r.id = task.run) FROM task INDEXED BY task_leased
+WHERE state IN (2, 3) AND agent = ? AND (run, no, idx) > (?, ?, ?) ORDER BY run, no, idx LIMIT ?;
+
+-- name: count_ready
+SELECT count(*) FROM task INDEXED BY task_ready WHERE state = 1;
+
+-- name: count_leased
+SELECT count(*) FROM task INDEXED BY task_leased WHERE state IN (2, 3);
+
+-- name: count_due
+SELECT (SELECT count(*) FROM task INDEXED BY task_due WHERE due_at > 0)
+     + (SELECT count(*) FROM run INDEXED BY run_due WHERE due_at > 0);
+
+-- name: count_open
+SELECT count(*) FROM run INDEXED BY run_open WHERE state < 4;
+
+-- name: outbox_after
+SELECT seq, kind, subject, body, due_at FROM outbox WHERE seq > ? ORDER BY seq LIMIT ?;
+
+-- name: history_count
+SELECT count(*) FROM history_run;

@@ -1,0 +1,258 @@
+"""Read-only questions on connections of their own, in helper threads, each on one snapshot; answers are bounded.
+
+Never writes: the connections are opened read-only. Called by the API and the loops.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, TypeVar
+
+import apsw
+import msgspec
+
+from headrace.model.cells import RunCell, TaskCell, Value
+from headrace.model.errors import StoreError
+from headrace.model.ids import WHOLE, TaskKey
+from headrace.store.images import decode_run, decode_task, history_of, input_of
+from headrace.store.port import Blobs
+from headrace.store.rows import (
+    ArtifactRow,
+    AttemptRow,
+    Document,
+    DueRow,
+    Entity,
+    EntityKey,
+    HistoryRow,
+    LeasedRow,
+    LogSegment,
+    ReadyRow,
+    RunFilter,
+    RunRow,
+)
+from headrace.store.sqlite.connection import translated
+from headrace.store.sqlite.offload import Offload
+from headrace.store.sqlite.writer import filled
+
+T = TypeVar("T")
+Row = tuple[Any, ...]
+ROWS_MAX = 500
+ANY = -9
+FAR = 2**62
+
+
+class SqliteReader:
+    """``store.port.Reader``. ``connections`` are taken one per question; there are as many as helper threads."""
+
+    def __init__(
+        self, connections: list[apsw.Connection], queries: dict[str, str], *, blobs: Blobs, offload: Offload
+    ) -> None:
+        self._free = connections
+        self._sql = queries
+        self._blobs = blobs
+        self._offload = offload
+
+    async def runs(self, where: RunFilter) -> list[RunRow]:
+        """A page of runs in (created_at, id) order."""
+        name, values = run_question(where)
+        return [_run_row(row) for row in await self._ask(name, values)]
+
+    async def run(self, run: int) -> RunRow | None:
+        rows = await self._ask("run_by_id", (run,))
+        return _run_row(rows[0]) if rows else None
+
+    async def tasks(
+        self,
+        run: int,
+        *,
+        no: int | None = None,
+        after: tuple[int, int] = (-1, -2),
+        limit: int = ROWS_MAX,
+        groups_only: bool = False,
+    ) -> list[TaskCell]:
+        """Task rows in (no, index) order."""
+        limit = min(limit, ROWS_MAX)
+        if groups_only:
+            bounds = {"run": run, "no": after[0], "idx": after[1], "limit": limit}
+            found = _tasks(await self._ask("groups", bounds))
+            return found if no is None else [cell for cell in found if cell.no == no]
+        if no is not None:
+            return _tasks(await self._ask("tasks_of", (run, no, *after, limit)))
+        return _tasks(await self._ask("tasks", (run, *after, limit)))
+
+    async def task(self, key: TaskKey) -> TaskCell | None:
+        found = _tasks(await self._ask("task_by_key", key))
+        return found[0] if found else None
+
+    async def attempts(self, key: TaskKey) -> list[AttemptRow]:
+        return [AttemptRow(*key, row[0], decode_task(row[1])) for row in await self._ask("attempts", key)]
+
+    async def value(self, key: TaskKey) -> Value | None:
+        return await self._value(key, lambda cell: cell.result)
+
+    async def error(self, key: TaskKey) -> Value | None:
+        return await self._value(key, lambda cell: cell.error)
+
+    async def history(
+        self, run: int, *, no: int | None = None, index: int | None = None, after: int = 0, limit: int = ROWS_MAX
+    ) -> list[HistoryRow]:
+        """With ``no``: the rows of one entity after version ``after``. Without: all of the run, ``after`` rows skipped."""
+        limit = min(limit, ROWS_MAX)
+        if no is not None and (index is not None or no < 0):
+            values: Row = (run, no, WHOLE if index is None else index, after, limit)
+            return [history_of(_seven(row)) for row in await self._ask("history_of", values)]
+        wanted = ANY if no is None else no
+        rows = await self._ask("history_all", (run, wanted, wanted, limit, after))
+        return [history_of(_seven(row)) for row in rows]
+
+    async def segments(self, key: TaskKey, attempt: int) -> list[LogSegment]:
+        return [LogSegment(*row) for row in await self._ask("segments", (*key, attempt))]
+
+    async def artifacts(self, run: int, no: int | None = None) -> list[ArtifactRow]:
+        wanted = ANY if no is None else no
+        return [ArtifactRow(*row) for row in await self._ask("artifacts", (run, wanted, wanted))]
+
+    async def entity(self, key: EntityKey) -> Entity | None:
+        rows = await self._ask("entity_by_key", key)
+        return Entity(*rows[0]) if rows else None
+
+    async def entities(
+        self, kind: str, *, after: str = "", limit: int = ROWS_MAX, deleted: bool = False
+    ) -> list[Entity]:
+        rows = await self._ask("entities", (kind, after, deleted, min(limit, ROWS_MAX)))
+        return [Entity(*row) for row in rows]
+
+    async def entity_versions(self, key: EntityKey, *, limit: int = ROWS_MAX) -> list[Entity]:
+        """Newest first."""
+        return [Entity(*row) for row in await self._ask("entity_versions", (*key, min(limit, ROWS_MAX)))]
+
+    async def document(self, graph: int) -> Document | None:
+        rows = await self._ask("document_by_graph", (graph,))
+        return Document(*rows[0]) if rows else None
+
+    async def ready(self, klass: int, limit: int) -> list[ReadyRow]:
+        return [ReadyRow(*row) for row in await self._ask("ready", (klass, limit))]
+
+    async def ready_classes(self) -> list[tuple[int, bytes]]:
+        return [(row[0], row[1]) for row in await self._ask("ready_classes", ())]
+
+    async def due(self, until: int, limit: int) -> list[DueRow]:
+        def work(conn: apsw.Connection) -> list[DueRow]:
+            with _snapshot(conn):
+                tasks: list[Row] = conn.execute(self._sql["due_tasks"], (until, limit)).fetchall()
+                runs: list[Row] = conn.execute(self._sql["due_runs"], (until, limit)).fetchall()
+            found = [DueRow(*row) for row in tasks] + [DueRow(*row) for row in runs]
+            return sorted(found, key=lambda row: (row.due_at, row.run, row.no, row.index))[:limit]
+
+        return await self._with(work)
+
+    async def leased(self, agent: int, after: TaskKey | None, limit: int) -> list[LeasedRow]:
+        start = (-1, -9, -9) if after is None else after
+        found = []
+        for image, run in await self._ask("leased", (agent, *start, min(limit, ROWS_MAX))):
+            c = decode_task(image)
+            found.append(LeasedRow(c.run, c.no, c.index, c.agent, c.boot, c.epoch, c.attempt, decode_run(run).graph))
+        return found
+
+    async def counts(self) -> dict[str, int]:
+        def work(conn: apsw.Connection) -> dict[str, int]:
+            names = ("ready", "leased", "due", "open")
+            with _snapshot(conn):
+                return {name: _one(conn, self._sql[f"count_{name}"]) for name in names}
+
+        found = await self._with(work)
+        return {"ready": found["ready"], "leased": found["leased"], "due": found["due"], "runs": found["open"]}
+
+    async def statement(self, name: str, values: dict[str, Any]) -> list[Row]:
+        if name not in self._sql:
+            raise StoreError(f"no statement is named {name}")
+        return await self._ask(name, values)
+
+    async def _value(self, key: TaskKey, pick: Callable[[TaskCell], Value | None]) -> Value | None:
+        rows = await self._ask("value_by_key", key)
+        if not rows:
+            return None
+        value = pick(decode_task(rows[0][0]))
+        return None if value is None else await filled(value, rows[0][1], self._blobs)
+
+    async def _ask(self, name: str, values: Row | dict[str, Any] | EntityKey) -> list[Row]:
+        text = self._sql[name]
+        return await self._with(lambda conn: conn.execute(text, values).fetchall())
+
+    async def _with(self, work: Callable[[apsw.Connection], T]) -> T:
+        def there() -> T:
+            conn = self._free.pop()
+            try:
+                with translated("cannot read"):
+                    return work(conn)
+            finally:
+                self._free.append(conn)
+
+        return await self._offload.run(there)
+
+    def close(self) -> None:
+        """Only when no question is open."""
+        for conn in self._free:
+            conn.close()
+
+
+def run_question(where: RunFilter) -> tuple[str, dict[str, Any]]:
+    """The statement that answers this filter along an index, and its values."""
+    at, run = where.after or ((0, 0) if where.ascending else (FAR, FAR))
+    values: dict[str, Any] = {
+        "since": 0 if where.since is None else where.since,
+        "until": FAR if where.until is None else where.until,
+        "at": at,
+        "id": run,
+        "limit": min(where.limit, ROWS_MAX),
+    }
+    side = "oldest" if where.ascending else "newest"
+    plain = not where.labels and where.text is None
+    if plain and where.job is not None and not where.states:
+        return f"job_runs_{side}", values | {"job": where.job}
+    if plain and where.job is None and len(where.states) == 1 and where.states[0] != 4 and not where.ascending:
+        name = "open_runs_newest" if where.states[0] < 4 else "other_runs_newest"
+        return name, values | {"state": where.states[0]}
+    return f"runs_{side}", values | {
+        "job": where.job,
+        "states": _json(list(map(int, where.states))) if where.states else None,
+        "text": where.text,
+        "labels": _json(dict(where.labels)) if where.labels else None,
+    }
+
+
+def _json(value: Any) -> str:
+    return msgspec.json.encode(value).decode()
+
+
+def _run_row(row: Row) -> RunRow:
+    rest, params, aside, image = row
+    cell: RunCell = decode_run(image)
+    return RunRow(input_of(cell.run, rest, aside or params), cell)
+
+
+def _tasks(rows: list[Row]) -> list[TaskCell]:
+    return [decode_task(row[0]) for row in rows]
+
+
+def _seven(row: Row) -> tuple[int, int, int, int, int, int, bytes]:
+    return (row[0], row[1], row[2], row[3], row[4], row[5], row[6])
+
+
+def _one(conn: apsw.Connection, text: str) -> int:
+    rows: list[Row] = conn.execute(text).fetchall()
+    return int(rows[0][0])
+
+
+@contextmanager
+def _snapshot(conn: apsw.Connection) -> Iterator[None]:
+    """Several statements see one state of the file."""
+    if conn.in_transaction:
+        yield
+        return
+    conn.execute("BEGIN")
+    try:
+        yield
+    finally:
+        conn.execute("COMMIT")

@@ -1,0 +1,252 @@
+"""The ledger's connection on SQLite: loads by key, a fixed number of set statements, one COMMIT.
+
+All on the loop's own thread, never suspending, but COMMIT: its fsync runs in a helper thread. Called by the ledger.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import apsw
+import msgspec
+from msgspec import structs
+
+from headrace.model.cells import INLINE_MAX, RunCell, RunInput, TaskCell, Value
+from headrace.model.errors import NotFound, StoreError
+from headrace.model.ids import TaskKey
+from headrace.model.ports import Fault
+from headrace.store.images import decode_run, decode_task, encode, history_body, input_of, input_rest
+from headrace.store.port import Blobs
+from headrace.store.rows import Answer, Batch, Entity, EntityKey
+from headrace.store.sqlite.connection import translated
+from headrace.store.sqlite.offload import Offload
+
+Row = tuple[Any, ...]
+
+
+class SqliteWriter:
+    """``store.port.Writer``. Whoever begins a transaction holds ``turn`` until it is over."""
+
+    def __init__(
+        self, conn: apsw.Connection, queries: dict[str, str], *, blobs: Blobs, committer: Offload, fault: Fault
+    ) -> None:
+        self._conn = conn
+        self._sql = queries
+        self._blobs = blobs
+        self._committer = committer
+        self._fault = fault
+        self._turn = asyncio.Lock()
+        self._owner: asyncio.Task[Any] | None = None
+
+    async def begin(self) -> None:
+        """Wait for the connection's turn and open a transaction."""
+        await self._turn.acquire()
+        try:
+            with translated("cannot begin"):
+                self._conn.execute("BEGIN IMMEDIATE")
+        except BaseException:
+            self._turn.release()
+            raise
+        self._owner = asyncio.current_task()
+
+    async def lock_runs(self, runs: Sequence[int], *, wait: bool = False) -> tuple[dict[int, RunCell], set[int]]:
+        """The cells; there is only one writer, so nothing is ever held elsewhere."""
+        cells = [decode_run(row[0]) for row in self._each("load_runs", [(run,) for run in runs])]
+        return {cell.run: cell for cell in cells}, set()
+
+    async def load_tasks(self, keys: Sequence[TaskKey]) -> list[TaskCell]:
+        return [decode_task(row[0]) for row in self._each("load_tasks", keys)]
+
+    async def load_inputs(self, runs: Sequence[int]) -> list[RunInput]:
+        found = []
+        for run in runs:
+            for rest, params, aside in self._each("load_inputs", [(run,)]):
+                found.append(input_of(run, rest, aside or params))
+        return found
+
+    async def load_members(self, run: int, after: tuple[int, int], limit: int) -> list[TaskCell]:
+        return [decode_task(row[0]) for row in self._each("load_members", [(run, *after, limit)])]
+
+    async def load_group(self, run: int, no: int, after: int, limit: int) -> list[TaskCell]:
+        return [decode_task(row[0]) for row in self._each("load_group", [(run, no, after, limit)])]
+
+    async def load_values(self, keys: Sequence[TaskKey]) -> dict[TaskKey, Value]:
+        found: dict[TaskKey, Value] = {}
+        for image, aside in self._each("load_values", keys):
+            cell = decode_task(image)
+            if cell.result is not None:
+                found[cell.key] = await filled(cell.result, aside, self._blobs)
+        return found
+
+    async def lock_entities(self, keys: Sequence[EntityKey]) -> dict[EntityKey, Entity]:
+        return {(row[0], row[1]): Entity(*row) for row in self._each("load_entities", keys)}
+
+    async def load_answers(self, keys: Sequence[tuple[str, str]]) -> dict[tuple[str, str], Answer]:
+        return {(row[0], row[1]): Answer(*row) for row in self._each("load_answers", keys)}
+
+    async def load_documents(self, digests: Sequence[bytes]) -> dict[bytes, int]:
+        return {row[0]: row[1] for row in self._each("load_documents", [(digest,) for digest in digests])}
+
+    async def write(self, batch: Batch) -> None:
+        """All rows of one commit. Nothing is written twice: an image stands in ``new_*`` or in the others, not both."""
+        self._fault("store.before_write")
+        with translated("cannot write"):
+            for name, rows in rows_of(batch):
+                if rows:
+                    self._conn.executemany(self._sql[name], rows)
+        self._fault("store.after_write")
+
+    async def commit(self) -> None:
+        """Durable when it returns: the WAL is fsynced by COMMIT (synchronous=FULL)."""
+        self._fault("store.before_commit")
+        work = asyncio.ensure_future(self._committer.run(self._commit))
+        try:
+            await asyncio.shield(work)
+        except asyncio.CancelledError:
+            # The fsync goes on in its thread: only when it is over may somebody else begin.
+            await asyncio.wait([work])
+            self._over()
+            raise
+        self._over()
+        self._fault("store.after_commit")
+
+    async def rollback(self) -> None:
+        """Undo the transaction that this task opened; harmless when there is none."""
+        if self._owner is not asyncio.current_task():
+            return
+        try:
+            with translated("cannot roll back"):
+                if self._conn.in_transaction:
+                    self._conn.execute("ROLLBACK")
+        finally:
+            self._over()
+
+    async def reserve(self, what: str, count: int) -> int:
+        """A block of numbers, durable before the first is used."""
+        await self.begin()
+        try:
+            first = next(self._each("ids_reserve", [(what, count)]))[0]
+        except BaseException:
+            await self.rollback()
+            raise
+        await self.commit()
+        return int(first)
+
+    def _each(self, name: str, keys: Sequence[Row] | Sequence[TaskKey] | Sequence[EntityKey]) -> Iterator[Row]:
+        if not keys:
+            return iter(())
+        try:
+            return iter(self._conn.executemany(self._sql[name], keys).fetchall())
+        except apsw.Error as error:
+            raise StoreError(f"SQLite: {name}: {error}") from error
+
+    def close(self) -> None:
+        """Only when no transaction is open."""
+        self._conn.close()
+
+    def _over(self) -> None:
+        self._owner = None
+        self._turn.release()
+
+    def _commit(self) -> None:
+        try:
+            self._conn.execute("COMMIT")
+        except apsw.Error as error:
+            if self._conn.in_transaction:
+                self._conn.execute("ROLLBACK")
+            raise StoreError(f"SQLite: COMMIT did not happen: {error}") from error
+
+
+async def filled(value: Value, aside: bytes | None, blobs: Blobs) -> Value:
+    """The value with its data, wherever that is kept."""
+    if value.place == "inline":
+        return value
+    if value.place == "aside":
+        if aside is None:
+            raise NotFound("a value that stands aside is missing")
+        return structs.replace(value, data=aside)
+    return structs.replace(value, data=await blobs.get(value.digest))
+
+
+def rows_of(batch: Batch) -> list[tuple[str, list[Row]]]:
+    """(statement, parameter rows) in writing order."""
+    return [
+        ("add_documents", [(d.graph, d.digest, d.body) for d in batch.documents]),
+        ("add_classes", list(batch.classes)),
+        *_run_rows(batch),
+        *_task_rows(batch),
+        ("add_history", [
+            (h.run, h.no, h.index, h.version, h.at, h.commit, history_body(h)) for h in batch.history
+        ]),
+        ("add_commits", [(c.commit, c.at, c.node, c.actor, c.source, c.why) for c in batch.commits]),
+        *_rare_rows(batch),
+    ]  # fmt: skip
+
+
+def _run_rows(batch: Batch) -> list[tuple[str, list[Row]]]:
+    new: list[Row] = []
+    aside: list[Row] = []
+    for added in batch.new_runs:
+        given, cell = added.input, added.cell
+        params: bytes | None = given.params
+        if given.params == b"{}":
+            params = None
+        elif len(given.params) > INLINE_MAX:
+            aside.append((cell.run, params))
+            params = None
+        labels = encode_labels(given.labels) if given.labels else None
+        new.append((
+            cell.run, int(cell.state), cell.due_at, cell.created_at, given.job, labels, input_rest(given), params,
+            encode(cell),
+        ))  # fmt: skip
+    return [
+        ("add_runs", new),
+        ("add_run_params", aside),
+        ("put_runs", [(int(c.state), c.due_at, encode(c), c.run) for c in batch.runs]),
+    ]
+
+
+def _task_rows(batch: Batch) -> list[tuple[str, list[Row]]]:
+    new: list[Row] = []
+    for c in batch.new_tasks:
+        ready = c.state == 1
+        new.append((
+            c.run, c.no, c.index, int(c.state), c.klass if ready else None, c.rank if ready else None,
+            c.due_at, c.agent if 2 <= c.state <= 3 else 0, encode(c),
+        ))  # fmt: skip
+    changed: list[Row] = []
+    for c in batch.tasks:
+        ready = c.state == 1
+        changed.append((
+            int(c.state), c.klass if ready else None, c.rank if ready else None, c.due_at,
+            c.agent if 2 <= c.state <= 3 else 0, encode(c), c.run, c.no, c.index,
+        ))  # fmt: skip
+    return [("add_tasks", new), ("put_tasks", changed)]
+
+
+def _rare_rows(batch: Batch) -> list[tuple[str, list[Row]]]:
+    entities = [entity_row(e) for e in batch.entities]
+    return [
+        ("add_values", [(*key, value.data) for key, value in batch.values]),
+        ("add_attempts", [(a.run, a.no, a.index, a.attempt, encode(a.cell)) for a in batch.attempts]),
+        ("add_segments", [
+            (s.run, s.no, s.index, s.attempt, s.first, s.last, s.digest, s.data) for s in batch.segments
+        ]),
+        ("add_artifacts", [(a.run, a.no, a.index, a.path, a.digest, a.size) for a in batch.artifacts]),
+        ("put_entities", entities),
+        ("add_entity_history", [row for row in entities if row[7]]),
+        ("put_answers", [(a.scope, a.key, a.request, a.status, a.location, a.body, a.at) for a in batch.answers]),
+        ("add_outbox", [(o.kind, o.subject, o.body, o.due_at) for o in batch.outbox]),
+    ]  # fmt: skip
+
+
+def entity_row(e: Entity) -> Row:
+    """The columns of a named thing; ``facts`` is the eighth: without facts no history is kept."""
+    return (e.space, e.kind, e.name, e.version, e.created_at, e.updated_at, e.deleted_at, e.facts, e.image)
+
+
+def encode_labels(labels: dict[str, str]) -> str:
+    """Labels as the JSON text that list filters look into."""
+    return msgspec.json.encode(labels).decode()
