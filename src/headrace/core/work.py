@@ -40,8 +40,7 @@ class Offer(Struct):
 
     ``free`` is slots minus what it holds, and below zero while it holds prefetched work. A task of class k fits when
     ``free + ahead.get(k, 0) > 0``; ``ahead`` (work beyond its slots, by class) never counts for ``on_lost: fail | ask``,
-    for those ``free > 0`` must hold. ``waiting`` are classes with ready tasks that had to wait: only a ``Claim`` may
-    place those, so that new work queues behind them.
+    for those ``free > 0`` must hold.
     """
 
     agent: int
@@ -50,8 +49,9 @@ class Offer(Struct):
     labels: dict[str, str] = field(default_factory=dict)
     slots: int = 1
     draining: bool = False
+    name: str = ""
+    """The agent's name, for tasks that ask for one agent and for people."""
     ahead: dict[int, int] = field(default_factory=dict)
-    waiting: set[int] = field(default_factory=set)
 
 
 class Working(Struct):
@@ -69,6 +69,8 @@ class Working(Struct):
     members: dict[int, list[TaskKey]] = field(default_factory=dict)
     offers: list[Offer] = field(default_factory=list)
     incarnation: int = 1
+    waiting: frozenset[int] = frozenset()
+    """Classes in which older ready tasks wait for room: new ones queue behind them instead of being claimed at once."""
 
 
 class Dispatch(Struct, frozen=True):
@@ -114,7 +116,13 @@ class Ended(Struct, frozen=True):
     run: int
 
 
-Command = Dispatch | StopAttempt | Follow | Alarm | Ended
+class Waits(Struct, frozen=True):
+    """A task of this class became ready and found no room: a hint for the claim loop, the truth is the row."""
+
+    klass: int
+
+
+Command = Dispatch | StopAttempt | Follow | Alarm | Ended | Waits
 
 
 class Step(Struct, frozen=True):

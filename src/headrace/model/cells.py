@@ -96,6 +96,8 @@ class TaskCell(Struct, frozen=True, array_like=True):
     counts: Counts | None = None
     seal: bytes = b""
     """The sealed log of the last attempt: MessagePack of ``link.records.Seal``; empty when nothing was logged."""
+    digest: bytes = b""
+    """First bytes of the last outcome's digest: tells the same outcome told twice from a different one."""
 
     @property
     def key(self) -> TaskKey:
@@ -133,6 +135,8 @@ class RunCell(Struct, frozen=True, array_like=True):
     exit_status: str | None = None
     reason: str | None = None
     spared: bytes = b""
+    gate: bool = False
+    """All ordinary tasks have ended and the ``finally`` tasks were told so; from then on ``cursor`` counts these."""
 
 
 class RunInput(Struct, frozen=True, array_like=True):

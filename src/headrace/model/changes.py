@@ -89,6 +89,8 @@ class Wake(Struct, frozen=True):
     run: int
     no: int = RUN_ITSELF
     index: int = WHOLE
+    first: int = 0
+    """A hint for the expansion of a group: the item to go on with; -1 asks for the whole list."""
 
 
 class Lose(Struct, frozen=True):

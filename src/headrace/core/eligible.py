@@ -1,0 +1,128 @@
+"""May this work start here, now? The one place that says so.
+
+Pure. ``eligible`` judges one task of one run against one offer; a claim acts on it, ``core.explaining`` prints it, so
+a reason that is added to the rules below shows up in both. Nothing else in the product may hold work back.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from msgspec import Struct
+
+from headrace.core.nodes import Node
+from headrace.core.work import Offer
+from headrace.model.cells import RunCell
+from headrace.model.states import RUN_FINAL, RunState, StopIntent
+
+
+class Reason(Struct, frozen=True):
+    """Why something waits: a fixed ``code``, a sentence, and the name of what it is about."""
+
+    code: str
+    message: str
+    refers_to: str = ""
+
+
+class Decision(Struct, frozen=True):
+    """Yes when there is no reason against it."""
+
+    reasons: tuple[Reason, ...] = ()
+
+    @property
+    def ok(self) -> bool:
+        return not self.reasons
+
+
+YES = Decision()
+
+RunRule = Callable[[Node, RunCell], Reason | None]
+OfferRule = Callable[[Node, Offer, int], Reason | None]
+
+
+def eligible(node: Node, run: RunCell, offer: Offer, taken: int = 0) -> Decision:
+    """Whether a ready task may start on this offer, of which ``taken`` places are given away in the same step."""
+    found: list[Reason] | None = None
+    for run_rule in RUN_RULES:
+        if reason := run_rule(node, run):
+            found = [reason] if found is None else [*found, reason]
+    for offer_rule in OFFER_RULES:
+        if reason := offer_rule(node, offer, taken):
+            found = [reason] if found is None else [*found, reason]
+    return YES if found is None else Decision(tuple(found))
+
+
+def may_begin(node: Node, run: RunCell) -> Decision:
+    """Whether the run lets this task begin at all, wherever."""
+    reasons = tuple(reason for rule in RUN_RULES if (reason := rule(node, run)))
+    return Decision(reasons) if reasons else YES
+
+
+def is_spared(node: Node, run: RunCell) -> bool:
+    """Whether a failure under ``on_failure: stop`` still lets this task begin."""
+    spared, at = run.spared, node.no >> 3
+    return at < len(spared) and bool(spared[at] >> (node.no & 7) & 1)
+
+
+def stopped(node: Node, run: RunCell) -> bool:
+    """Whether nothing of this task may begin any more, because its run is being brought to its end."""
+    return run.state == RunState.stopping and not may_begin(node, run).ok
+
+
+def _the_run_goes_on(node: Node, run: RunCell) -> Reason | None:
+    state = run.state
+    if state <= RunState.running:
+        return None
+    if state in RUN_FINAL:
+        return Reason("run_over", f"the run has ended: {state.name}", str(run.run))
+    if state == RunState.paused:
+        return Reason("run_paused", "the run is paused", str(run.run))
+    if node.final or (run.intent == StopIntent.failure and is_spared(node, run)):
+        return None
+    return Reason("run_stopping", f"the run is stopping: {run.reason or run.intent.name}", str(run.run))
+
+
+def _it_takes_new_work(node: Node, offer: Offer, taken: int) -> Reason | None:
+    return (
+        Reason("agent_draining", f"agent {_called(offer)} takes no new work", _called(offer))
+        if offer.draining
+        else None
+    )
+
+
+def _it_is_the_agent_asked_for(node: Node, offer: Offer, taken: int) -> Reason | None:
+    asked = node.placement.agent
+    if not asked or asked == offer.name:
+        return None
+    return Reason("other_agent", f"the task asks for agent {asked}; this is {_called(offer)}", asked)
+
+
+def _it_has_the_labels(node: Node, offer: Offer, taken: int) -> Reason | None:
+    wanted = node.placement.labels
+    if not wanted:
+        return None
+    for name, value in wanted:
+        if offer.labels.get(name) != value:
+            return Reason("no_label", f"agent {_called(offer)} has no label {name}={value}", _called(offer))
+    return None
+
+
+def _it_has_room(node: Node, offer: Offer, taken: int) -> Reason | None:
+    if offer.free > taken:
+        return None
+    if node.on_lost == "retry" and offer.free + offer.ahead.get(node.klass, 0) > taken:
+        return None
+    return Reason("no_room", f"agent {_called(offer)} has no room: all {offer.slots} slots are taken", _called(offer))
+
+
+def _called(offer: Offer) -> str:
+    return offer.name or str(offer.agent)
+
+
+RUN_RULES: tuple[RunRule, ...] = (_the_run_goes_on,)
+OFFER_RULES: tuple[OfferRule, ...] = (
+    _it_takes_new_work,
+    _it_is_the_agent_asked_for,
+    _it_has_the_labels,
+    _it_has_room,
+)

@@ -1,0 +1,337 @@
+"""How tasks move: ready, claimed, ended, and what their end means for those that wait for them.
+
+Pure and private to core: functions over a draft, used by every change. What reaches further than the successors of one
+task (skips, ends that happen as a side effect) is left to a ``Wake``, so that a step stays O(out-degree).
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+from msgspec.structs import replace
+
+from headrace.core.conditions import holds, met
+from headrace.core.draft import SWEPT_BY, Draft
+from headrace.core.eligible import eligible, stopped
+from headrace.core.expression import MissingValue
+from headrace.core.nodes import INLINE_READS, RANK_SLOPE_MS, Edge, Graph, Node
+from headrace.core.render import Rendered, render_attempt
+from headrace.core.scope import RunScope
+from headrace.core.work import Alarm, Dispatch
+from headrace.model.cells import Counts, RunCell, TaskCell, Value
+from headrace.model.facts import RunChanged, TaskDispatched, TaskEnded, TaskReadied
+from headrace.model.ids import INCARNATION_SHIFT, RUN_ITSELF, WHOLE
+from headrace.model.states import TASK_LEASED, RunState, StopIntent, TaskState
+
+ANY_HELD = 1
+"""Flag of a cell: one alternative of ``needs: {any: […]}`` held."""
+
+REFUSED_ONCE = 2
+"""Flag of a cell: its last dispatch was refused by the agent."""
+
+MISSES_SHIFT = 8
+"""Above this bit of the flags: how many alternatives did not hold."""
+
+EXPRESSION = "expression"
+
+
+def rank_of(now: int, node: Node, run: RunCell) -> int:
+    """The constant place among ready tasks: the ready instant in ms, earlier by each point of priority."""
+    priority = run.priority if node.priority is None else node.priority
+    return now // 1000 - priority * RANK_SLOPE_MS
+
+
+def make_ready(draft: Draft, node: Node, cell: TaskCell, *, claim: bool = True) -> None:
+    """Nothing but room is missing now; claimed in this very step when an agent has room."""
+    if claim and claim_task(draft, node, cell, fresh=True):
+        return
+    draft.change(
+        cell,
+        state=TaskState.ready,
+        pending=0,
+        due_at=0,
+        rank=rank_of(draft.now, node, draft.run),
+        klass=node.klass,
+        ready_at=draft.now,
+    )
+    draft.facts.append(TaskReadied(cell.no, cell.index))
+
+
+def claim_task(draft: Draft, node: Node, cell: TaskCell, *, fresh: bool) -> bool:
+    """Give the task to an agent with room, or end it when its texts cannot be rendered. False: it has to wait.
+
+    ``fresh``: it becomes ready in this step, and so queues behind older tasks of its class that wait.
+    """
+    if not draft.working.offers or (fresh and node.klass in draft.working.waiting):
+        return False
+    place = find_offer(draft, node)
+    if place is None:
+        return False
+    try:
+        spec = rendering(draft, node, cell)
+    except MissingValue as error:
+        side_end(draft, cell, TaskState.failed, reason=EXPRESSION, error=message_value(str(error)))
+        return True
+    if spec is None:
+        return False
+    offer = draft.working.offers[place]
+    draft.taken[place] = draft.taken.get(place, 0) + 1
+    epoch = max(cell.epoch, draft.working.incarnation << INCARNATION_SHIFT) + 1
+    attempt = cell.attempt + 1
+    draft.change(
+        cell,
+        state=TaskState.dispatched,
+        pending=0,
+        due_at=0,
+        attempt=attempt,
+        epoch=epoch,
+        klass=node.klass,
+        rank=cell.rank if cell.rank else rank_of(draft.now, node, draft.run),
+        ready_at=draft.now if fresh else cell.ready_at,
+        agent=offer.agent,
+        boot=offer.boot,
+        started_at=0,
+        ended_at=0,
+    )
+    _leased(draft, cell)
+    draft.facts.append(TaskDispatched(cell.no, cell.index, attempt, epoch, offer.agent))
+    draft.commands.append(Dispatch(cell.key, draft.run.graph, offer.agent, offer.boot, attempt, epoch, spec))
+    return True
+
+
+def _leased(draft: Draft, cell: TaskCell) -> None:
+    """Count the lease, and start the run's own time with its first one."""
+    run, timeout = draft.run, draft.graph.timeout_ms
+    if timeout and run.deadline_at == 0:
+        deadline = draft.now + timeout * 1000
+        draft.change_run(deadline_at=deadline, due_at=run.due_at or deadline)
+        draft.commands.append(Alarm((run.run, RUN_ITSELF, WHOLE), deadline))
+    if cell.index == WHOLE:
+        draft.change_run(live=draft.run.live + 1)
+
+
+def find_offer(draft: Draft, node: Node) -> int | None:
+    """The place of the eligible offer with most room."""
+    best, room = None, 0
+    for place, offer in enumerate(draft.working.offers):
+        taken = draft.taken.get(place, 0)
+        if offer.free - taken > room and eligible(node, draft.run, offer, taken).ok:
+            best, room = place, offer.free - taken
+    return best
+
+
+def rendering(draft: Draft, node: Node, cell: TaskCell) -> Rendered | None:
+    """The attempt's work; None when something that it needs is not at hand. Raises ``MissingValue``."""
+    given = draft.given
+    if given is None:
+        return None
+    if node.source.fixed is not None:
+        return render_attempt(node.source, RunScope(draft), given.params)
+    if not draft.at_hand(node.reads):
+        return None
+    instance = cell if cell.index != WHOLE else None
+    return render_attempt(node.source, RunScope(draft, instance), given.params)
+
+
+def message_value(message: str, kind: str = "MissingValue") -> Value:
+    """An error as it is kept in a cell."""
+    data = msgspec.json.encode({"type": kind, "message": message})
+    return Value(len(data), "inline", data)
+
+
+def end(draft: Draft, cell: TaskCell, state: TaskState, **fields: Any) -> TaskCell:
+    """The task's final state: counted in its run, or in its group. The caller propagates it."""
+    node = draft.graph.nodes[cell.no]
+    run = draft.run
+    leased = cell.state in TASK_LEASED
+    changed = draft.change(cell, **{"state": state, "due_at": 0, "pending": 0, "ended_at": draft.now, **fields})
+    draft.facts.append(
+        TaskEnded(
+            changed.no,
+            changed.index,
+            state,
+            changed.attempt,
+            changed.exit_status,
+            changed.reason,
+            changed.started_at,
+            changed.ended_at,
+        )
+    )
+    bad = state in {TaskState.failed, TaskState.lost}
+    if cell.index == WHOLE:
+        draft.change_run(
+            left=run.left - (not node.final),
+            finals=run.finals - node.final,
+            live=run.live - leased,
+            failed=run.failed + (bad and not node.allow_failure),
+            canceled=run.canceled + (state == TaskState.canceled),
+            succeeded=run.succeeded + (state == TaskState.succeeded),
+            exit_status=_exit_status(draft.graph, run, changed, bad=bad and not node.allow_failure),
+        )
+    else:
+        _count_instance(draft, cell, state)
+    if bad and draft.graph.stop_on_failure and not node.allow_failure and not node.final:
+        _stop_for_failure(draft, node, changed)
+    return changed
+
+
+def side_end(draft: Draft, cell: TaskCell, state: TaskState, **fields: Any) -> None:
+    """A task's end as the effect of something else: those that wait for it are told by a ``Wake``."""
+    ended = end(draft, cell, state, **fields)
+    node = draft.graph.nodes[cell.no]
+    if cell.index == WHOLE and node.edges and (node.final or draft.run.intent not in SWEPT_BY):
+        draft.owe(ended, draft.now)
+
+
+def halted_state(run: RunCell, cell: TaskCell) -> TaskState:
+    """How a task ends that may not begin (again) because its run is being brought to its end."""
+    if run.intent in SWEPT_BY:
+        return TaskState.canceled
+    if cell.attempt == 0:
+        return TaskState.skipped
+    return TaskState.lost if cell.lost else TaskState.failed
+
+
+def _exit_status(graph: Graph, run: RunCell, cell: TaskCell, *, bad: bool) -> str | None:
+    if len(graph.nodes) == 1:
+        return cell.exit_status
+    return cell.exit_status if bad and run.exit_status is None else run.exit_status
+
+
+def _count_instance(draft: Draft, cell: TaskCell, state: TaskState) -> None:
+    group = draft.task(cell.no)
+    if group is None or group.counts is None:
+        raise AssertionError(f"group of {cell.key} is not loaded")
+    counts = group.counts
+    name = state.name
+    counts = replace(counts, live=counts.live - 1, **{name: getattr(counts, name) + 1})
+    group = draft.change(group, counts=counts)
+    each = draft.graph.nodes[cell.no].each
+    if counts.live == 0 and counts.ended == counts.total:
+        close_group(draft, group)
+    elif counts.created < counts.total and not group.due_at and each and counts.live <= each.low:
+        draft.owe(group, draft.now)
+
+
+def close_group(draft: Draft, group: TaskCell) -> None:
+    """All instances have ended: the group has its state."""
+    counts = group.counts or Counts()
+    if counts.failed or counts.lost:
+        state = TaskState.failed
+    elif counts.canceled:
+        state = TaskState.canceled
+    elif counts.total and counts.skipped == counts.total:
+        state = TaskState.skipped
+    else:
+        state = TaskState.succeeded
+    side_end(draft, group, state)
+
+
+def end_uncreated(draft: Draft, group: TaskCell) -> None:
+    """The run is being brought to its end: instances that have no rows yet will never begin."""
+    counts = group.counts or Counts()
+    state = TaskState.canceled if draft.run.intent in SWEPT_BY else TaskState.skipped
+    if counts.total < 0:
+        side_end(draft, group, state, reason="stopped")
+        return
+    missing = counts.total - counts.created
+    if missing:
+        counted = {state.name: getattr(counts, state.name) + missing}
+        counts = replace(counts, created=counts.total, **counted)
+    group = draft.change(group, counts=counts, due_at=0)
+    if counts.live == 0:
+        close_group(draft, group)
+
+
+def _stop_for_failure(draft: Draft, node: Node, cell: TaskCell) -> None:
+    """``on_failure: stop``: nothing new begins except what this failure calls for, and what depends on that."""
+    run = draft.run
+    if run.intent not in {StopIntent.none, StopIntent.failure}:
+        return
+    failed = cell if cell.index == WHOLE else replace(cell, state=TaskState.failed, exit_status=None)
+    spared = spared_by(draft.graph, node, failed, run.spared)
+    if run.intent == StopIntent.none:
+        draft.change_run(state=RunState.stopping, intent=StopIntent.failure, spared=spared, reason=run.reason)
+        draft.facts.append(RunChanged(state=RunState.stopping, reason="failure"))
+        draft.owe_run(cursor=0)
+    elif spared != run.spared:
+        draft.change_run(spared=spared)
+
+
+def spared_by(graph: Graph, node: Node, cell: TaskCell, already: bytes) -> bytes:
+    """The bitmap ``already``, with what this failure calls for and everything that depends on it."""
+    bits = int.from_bytes(already, "little")
+    todo = [edge.to for edge in node.edges if met(edge, cell)]
+    while todo:
+        no = todo.pop()
+        if not bits >> no & 1:
+            bits |= 1 << no
+            todo.extend(edge.to for edge in graph.nodes[no].edges)
+    return bits.to_bytes((bits.bit_length() + 7) // 8, "little")
+
+
+def propagate(draft: Draft, cell: TaskCell) -> None:
+    """Tell those that wait for an ended task."""
+    node = draft.graph.nodes[cell.no]
+    if draft.run.intent in SWEPT_BY and not node.final:
+        return
+    for edge in node.edges:
+        waiting = draft.task(edge.to)
+        if waiting is not None and waiting.state == TaskState.blocked:
+            count_need(draft, waiting, edge, holds_now=met(edge, cell))
+
+
+def count_need(draft: Draft, cell: TaskCell, need: Edge, *, holds_now: bool) -> None:
+    """One condition of a blocked task is decided: it is skipped, or waits for fewer, or nothing blocks it any more."""
+    flags, pending = settled_need(draft.graph.nodes[cell.no], cell.flags, cell.pending, need.any, holds_now)
+    if pending < 0:
+        side_end(draft, cell, TaskState.skipped, reason="needs")
+        return
+    if pending == cell.pending and flags == cell.flags:
+        return
+    cell = draft.change(cell, pending=pending, flags=flags)
+    if pending == 0:
+        activate(draft, cell)
+
+
+def settled_need(node: Node, flags: int, pending: int, alternative: bool, holds_now: bool) -> tuple[int, int]:
+    """New flags and pending count; -1 when the task's conditions can no longer hold."""
+    if not alternative:
+        return flags, pending - 1 if holds_now else -1
+    if flags & ANY_HELD:
+        return flags, pending
+    if holds_now:
+        return flags | ANY_HELD, pending - 1
+    flags += 1 << MISSES_SHIFT
+    return flags, -1 if flags >> MISSES_SHIFT == node.alternatives else pending
+
+
+def activate(draft: Draft, cell: TaskCell, *, woken: bool = False) -> None:
+    """A task that nothing blocks: ``when`` decides, then it is ready, or begins to expand.
+
+    What it reads may not be at hand; then it is woken in a step of its own that loads it. ``woken``: this is that step.
+    """
+    node = draft.graph.nodes[cell.no]
+    if stopped(node, draft.run):
+        if draft.run.intent == StopIntent.failure:
+            side_end(draft, cell, TaskState.skipped, reason="stopped")
+        return
+    reads = node.when_reads
+    crowded = len(node.reads.cells) + len(reads.cells) > INLINE_READS or node.reads.gathers or reads.gathers
+    if not woken and (crowded or not (draft.at_hand(reads) and draft.at_hand(node.reads))):
+        draft.owe(cell, draft.now)
+        return
+    if isinstance(node.when, dict):
+        try:
+            holds_now = holds(node.when, RunScope(draft))
+        except MissingValue as error:
+            side_end(draft, cell, TaskState.failed, reason=EXPRESSION, error=message_value(str(error)))
+            return
+        if not holds_now:
+            side_end(draft, cell, TaskState.skipped, reason="when")
+            return
+    if node.each is not None:
+        draft.owe(cell, draft.now, state=TaskState.running, ready_at=draft.now, counts=Counts(total=-1))
+    else:
+        make_ready(draft, node, cell)

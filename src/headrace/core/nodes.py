@@ -1,0 +1,142 @@
+"""The compiled form of a definition: everything a step needs, computed once per version.
+
+Records only, immutable; made by ``core.graph.compile``, read by every other file of core, cached by whoever
+holds a ledger. A task is known by its place in the definition (``no``).
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from msgspec import UNSET, Struct
+
+from headrace.core.render import Source
+from headrace.model.states import TaskState
+
+WINDOW = 2_000
+"""Most live instances of one group; more are created as these end."""
+
+CHUNK = 1_000
+"""Most cells that one step creates or sweeps."""
+
+INLINE_READS = 8
+"""A successor that reads more tasks than this gets them in a step of its own."""
+
+RANK_SLOPE_MS = 60_000
+"""One point of priority is worth this much waiting: ageing without re-sorting."""
+
+ENDED_MASK = sum(
+    1 << state
+    for state in (TaskState.succeeded, TaskState.failed, TaskState.canceled, TaskState.skipped, TaskState.lost)
+)
+
+
+class Need(Struct, frozen=True):
+    """One condition on one other task. ``states`` is a bit mask over ``TaskState``, ``exit`` a glob or None."""
+
+    task: int
+    states: int
+    exit: str | None = None
+    any: bool = False
+    """One of the alternatives of ``needs: {any: […]}``."""
+
+
+class Edge(Struct, frozen=True):
+    """The same condition seen from the task that is needed: ``to`` waits for it."""
+
+    to: int
+    states: int
+    exit: str | None = None
+    any: bool = False
+
+
+class Reads(Struct, frozen=True):
+    """What rendering looks at: cells of other tasks, their results, the results of whole groups, the run's input."""
+
+    cells: tuple[int, ...] = ()
+    values: tuple[int, ...] = ()
+    gathers: tuple[int, ...] = ()
+    input: bool = False
+
+
+class RetryPolicy(Struct, frozen=True):
+    """When a failed attempt is followed by another. Durations in ms. ``given``: the definition says ``retries``."""
+
+    max: int = 0
+    delay: int = 1_000
+    backoff: float = 2.0
+    max_delay: int = 300_000
+    jitter: float = 0.2
+    only: frozenset[str] | None = None
+    never: frozenset[str] = frozenset()
+    given: bool = False
+
+
+class Placement(Struct, frozen=True):
+    """Where work may run: the class of tasks that wait for the same room. ``agent`` is a name, empty for any."""
+
+    kind: str
+    labels: tuple[tuple[str, str], ...] = ()
+    agent: str = ""
+    package: str = ""
+    limits: tuple[tuple[str, int], ...] = ()
+
+
+class Each(Struct, frozen=True):
+    """The items of a group. ``paged`` is the task whose whole result is the list, so that it is read in pieces."""
+
+    source: Any
+    reads: Reads
+    paged: int | None = None
+    window: int = WINDOW
+    low: int = WINDOW // 2
+    """With this many live instances or fewer, more are created."""
+
+
+class Node(Struct, frozen=True):
+    """One task, compiled. ``needs`` are conditions on others, ``edges`` who waits for this one.
+
+    A ``finally`` task has in ``gate`` its conditions on ordinary tasks; they are looked at when all of those have
+    ended. ``pending`` is how many unmet things its new cell counts (one for all alternatives of ``any`` together).
+    """
+
+    no: int
+    name: str
+    source: Source
+    placement: Placement
+    klass: int
+    needs: tuple[Need, ...] = ()
+    edges: tuple[Edge, ...] = ()
+    gate: tuple[Need, ...] = ()
+    pending: int = 0
+    alternatives: int = 0
+    when: Any = UNSET
+    when_reads: Reads = Reads()
+    reads: Reads = Reads()
+    each: Each | None = None
+    retry: RetryPolicy = RetryPolicy()
+    grace_ms: int = 10_000
+    priority: int | None = None
+    final: bool = False
+    allow_failure: bool = False
+    on_lost: str = "retry"
+
+
+class Graph(Struct, frozen=True):
+    """One job version, compiled. ``ordinary`` counts tasks without ``finally``; ``finals`` are the others.
+
+    ``fast``: one task without conditions, instances or ``finally``: its steps take the short way.
+    """
+
+    name: str
+    nodes: tuple[Node, ...]
+    by_name: dict[str, int]
+    roots: tuple[int, ...]
+    finals: tuple[int, ...]
+    ordinary: int
+    timeout_ms: int = 0
+    stop_on_failure: bool = False
+    result: Any = UNSET
+    result_reads: Reads = Reads()
+    result_no: int | None = None
+    fast: bool = False

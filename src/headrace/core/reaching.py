@@ -1,0 +1,122 @@
+"""``reach``: which cells a change may touch, and which values it reads.
+
+Pure. O(out-degree) of one task. Called by the ledger before it loads; what is named here and has a row must be in the
+working set when ``step`` is called.
+"""
+
+from __future__ import annotations
+
+from headrace.core.nodes import CHUNK, INLINE_READS, Graph, Node, Reads
+from headrace.core.waking import place_of
+from headrace.core.work import Keys
+from headrace.model.cells import RunCell
+from headrace.model.changes import Change, Lose, Settle, Started, Submit, Wake, Cancel
+from headrace.model.ids import RUN_ITSELF, WHOLE, TaskKey
+
+_NOTHING = Keys()
+
+
+def reach(graph: Graph, run: RunCell | None, change: Change) -> Keys:
+    """The keys of a change. ``run`` is the cell as it is now, None for a new run; the run itself is always loaded."""
+    if isinstance(change, (Submit, Cancel)) or run is None:
+        return _NOTHING
+    if isinstance(change, Wake) and change.no == RUN_ITSELF:
+        return _reach_run(graph, run)
+    if not 0 <= change.no < len(graph.nodes):
+        return _NOTHING
+    node = graph.nodes[change.no]
+    if isinstance(change, Started):
+        return Keys(((change.run, change.no, change.index),))
+    if isinstance(change, Settle) and graph.fast:
+        return Keys(((change.run, 0, change.index),))
+    if isinstance(change, (Settle, Lose)):
+        return _reach_settle(graph, node, change)
+    return _reach_task(graph, node, change)
+
+
+def _reach_settle(graph: Graph, node: Node, change: Settle | Lose) -> Keys:
+    found = _Found(change.run)
+    found.task(change.no, change.index)
+    if change.index != WHOLE:
+        found.task(change.no)
+    else:
+        found.successors(graph, node)
+    if isinstance(change, Lose):
+        found.reads(node.reads, gather=True)
+        found.input = True
+    return found.keys()
+
+
+def _reach_task(graph: Graph, node: Node, change: Change) -> Keys:
+    """A claim or a wake of one task: itself, its group, what it reads, those that wait for it."""
+    found = _Found(change.run)
+    index = getattr(change, "index", WHOLE)
+    found.task(node.no, index)
+    found.task(node.no)
+    found.input = True
+    found.reads(node.reads, gather=True)
+    if isinstance(change, Wake):
+        found.reads(node.when_reads, gather=True)
+        if index == WHOLE:
+            found.successors(graph, node)
+    items = None
+    if node.each is not None and index == WHOLE:
+        if node.each.paged is not None and getattr(change, "first", 0) >= 0:
+            found.task(node.each.paged)
+            items = ((change.run, node.each.paged, WHOLE), getattr(change, "first", 0), CHUNK)
+        else:
+            found.reads(node.each.reads, gather=True)
+    return found.keys(items)
+
+
+def _reach_run(graph: Graph, run: RunCell) -> Keys:
+    if run.cursor < 0:
+        return _NOTHING
+    if not run.gate:
+        after = place_of(run.cursor)
+        return Keys(((run.run, after[0], WHOLE),), members=True, members_after=after, members_max=CHUNK)
+    found = _Found(run.run)
+    found.input = True
+    for no in graph.finals[run.cursor : run.cursor + CHUNK]:
+        found.task(no)
+        for need in graph.nodes[no].gate:
+            found.task(need.task)
+    return found.keys()
+
+
+class _Found:
+    """Keys of one run being gathered, each once."""
+
+    __slots__ = ("gathers", "input", "run", "tasks", "values")
+
+    def __init__(self, run: int) -> None:
+        self.run = run
+        self.tasks: dict[TaskKey, None] = {}
+        self.values: dict[TaskKey, None] = {}
+        self.gathers: dict[TaskKey, None] = {}
+        self.input = False
+
+    def task(self, no: int, index: int = WHOLE) -> None:
+        self.tasks[self.run, no, index] = None
+
+    def reads(self, reads: Reads, *, gather: bool) -> None:
+        for no in reads.cells:
+            self.task(no)
+        for no in reads.values:
+            self.values[self.run, no, WHOLE] = None
+        if gather:
+            for no in reads.gathers:
+                self.gathers[self.run, no, WHOLE] = None
+
+    def successors(self, graph: Graph, node: Node) -> None:
+        """Those that wait for the task, and what they read unless that is much."""
+        for edge in node.edges:
+            other = graph.nodes[edge.to]
+            self.task(other.no)
+            self.input = True
+            if len(other.reads.cells) + len(other.when_reads.cells) <= INLINE_READS:
+                self.reads(other.reads, gather=False)
+                self.reads(other.when_reads, gather=False)
+
+    def keys(self, items: tuple[TaskKey, int, int] | None = None) -> Keys:
+        return Keys(tuple(self.tasks), tuple(self.values), self.input, gather=tuple(self.gathers), items=items)

@@ -1,0 +1,68 @@
+"""``step``: decide one change over a working set. The only place where the state of runs is decided.
+
+Pure: no clock, randomness, IO. A change that is refused has touched nothing. Called by the ledger, the simulator and
+in-process runs, which then ``apply`` the step to their working set.
+"""
+
+from __future__ import annotations
+
+from headrace.core.draft import Draft
+from headrace.core.moving import claim_task
+from headrace.core.nodes import Graph
+from headrace.core.settling import lose, named, settle, started
+from headrace.core.submitting import submit
+from headrace.core.waking import cancel, wake
+from headrace.core.work import Step, Working
+from headrace.model.changes import Cancel, Change, Claim, Lose, Settle, Started, Submit, Wake
+from headrace.model.errors import Refused
+from headrace.model.states import TaskState
+
+NOTHING = Step()
+"""The step of a change that is already done, or not owed."""
+
+
+def step(graph: Graph, working: Working, change: Change, now: int, dice: float) -> Step:
+    """What becomes of one change. ``now`` in µs, ``dice`` in [0, 1).
+
+    Raises ``Refused``, which names entity, state and change. Never alters ``working``, except that places claimed are
+    taken from its offers, as the last act. Keys that ``reach`` named must have been loaded.
+    """
+    if isinstance(change, Submit):
+        return submit(graph, working, change, now, dice)
+    run = working.runs.get(change.run)
+    if run is None:
+        raise Refused(f"there is no run {change.run}: {type(change).__name__} refused")
+    draft = Draft(graph, working, run, now, dice)
+    if isinstance(change, Settle):
+        settle(draft, change)
+    elif isinstance(change, Started):
+        started(draft, change)
+    elif isinstance(change, Claim):
+        _claim(draft, change)
+    elif isinstance(change, Wake):
+        wake(draft, change)
+    elif isinstance(change, Lose):
+        lose(draft, change)
+    else:
+        cancel(draft, change)
+    if not draft.tasks and not draft.run_changed and not draft.commands:
+        return NOTHING
+    return draft.finish()
+
+
+def apply(working: Working, decided: Step) -> None:
+    """Lay a step over the working set, so that the next change sees it."""
+    if decided.run is not None:
+        working.runs[decided.run.run] = decided.run
+    tasks = working.tasks
+    for cell in decided.tasks:
+        tasks[cell.run, cell.no, cell.index] = cell
+    for key, value in decided.values:
+        working.values[key] = value
+
+
+def _claim(draft: Draft, change: Claim) -> None:
+    """Give a ready task out, if it is still ready and an agent has room."""
+    cell = named(draft, change)
+    if cell.state == TaskState.ready:
+        claim_task(draft, draft.node(cell), cell, fresh=False)

@@ -1,0 +1,169 @@
+"""What is owed when a ``Wake`` comes, and the beginning of a run's end by cancel or timeout.
+
+Pure and private to core; called by ``core.stepping``. A ``Wake`` is harmless when nothing is owed: it looks at the
+cell, never at who sent it. Everything that reaches far is done here, at most ``CHUNK`` cells at a time.
+"""
+
+from __future__ import annotations
+
+from headrace.core.conditions import met
+from headrace.core.draft import SWEPT_BY, Draft
+from headrace.core.eligible import is_spared
+from headrace.core.groups import expand
+from headrace.core.moving import activate, end_uncreated, halted_state, make_ready, propagate, settled_need, side_end
+from headrace.core.nodes import CHUNK, Node
+from headrace.core.work import StopAttempt
+from headrace.model.cells import TaskCell
+from headrace.model.changes import Cancel, Wake
+from headrace.model.errors import Refused
+from headrace.model.facts import RunChanged
+from headrace.model.ids import RUN_ITSELF, TaskKey
+from headrace.model.states import RUN_FINAL, TASK_FINAL, TASK_LEASED, RunState, StopIntent, TaskState
+
+FENCE_US = 5_000_000
+"""After the grace time of the kill, this long for its outcome to arrive before the attempt is fenced."""
+
+_INDEX_BITS = 24
+_WAITS = frozenset({TaskState.ready, TaskState.retrying, TaskState.held})
+
+
+def cancel(draft: Draft, change: Cancel) -> None:
+    """The run is brought to its end; what never began ends by the sweep, what runs by the ladder."""
+    run = draft.run
+    if run.state in RUN_FINAL:
+        raise Refused(f"run {run.run} is {run.state.name}: Cancel refused")
+    if run.intent not in {StopIntent.cancel, StopIntent.timeout}:
+        _stop(draft, StopIntent.cancel, change.reason)
+
+
+def wake(draft: Draft, change: Wake) -> None:
+    """Do what is owed."""
+    if change.no == RUN_ITSELF:
+        _wake_run(draft)
+        return
+    cell = draft.task(change.no, change.index)
+    if cell is None or cell.due_at == 0 or cell.due_at > draft.now:
+        return
+    if cell.state in TASK_FINAL:
+        propagate(draft, draft.change(cell, due_at=0))
+    elif cell.state == TaskState.blocked:
+        activate(draft, draft.change(cell, due_at=0), woken=True)
+    elif cell.state == TaskState.retrying:
+        make_ready(draft, draft.node(cell), draft.change(cell, due_at=0))
+    elif cell.counts is not None:
+        expand(draft, draft.change(cell, due_at=0), change.first)
+    elif cell.state in TASK_LEASED:
+        side_end(draft, cell, TaskState.canceled, epoch=cell.epoch + 1, reason="fenced")
+
+
+def cursor_of(no: int, index: int) -> int:
+    """The place of a task row in a sweep, as the run cell keeps it; 0 is before all."""
+    return no << _INDEX_BITS | index + 2
+
+
+def place_of(cursor: int) -> tuple[int, int]:
+    """(no, index) of a cursor."""
+    return cursor >> _INDEX_BITS, (cursor & (1 << _INDEX_BITS) - 1) - 2
+
+
+def _stop(draft: Draft, intent: StopIntent, reason: str | None) -> None:
+    draft.change_run(state=RunState.stopping, intent=intent, reason=reason)
+    draft.facts.append(RunChanged(state=RunState.stopping, reason=reason or intent.name))
+    if draft.run.left:
+        draft.owe_run(cursor=0)
+
+
+def _wake_run(draft: Draft) -> None:
+    run = draft.run
+    if run.state in RUN_FINAL:
+        return
+    late = run.deadline_at and run.deadline_at <= draft.now
+    if late and run.intent not in {StopIntent.cancel, StopIntent.timeout}:
+        _stop(draft, StopIntent.timeout, "timeout")
+    elif run.cursor < 0:
+        return
+    elif run.gate:
+        _open_gate(draft)
+    else:
+        _sweep(draft)
+
+
+def _sweep(draft: Draft) -> None:
+    """One page of task rows: end what never began, ask what runs to stop."""
+    run = draft.run
+    page = draft.working.members.get(run.run)
+    if page is None:
+        draft.owe_run()
+        return
+    after = place_of(run.cursor)
+    for key in page:
+        if key[1:] > after:
+            _sweep_one(draft, key)
+    if len(page) >= CHUNK:
+        draft.owe_run(cursor=max(run.cursor, cursor_of(*page[-1][1:])))
+        return
+    due = 0 if draft.run.intent in {StopIntent.cancel, StopIntent.timeout} else draft.run.deadline_at
+    draft.change_run(cursor=-1, due_at=due)
+
+
+def _sweep_one(draft: Draft, key: TaskKey) -> None:
+    cell = draft.task(key[1], key[2])
+    if cell is None or cell.state in TASK_FINAL or draft.node(cell).final:
+        return
+    node, intent = draft.node(cell), draft.run.intent
+    if intent == StopIntent.failure:
+        _sweep_failure(draft, node, cell)
+    elif cell.counts is not None:
+        end_uncreated(draft, cell)
+    elif cell.state == TaskState.blocked or cell.state in _WAITS:
+        side_end(draft, cell, TaskState.canceled)
+    elif intent != StopIntent.stop:
+        _ask(draft, node, cell)
+
+
+def _sweep_failure(draft: Draft, node: Node, cell: TaskCell) -> None:
+    """Blocked tasks are decided by the ends of those they wait for."""
+    if is_spared(node, draft.run):
+        return
+    if cell.counts is not None:
+        end_uncreated(draft, cell)
+    elif cell.state in _WAITS:
+        side_end(draft, cell, halted_state(draft.run, cell), reason=cell.reason or "stopped")
+
+
+def _ask(draft: Draft, node: Node, cell: TaskCell) -> None:
+    """The first rung of the ladder; the last one, the fence, comes by the cell's ``due_at``."""
+    draft.owe(cell, draft.now + node.grace_ms * 1000 + FENCE_US)
+    reason = draft.run.intent.name
+    draft.commands.append(StopAttempt(cell.key, cell.agent, cell.boot, cell.epoch, node.grace_ms, reason))
+
+
+def _open_gate(draft: Draft) -> None:
+    """All ordinary tasks have ended: one page of ``finally`` tasks learns so."""
+    run, graph = draft.run, draft.graph
+    page = graph.finals[run.cursor : run.cursor + CHUNK]
+    for no in page:
+        cell = draft.task(no)
+        if cell is not None and cell.state == TaskState.blocked:
+            _pass_gate(draft, cell)
+    following = run.cursor + len(page)
+    if following < len(graph.finals):
+        draft.owe_run(cursor=following)
+    else:
+        draft.change_run(cursor=-1, due_at=0 if draft.run.intent in SWEPT_BY else draft.run.deadline_at)
+
+
+def _pass_gate(draft: Draft, cell: TaskCell) -> None:
+    node = draft.node(cell)
+    flags, pending = cell.flags, cell.pending - 1
+    for need in node.gate:
+        source = draft.task(need.task)
+        if source is None:
+            raise AssertionError(f"task {need.task} of run {cell.run} is not loaded")
+        flags, pending = settled_need(node, flags, pending, need.any, met(need, source))
+        if pending < 0:
+            side_end(draft, cell, TaskState.skipped, reason="needs")
+            return
+    cell = draft.change(cell, flags=flags, pending=pending)
+    if pending == 0:
+        activate(draft, cell)
