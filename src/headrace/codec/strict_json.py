@@ -22,6 +22,7 @@ MAX_BYTES = 32 * 1_048_576
 
 INT_MIN, INT_MAX = -(2**63), 2**64 - 1
 
+_CONTAINERS = frozenset((dict, list))
 _LONG_NUMBER = re.compile(rb"[0-9]{19}")
 _DOUBTFUL = (b" :", b"\t:", b"\n:", b"\r:")
 _TOKEN = re.compile(
@@ -50,17 +51,15 @@ def loads(data: bytes) -> Any:
 def keys_within_depth(value: Any) -> int | None:
     """How many keys all objects of the value have together; None when it is nested too deep."""
     keys = 0
-    level = [value] if isinstance(value, (dict, list)) else []
+    level = [value] if type(value) in _CONTAINERS else []
     for _ in range(MAX_DEPTH):
         if not level:
             return keys
-        inner: list[Any] = []
-        for item in level:
-            if isinstance(item, dict):
-                keys += len(item)
-                inner += [held for held in item.values() if type(held) is dict or type(held) is list]
-            else:
-                inner += [held for held in item if type(held) is dict or type(held) is list]
+        objects = [item for item in level if type(item) is dict]
+        keys += sum(map(len, objects))
+        inner = [held for item in objects for held in item.values() if type(held) in _CONTAINERS]
+        if len(objects) < len(level):
+            inner += [held for item in level if type(item) is list for held in item if type(held) in _CONTAINERS]
         level = inner
     return None if level else keys
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Mapping
+from operator import attrgetter
 
 from msgspec import UNSET
 
@@ -22,16 +23,10 @@ NOT_YET = "not available yet: "
 """How the message about a feature of a later version begins."""
 
 _LATER_OF_JOB = ("concurrency", "exclusive", "phases", "schedules", "notify", "listeners")
-_LATER_OF_TASK = (
-    ("secrets", "secrets"),
-    ("secret_files", "secret_files"),
-    ("resources", "resources"),
-    ("limits", "limits"),
-    ("cache", "cache"),
-    ("repeat", "repeat"),
-    ("delay", "delay"),
-    ("listeners", "listeners"),
-)
+_LATER_OF_TASK = ("secrets", "secret_files", "resources", "limits", "cache", "repeat", "delay", "listeners")
+_NOTHING_LATER: tuple[object, ...] = ({}, {}, UNSET, {}, UNSET, UNSET, UNSET, [])
+_later = attrgetter(*_LATER_OF_TASK)
+_kinds = attrgetter(*KINDS)
 _OPERATORS = ("eq", "ne", "lt", "le", "gt", "ge", "in_", "glob", "exists")
 _JOINS = ("all", "any", "not_")
 _REFERENCE = re.compile(r"[^\W\d]\w*(?:\.[^\W\d]\w*)*:[^\W\d]\w*(?:\.[^\W\d]\w*)*")
@@ -51,7 +46,7 @@ def check(definition: JobDefinition, *, known_tasks: Mapping[str, Collection[str
     texts = Texts(definition, names, found)
     texts.job(definition)
     edges: list[list[int]] = []
-    ways: dict[tuple[int, int], str] = {}
+    ways: list[dict[str, str]] = []
     for no, task in enumerate(definition.tasks):
         _task(no, task, found)
         if known_tasks is not None and task.python is not UNSET:
@@ -60,7 +55,7 @@ def check(definition: JobDefinition, *, known_tasks: Mapping[str, Collection[str
         for name in texts.task(no, task):
             needs.setdefault(name, f"tasks[{no}]")
         edges.append([names[name] for name in needs])
-        ways.update(((no, names[name]), path) for name, path in needs.items())
+        ways.append(needs)
     found.problems.extend(check_cycles(definition, edges, ways).problems)
     return found.problems
 
@@ -100,10 +95,10 @@ def _task(no: int, task: Task, found: Found) -> None:
     path = f"tasks[{no}]"
     _name(task.name, f"{path}.name", found)
     kind = _kind(task, path, found)
-    for attribute, field in _LATER_OF_TASK:
-        if getattr(task, attribute):
-            value = getattr(task, attribute)
-            if value is not UNSET:
+    later = _later(task)
+    if later != _NOTHING_LATER:
+        for field, value in zip(_LATER_OF_TASK, later, strict=True):
+            if value is not UNSET and value:
                 found.add(f"{path}.{field}", f"{NOT_YET}{field} of a task")
     _belongs(task, kind, path, found)
     _durations(task, path, found)
@@ -119,7 +114,7 @@ def _task(no: int, task: Task, found: Found) -> None:
 
 def _kind(task: Task, path: str, found: Found) -> str:
     """The task's one kind; the empty text, and a problem, when it has none or several."""
-    kinds = [kind for kind in KINDS if getattr(task, kind) is not UNSET]
+    kinds = [kind for kind, given in zip(KINDS, _kinds(task), strict=True) if given is not UNSET]
     for kind in kinds:
         if kind not in KINDS_NOW:
             found.add(f"{path}.{kind}", f"{NOT_YET}tasks of the kind {kind}")

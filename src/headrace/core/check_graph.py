@@ -49,10 +49,10 @@ def _conditions(need: Need, path: str, found: Found) -> None:
         found.add(f"{path}.exit", "only a task that ran to its end has an exit status: this can never hold")
 
 
-def check_cycles(definition: JobDefinition, edges: list[list[int]], ways: dict[tuple[int, int], str]) -> Found:
+def check_cycles(definition: JobDefinition, edges: list[list[int]], ways: list[dict[str, str]]) -> Found:
     """Every cycle that tasks form, each task in at most one. ``edges[a]`` are the tasks that task a waits for.
 
-    ``ways`` says where an edge was written: (a, b) → path.
+    ``ways[a]`` says where each was written: name → path.
     """
     found = Found()
     left = _unfinished(edges)
@@ -85,12 +85,12 @@ def _unfinished(edges: list[list[int]]) -> set[int]:
     return {no for no, count in enumerate(waiting) if count}
 
 
-def _report(definition: JobDefinition, cycle: list[int], ways: dict[tuple[int, int], str], found: Found) -> None:
+def _report(definition: JobDefinition, cycle: list[int], ways: list[dict[str, str]], found: Found) -> None:
     first = cycle.index(min(cycle))
     cycle = cycle[first:] + cycle[:first]
     names = [definition.tasks[no].name for no in cycle]
     if len(names) > MAX_SHOWN:
         names[MAX_SHOWN - 1 : -1] = [f"… ({len(names) - MAX_SHOWN} more) …"]
     chain = " needs ".join([*names, names[0]])
-    path = ways[cycle[0], cycle[1 % len(cycle)]]
+    path = ways[cycle[0]][definition.tasks[cycle[1 % len(cycle)]].name]
     found.add(path, f"tasks wait for each other in a circle: {chain}")

@@ -49,10 +49,10 @@ class Found:
         return did_you_mean(name, known)
 
 
-class Place(Struct, frozen=True):
+class Place(Struct, frozen=True, gc=False):
     """Where a text stands: which roots it may use."""
 
-    path: str
+    path: _Path
     item: bool = False
     """``${item}`` and ``${index}`` exist here."""
     tasks: bool = True
@@ -72,19 +72,19 @@ class Texts:
     def job(self, definition: JobDefinition) -> None:
         """The job's own texts."""
         for path, text in texts_of(definition.env):
-            self._text(Place(path_text(("env", *path)), tasks=False), text)
+            self._text(Place(("env", *path), tasks=False), text)
         if definition.result is not UNSET:
             for path, text in texts_of(definition.result):
-                self._text(Place(path_text(("result", *path))), text)
+                self._text(Place(("result", *path)), text)
         if definition.concurrency is not UNSET and definition.concurrency.key is not UNSET:
-            self._text(Place("concurrency.key", tasks=False), definition.concurrency.key)
+            self._text(Place(("concurrency", "key"), tasks=False), definition.concurrency.key)
 
     def task(self, no: int, task: Task) -> list[str]:
         """Every task that this task's texts refer to and that exists, each once."""
         named: dict[str, None] = {}
         item = task.each is not UNSET
         for path, text, may_item in _rendered(task):
-            place = Place(path_text(("tasks", no, *path)), item and may_item, own=task.name)
+            place = Place(("tasks", no, *path), item and may_item, own=task.name)
             named.update(dict.fromkeys(self._text(place, text)))
         return list(named)
 
@@ -94,13 +94,13 @@ class Texts:
         try:
             refs = parse(text).refs
         except ExpressionError as error:
-            self._found.add(place.path, f"bad expression: {error.message}")
+            self._found.add(path_text(place.path), f"bad expression: {error.message}")
             return []
         named = []
         for ref in refs:
             wrong = self._ref(ref, place)
             if wrong:
-                self._found.add(place.path, f"${{{ref}}}: {wrong}")
+                self._found.add(path_text(place.path), f"${{{ref}}}: {wrong}")
             elif ref.root == "tasks":
                 named.append(str(ref.path[0]))
         return named
@@ -183,11 +183,15 @@ def _rendered(task: Task) -> Iterator[tuple[_Path, str, bool]]:
     """Every text of a task that is rendered and holds ``${``; the flag says whether an item may be named there."""
     argv, field = _argv(task)
     if any("${" in text for text in argv):
-        raw = program_places(argv)
+        raw = program_places(argv) if any(text.startswith("-") for text in argv) else frozenset()
         yield from (((field, at), text, True) for at, text in enumerate(argv) if at not in raw and "${" in text)
-    for name, value in (("with", task.with_), ("env", task.env), ("outputs", task.outputs)):
-        if value:
-            yield from (((name, *path), text, True) for path, text in texts_of(value))
+    for name, text in task.env.items():
+        if "${" in text:
+            yield ("env", name), text, True
+    for at, text in enumerate(task.outputs):
+        yield ("outputs", at), text, True
+    if task.with_:
+        yield from ((("with", *path), text, True) for path, text in texts_of(task.with_))
     if task.label is not UNSET:
         yield ("label",), task.label, True
     if task.each is not UNSET:

@@ -38,6 +38,8 @@ _OPEN = re.compile(r"\$?\$\{")
 _SPACE = re.compile(r"[ \t\r\n]*")
 _NAME = re.compile(r"\w[\w-]*")
 _INDEX = re.compile(r"\[[ \t]*([0-9]{1,9})[ \t]*\]")
+_USUAL = re.compile(r"\$\{ ?(" + "|".join(ROOTS) + r")((?:\.\w[\w-]*){0,32}) ?\}")
+"""One path of plain names: nearly all expressions are that."""
 _STRING = re.compile(r'"(?:[^"\\\x00-\x1f]|\\(?:["\\/bfnrt]|u[0-9a-fA-F]{4}))*"')
 
 
@@ -134,9 +136,7 @@ class Template(msgspec.Struct, frozen=True):
             room -= len(piece)
             if room < 0:
                 named = str(part.refs[0]) if isinstance(part, Choice) else "…"
-                raise MissingValue(
-                    named, f"makes the text longer than {MAX_RENDERED // 1_048_576} MiB"
-                )
+                raise MissingValue(named, f"makes the text longer than {MAX_RENDERED // 1_048_576} MiB")
             pieces.append(piece)
         return "".join(pieces)
 
@@ -228,6 +228,9 @@ def json_text(value: Any) -> str:
 
 
 def _parse(text: str) -> Template:
+    if (usual := _USUAL.fullmatch(text)) is not None:
+        ref = Ref(usual[1], tuple(usual[2].split(".")[1:]))
+        return Template((Choice((ref,)),), (ref,), exact=True)
     parts: list[str | Choice] = []
     plain: list[str] = []
     at = count = 0
@@ -239,9 +242,7 @@ def _parse(text: str) -> Template:
             continue
         count += 1
         if count > MAX_EXPRESSIONS:
-            raise ExpressionError(
-                f"a text may hold {MAX_EXPRESSIONS:,} expressions", opening.start()
-            )
+            raise ExpressionError(f"a text may hold {MAX_EXPRESSIONS:,} expressions", opening.start())
         if before := "".join(plain):
             parts.append(before)
         plain.clear()
@@ -249,12 +250,8 @@ def _parse(text: str) -> Template:
         parts.append(choice)
     if rest := "".join(plain) + text[at:]:
         parts.append(rest)
-    refs = dict.fromkeys(
-        ref for part in parts if isinstance(part, Choice) for ref in part.refs
-    )
-    return Template(
-        tuple(parts), tuple(refs), len(parts) == 1 and isinstance(parts[0], Choice)
-    )
+    refs = dict.fromkeys(ref for part in parts if isinstance(part, Choice) for ref in part.refs)
+    return Template(tuple(parts), tuple(refs), len(parts) == 1 and isinstance(parts[0], Choice))
 
 
 _parse_cached = lru_cache(maxsize=4_096)(_parse)
@@ -262,6 +259,10 @@ _parse_cached = lru_cache(maxsize=4_096)(_parse)
 
 def _choice(text: str, start: int) -> tuple[Choice, int]:
     """The choice whose ``${`` is at ``start``, and where the text goes on behind its ``}``."""
+    usual = _USUAL.match(text, start)
+    if usual is not None:
+        root, names = usual.groups()
+        return Choice((Ref(root, tuple(names.split(".")[1:])),)), usual.end()
     refs: list[Ref] = []
     at = _skip(text, start + 2)
     while True:
@@ -343,9 +344,7 @@ def _literal(text: str, at: int) -> tuple[str, int]:
         value: str = json.loads(found.group())
         value.encode()
     except ValueError:
-        raise ExpressionError(
-            "the text in quotes holds half of a \\u pair", at
-        ) from None
+        raise ExpressionError("the text in quotes holds half of a \\u pair", at) from None
     return value, found.end()
 
 
@@ -358,9 +357,7 @@ def _close(text: str, at: int, start: int) -> int:
 
 def _unexpected(text: str, at: int, start: int, expected: str) -> ExpressionError:
     if at >= len(text):
-        return ExpressionError(
-            "${ is not closed by }; to write ${ itself, write $${", start
-        )
+        return ExpressionError("${ is not closed by }; to write ${ itself, write $${", start)
     return ExpressionError(
         f"{expected}, not {_shown(text[at : at + 10])}. The language has only ${{path}} and "
         '${path ?? path ?? "literal"}; compute in a task instead',
@@ -376,11 +373,7 @@ def _skip(text: str, at: int) -> int:
 def _step_text(step: str | int) -> str:
     if isinstance(step, int):
         return f"[{step}]"
-    return (
-        f".{step}"
-        if _NAME.fullmatch(step)
-        else f"[{json.dumps(step, ensure_ascii=False)}]"
-    )
+    return f".{step}" if _NAME.fullmatch(step) else f"[{json.dumps(step, ensure_ascii=False)}]"
 
 
 def _shown(text: str) -> str:
