@@ -1,0 +1,59 @@
+"""``headrace version | config | schema``: what this is and how it is set."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from headrace.cli.terminal import Terminal
+from headrace.client.config import data_folder, settings
+
+
+def add(commands: Any) -> None:
+    """The words of these commands."""
+    commands.add_parser("version", help="which Headrace this is").set_defaults(do=show_version)
+    commands.add_parser("config", help="every setting, its value and where it comes from").set_defaults(do=show_config)
+    schema = commands.add_parser("schema", help="the JSON Schema of a document")
+    schema.add_argument("what", choices=("job",))
+    schema.set_defaults(do=show_schema)
+
+
+def show_version(args: argparse.Namespace, terminal: Terminal) -> int:
+    """``headrace version``."""
+    if not terminal.data({"version": version("headrace")}):
+        terminal.line(f"headrace {version('headrace')}")
+    return 0
+
+
+def show_config(args: argparse.Namespace, terminal: Terminal) -> int:
+    """``headrace config``."""
+    flags = {"url": args.url, "token": args.token, "data": args.data}
+    found = settings(flags, os.environ, Path.cwd())
+    folder = data_folder(found, os.environ, Path.cwd())
+    rows = {
+        s.name: {"value": s.value if s.name != "token" or s.value is None else "(set)", "origin": s.origin}
+        for s in found.values()
+    }
+    rows["data"] = {"value": str(folder), "origin": found["data"].origin}
+    if not terminal.data(rows):
+        terminal.table(
+            ("setting", "value", "origin"),
+            [
+                (name, "" if row["value"] is None else str(row["value"]), str(row["origin"]))
+                for name, row in rows.items()
+            ],
+        )
+    return 0
+
+
+def show_schema(args: argparse.Namespace, terminal: Terminal) -> int:
+    """``headrace schema job``."""
+    from headrace.codec.schema import job_schema
+
+    terminal.out.write(msgspec.json.format(msgspec.json.encode(job_schema()), indent=2).decode() + "\n")
+    return 0

@@ -1,0 +1,179 @@
+"""``headrace job put|check|ls|show|save``, ``headrace check``, ``package``, ``task``, ``agent``: named things."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from headrace.cli import targets
+from headrace.cli.runs import connect
+from headrace.cli.terminal import Terminal
+from headrace.client import flow
+from headrace.model.errors import Invalid, Problem
+
+SERVER_FIELDS = ("version", "created_at", "updated_at")
+
+
+def add(commands: Any) -> None:
+    """The words of these commands."""
+    job = commands.add_parser("job", help="saved jobs: put, check, ls, show, save").add_subparsers(
+        required=True, metavar="VERB"
+    )
+    put = job.add_parser("put", help="save a definition (a file, or file.py:job)")
+    put.add_argument("target", metavar="FILE")
+    put.set_defaults(do=put_job)
+    check = job.add_parser("check", help="every problem of definitions, saving nothing")
+    check.add_argument("paths", nargs="+", metavar="PATH")
+    check.set_defaults(do=check_paths)
+    ls = job.add_parser("ls", help="list saved jobs")
+    ls.add_argument("-q", dest="q", metavar="TEXT")
+    ls.set_defaults(do=list_jobs)
+    show = job.add_parser("show", help="one saved job")
+    show.add_argument("name")
+    show.add_argument("--version", type=int, dest="job_version")
+    show.set_defaults(do=show_job)
+    save = job.add_parser("save", help="write a saved job's definition to a file")
+    save.add_argument("name")
+    save.add_argument("-o", dest="file", metavar="FILE", help="default: NAME.json")
+    save.set_defaults(do=save_job)
+    check2 = commands.add_parser("check", help="every problem of definitions, saving nothing")
+    check2.add_argument("paths", nargs="+", metavar="PATH")
+    check2.set_defaults(do=check_paths)
+    for noun, verb, what in (
+        ("package", "ls", "registered code"),
+        ("task", "ls", "tasks of registered packages"),
+        ("agent", "ls", "agents"),
+    ):
+        sub = commands.add_parser(noun, help=what).add_subparsers(required=True, metavar="VERB")
+        listing = sub.add_parser(verb, help=f"list {what}")
+        listing.set_defaults(do=list_noun, noun=noun)
+        if noun == "package":
+            push = sub.add_parser("push", help="register a project's or a file's code")
+            push.add_argument("path")
+            push.add_argument("--name")
+            push.set_defaults(do=push_package)
+
+
+def put_job(args: argparse.Namespace, terminal: Terminal) -> int:
+    """``headrace job put``."""
+    target = targets.read(args.target)
+    if target.definition is None:
+        raise Invalid(f"{args.target!r} is not a definition file")
+    definition = target.definition
+    with connect(args) as client:
+        if target.package is not None:
+            name, data = target.package
+            client.packages.put(name, data)
+            definition = {**definition, "package": name}
+        saved = client.jobs.put(definition)
+    if not terminal.data(saved):
+        terminal.line(f"job {saved.get('name')} version {saved.get('version')}")
+    return 0
+
+
+def check_paths(args: argparse.Namespace, terminal: Terminal) -> int:
+    """``headrace check``: works without a server."""
+    from headrace.codec.documents import attach, definition_from, read_document
+    from headrace.core.check import check, warnings
+
+    problems: dict[str, list[Problem]] = {}
+    warned: dict[str, list[Problem]] = {}
+    for text in args.paths:
+        try:
+            if ".py" in text:
+                definition = msgspec.convert(targets.read(text).definition, _definition_type())
+                problems[text], warned[text] = check(definition), warnings(definition)
+                continue
+            path = Path(text)
+            document = read_document(path.read_bytes(), media=targets.MEDIA.get(path.suffix.lower()), name=text)
+            definition = definition_from(document)
+            problems[text] = list(attach(check(definition), document.positions))
+            warned[text] = list(attach(warnings(definition), document.positions))
+        except Invalid as error:
+            problems[text] = list(error.problems) or [Problem("", error.message)]
+        except OSError as error:
+            problems[text] = [Problem("", f"cannot be read: {error.strerror}")]
+    bad = any(problems.values())
+    if terminal.data({"problems": problems, "warnings": warned}):
+        return 2 if bad else 0
+    for text in args.paths:
+        found = problems[text]
+        verdict = terminal.style("ok", "green") if not found else terminal.style(f"{len(found)} problems", "red")
+        terminal.line(f"{text}: {verdict}")
+        for problem in found:
+            terminal.line(f"  {problem}")
+        for problem in warned.get(text, []):
+            terminal.line(f"  {terminal.style('warning', 'yellow')} {problem}")
+    return 2 if bad else 0
+
+
+def _definition_type() -> Any:
+    from headrace.model.definition import JobDefinition
+
+    return JobDefinition
+
+
+def list_jobs(args: argparse.Namespace, terminal: Terminal) -> int:
+    """``headrace job ls``."""
+    with connect(args) as client:
+        page = client.do(flow.jobs(q=args.q, limit=500))
+    if not terminal.data(page):
+        rows = [
+            (str(j["name"]), str(j["version"]), terminal.when(j.get("updated_at")), str(j.get("description") or ""))
+            for j in page.items
+        ]
+        terminal.table(("name", "version", "updated", "description"), rows)
+    return 0
+
+
+def show_job(args: argparse.Namespace, terminal: Terminal) -> int:
+    """``headrace job show``."""
+    with connect(args) as client:
+        job = client.jobs.get(args.name, args.job_version)
+    if not terminal.data(job):
+        terminal.line(msgspec.json.format(msgspec.json.encode(job), indent=2).decode())
+    return 0
+
+
+def save_job(args: argparse.Namespace, terminal: Terminal) -> int:
+    """``headrace job save``: the only command that writes a definition to disk."""
+    with connect(args) as client:
+        job = client.jobs.get(args.name)
+    definition = {k: v for k, v in job.items() if k not in SERVER_FIELDS}
+    path = Path(args.file or f"{args.name}.json")
+    path.write_bytes(msgspec.json.format(msgspec.json.encode(definition), indent=2) + b"\n")
+    if not terminal.data({"file": str(path)}):
+        terminal.line(f"wrote {path}")
+    return 0
+
+
+def list_noun(args: argparse.Namespace, terminal: Terminal) -> int:
+    """``headrace package|task|agent ls``."""
+    with connect(args) as client:
+        listed = client.do(flow.listed(f"{args.noun}s"))
+    if terminal.data(listed):
+        return 0
+    items: list[dict[str, Any]] = listed.get("items", [])
+    columns = [k for k in (items[0] if items else {}) if not isinstance(items[0][k], list | dict)][:6]
+    if not items:
+        terminal.line(f"no {args.noun}s")
+    else:
+        terminal.table(columns, [[str(item.get(c, "")) for c in columns] for item in items])
+    return 0
+
+
+def push_package(args: argparse.Namespace, terminal: Terminal) -> int:
+    """``headrace package push``."""
+    from headrace.author.bundle import bundle, package_name
+
+    path = Path(args.path)
+    with connect(args) as client:
+        package = client.packages.put(args.name or package_name(path), bundle(path))
+    if not terminal.data(package):
+        terminal.line(
+            f"package {package.name} version {package.version}  {package.digest[:12]}  {len(package.tasks)} tasks"
+        )
+    return 0

@@ -1,0 +1,137 @@
+"""``headrace run`` and ``headrace exec``: make a run, and wait for it or follow it.
+
+Without a server one is started for the length of the run, on the same data folder.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import secrets
+from collections.abc import Iterator
+from typing import Any
+
+from headrace.cli import targets
+from headrace.cli.follow import Watch, story
+from headrace.cli.terminal import Terminal
+from headrace.client.sync import FINAL, Client, Run
+from headrace.model.errors import Invalid, NotAvailable, Unreachable
+
+
+def add(commands: Any) -> None:
+    """The words of these commands."""
+    run = commands.add_parser(
+        "run",
+        help="run a saved job, a definition file, or file.py:job",
+        description="TARGET is a saved job's name, a definition file (.yaml, .json), or file.py:job. "
+        "Parameters follow as --name value.",
+    )
+    run.add_argument("target", metavar="TARGET")
+    run.add_argument("-p", dest="pairs", action="append", default=[], metavar="NAME=VALUE", help="a parameter")
+    run.add_argument("--wait", action="store_true", help="until it has ended; exit code 1 when it failed")
+    run.add_argument("--follow", action="store_true", help="show states and log lines as they come")
+    run.add_argument("--dry-run", action="store_true", help="check and show the definition, run nothing")
+    run.add_argument("--key", help="idempotency key: the same key gives the same run")
+    run.add_argument("--priority", type=int)
+    run.add_argument("--reason", help="why; kept with the run")
+    for later in ("--local", "--watch"):
+        run.add_argument(later, action="store_true", help=argparse.SUPPRESS)
+    run.set_defaults(do=run_target, takes_rest=True)
+    execute = commands.add_parser("exec", help="run one command: headrace exec -- ARGV…")
+    execute.add_argument("--env", action="append", default=[], metavar="NAME=VALUE")
+    execute.add_argument("--wait", action="store_true", help="until it has ended")
+    execute.add_argument("--follow", action="store_true", help="show its output as it comes")
+    execute.add_argument("argv", nargs=argparse.REMAINDER, metavar="-- ARGV…")
+    execute.set_defaults(do=run_command)
+
+
+def run_target(args: argparse.Namespace, terminal: Terminal) -> int:
+    """``headrace run``."""
+    for later in ("local", "watch"):
+        if getattr(args, later):
+            raise NotAvailable(f"not available yet: --{later}")
+    target = targets.read(args.target)
+    if args.dry_run and target.definition is not None:
+        return _dry(target.definition, terminal)
+    with server(args, terminal) as client:
+        schema = _schema(client, target)
+        params = targets.parameters(args.rest, args.pairs, schema)
+        options = {k: v for k, v in (("priority", args.priority), ("reason", args.reason)) if v is not None}
+        key = args.key or secrets.token_urlsafe(16)
+        body: Any = target.name
+        if target.definition is not None:
+            body = {"job": _packed(client, target)}
+        run = client.submit(body, params, key=key, **options)
+        return _finish(args, terminal, client, run)
+
+
+def run_command(args: argparse.Namespace, terminal: Terminal) -> int:
+    """``headrace exec``."""
+    argv = args.argv[1:] if args.argv[:1] == ["--"] else args.argv
+    if not argv:
+        raise Invalid("say what to run: headrace exec -- ARGV…")
+    env = dict(pair.partition("=")[::2] for pair in args.env)
+    body: dict[str, Any] = {"command": argv} | ({"env": env} if env else {})
+    with server(args, terminal) as client:
+        run = client.submit(body, key=secrets.token_urlsafe(16))
+        return _finish(args, terminal, client, run)
+
+
+def _dry(definition: dict[str, Any], terminal: Terminal) -> int:
+    if not terminal.data(definition):
+        import msgspec
+
+        terminal.line(msgspec.json.format(msgspec.json.encode(definition), indent=2).decode())
+    return 0
+
+
+def _schema(client: Client, target: targets.Target) -> dict[str, Any] | None:
+    if target.definition is not None:
+        schema = target.definition.get("params")
+    else:
+        schema = client.jobs.get(target.name).get("params")
+    return schema if isinstance(schema, dict) else None
+
+
+def _packed(client: Client, target: targets.Target) -> dict[str, Any]:
+    """Register the code, and pin what was registered in the definition that is run."""
+    assert target.definition is not None
+    if target.package is None:
+        return target.definition
+    name, data = target.package
+    package = client.packages.put(name, data)
+    return {**target.definition, "package": name, "packages": {name: package.digest}}
+
+
+def _finish(args: argparse.Namespace, terminal: Terminal, client: Client, run: Run) -> int:
+    if not (args.follow or args.wait or getattr(args, "own_server", False)):
+        if not terminal.data(run.view):
+            terminal.line(f"run {run.id} {terminal.state(run.view.state)}")
+            terminal.line(f"  follow it:  headrace logs {run.id} --follow")
+        return 0
+    if args.follow and terminal.form == "text":
+        view = Watch(client, terminal, run.id).until_ended()
+    else:
+        view = run.wait().view
+    if not terminal.data(view):
+        story(terminal, view)
+    assert view.state in FINAL
+    return 0 if view.state == "succeeded" else 1
+
+
+@contextlib.contextmanager
+def server(args: argparse.Namespace, terminal: Terminal) -> Iterator[Client]:
+    """A client of the server that is there; where none is, one is started for as long as this lasts."""
+    try:
+        client = Client(args.url, token=args.token, data=args.data)
+    except Unreachable:
+        if args.url:
+            raise
+        from headrace.cli.own_server import own_server
+
+        args.own_server = True
+        with own_server(args, terminal) as client:
+            yield client
+        return
+    with client:
+        yield client

@@ -1,0 +1,196 @@
+"""``headrace runs | show | logs | explain | cancel | artifacts``: looking at runs and ending them."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from headrace.cli.follow import Watch, story
+from headrace.cli.terminal import Terminal, clean, elapsed
+from headrace.client import flow
+from headrace.client.sync import Client
+from headrace.model.errors import Invalid
+
+
+def add(commands: Any) -> None:
+    """The words of these commands."""
+    runs = commands.add_parser("runs", help="list runs, newest first")
+    runs.add_argument("--job")
+    runs.add_argument("--state", action="append", help="may be given several times")
+    runs.add_argument("--label", action="append", metavar="NAME=VALUE")
+    runs.add_argument("--since", metavar="INSTANT")
+    runs.add_argument("--until", metavar="INSTANT")
+    runs.add_argument("-q", dest="q", metavar="TEXT", help="search")
+    runs.add_argument("--limit", type=int, default=20)
+    runs.set_defaults(do=list_runs)
+    show = commands.add_parser("show", help="one run and its tasks")
+    show.add_argument("id", type=int, metavar="ID")
+    show.add_argument("--output", action="store_true", help="with the last output of each attempt")
+    show.set_defaults(do=show_run)
+    logs = commands.add_parser("logs", help="a run's log")
+    logs.add_argument("id", type=int, metavar="ID")
+    logs.add_argument("task", nargs="?", metavar="TASK")
+    logs.add_argument("--stream", choices=("stdout", "stderr", "log", "system"))
+    logs.add_argument("--level")
+    logs.add_argument("-q", dest="q", metavar="TEXT", help="only lines with this text")
+    logs.add_argument("--follow", "-f", action="store_true", help="until the run has ended")
+    logs.set_defaults(do=show_logs)
+    explain = commands.add_parser("explain", help="why a run runs, does not, or will not")
+    explain.add_argument("id", type=int, metavar="ID")
+    explain.set_defaults(do=explain_run)
+    cancel = commands.add_parser("cancel", help="bring a run to its end: ask, then kill")
+    cancel.add_argument("id", type=int, metavar="ID")
+    cancel.add_argument("--reason")
+    cancel.add_argument("--wait", action="store_true", help="until it has ended")
+    cancel.set_defaults(do=cancel_run)
+    artifacts = commands.add_parser("artifacts", help="list the files of a run, or save them to a folder")
+    artifacts.add_argument("id", type=int, metavar="ID")
+    artifacts.add_argument("-o", dest="folder", metavar="FOLDER", help="save them here")
+    artifacts.set_defaults(do=list_artifacts)
+
+
+def connect(args: argparse.Namespace) -> Client:
+    """The client that the flags name."""
+    return Client(args.url, token=args.token, data=args.data)
+
+
+def list_runs(args: argparse.Namespace, terminal: Terminal) -> int:
+    """``headrace runs``."""
+    where = {k: getattr(args, k) for k in ("job", "state", "label", "since", "until", "q")}
+    limit = max(1, min(args.limit, 500))
+    with connect(args) as client:
+        page = client.do(flow.runs(limit=limit, **where))
+        if terminal.data(page):
+            return 0
+        rows = [
+            (
+                str(r.id),
+                r.job or "",
+                r.state,
+                r.exit_status or "",
+                terminal.when(r.created_at),
+                elapsed(r.started_at, r.ended_at),
+            )
+            for r in page.items
+        ]
+        if not rows:
+            terminal.line("no runs")
+        else:
+            terminal.table(("id", "job", "state", "exit", "created", "took"), rows)
+            if page.next_cursor:
+                terminal.line(
+                    terminal.style(f"… more: --limit, or --until {page.items[-1].created_at.isoformat()}", "dim")
+                )
+    return 0
+
+
+def show_run(args: argparse.Namespace, terminal: Terminal) -> int:
+    """``headrace show``."""
+    with connect(args) as client:
+        view = client.do(flow.run(args.id, output=args.output))
+    if terminal.data(view):
+        return 0
+    terminal.line(
+        f"{terminal.style(f'run {view.id}', 'bold')}  {view.job or 'unnamed'}"
+        + (f" v{view.version}" if view.version else "")
+    )
+    terminal.line(f"  state    {terminal.state(view.state)}" + (f"  {view.exit_status}" if view.exit_status else ""))
+    terminal.line(f"  created  {terminal.when(view.created_at)}")
+    if view.started_at:
+        terminal.line(f"  started  {terminal.when(view.started_at)}, took {elapsed(view.started_at, view.ended_at)}")
+    if view.params:
+        terminal.line(f"  params   {_short(view.params)}")
+    if view.result is not None:
+        terminal.line(f"  result   {_short(view.result)}")
+    rows = []
+    for task in view.tasks:
+        counts = " ".join(f"{n} {s}" for s, n in (task.counts or {}).items() if n)
+        said = counts or task.exit_status or task.reason or ""
+        rows.append((task.name, task.state, str(task.attempt or ""), said, elapsed(task.started_at, task.ended_at)))
+    terminal.line()
+    terminal.table(("task", "state", "attempt", "said", "took"), rows)
+    if view.state not in ("succeeded", "queued", "running"):
+        terminal.line()
+        story(terminal, view)
+    return 0
+
+
+def _short(value: Any) -> str:
+    import msgspec
+
+    text = clean(msgspec.json.encode(value).decode())
+    return text if len(text) <= 200 else text[:199] + "…"
+
+
+def show_logs(args: argparse.Namespace, terminal: Terminal) -> int:
+    """``headrace logs``."""
+    with connect(args) as client:
+        if args.follow and terminal.form == "text" and args.task is None:
+            view = Watch(client, terminal, args.id).until_ended()
+            story(terminal, view)
+            return 0
+        run = client.runs.get(args.id)
+        where = {"stream": args.stream, "level": args.level, "q": args.q}
+        records = run.logs(args.task, follow=args.follow, **where)
+        if terminal.form == "json":
+            terminal.data(list(records))
+            return 0
+        for record in records:
+            name = record.task if record.index is None else f"{record.task}[{record.index}]"
+            for line in record.text.rstrip("\n").split("\n"):
+                terminal.line(line if args.task else f"{terminal.style(f'{name} │', 'cyan')} {line}")
+    return 0
+
+
+def explain_run(args: argparse.Namespace, terminal: Terminal) -> int:
+    """``headrace explain``."""
+    with connect(args) as client:
+        view = client.do(flow.explain(args.id))
+    if terminal.data(view):
+        return 0
+    terminal.line(terminal.style(view.decision, "bold"))
+    for reason in view.reasons:
+        about = f"{reason.refers_to}: " if reason.refers_to else ""
+        terminal.line(f"  {about}{reason.message}  {terminal.style(f'[{reason.code}]', 'dim')}")
+    if view.expected_at:
+        terminal.line(f"  expected at {terminal.when(view.expected_at)}")
+    return 0
+
+
+def cancel_run(args: argparse.Namespace, terminal: Terminal) -> int:
+    """``headrace cancel``."""
+    with connect(args) as client:
+        run = client.runs.get(args.id)
+        run.cancel(reason=args.reason)
+        view = run.wait().view if args.wait else run.refresh().view
+    if not terminal.data(view):
+        terminal.line(f"run {view.id} {terminal.state(view.state)}")
+    return 0
+
+
+def list_artifacts(args: argparse.Namespace, terminal: Terminal) -> int:
+    """``headrace artifacts``."""
+    with connect(args) as client:
+        run = client.runs.get(args.id)
+        found = run.artifacts()
+        if args.folder:
+            for artifact in found:
+                _save(Path(args.folder), artifact.task, artifact.path, run.download(artifact))
+        if not terminal.data(found):
+            terminal.table(
+                ("task", "file", "bytes"),
+                [(a.task if a.index is None else f"{a.task}[{a.index}]", a.path, str(a.size)) for a in found],
+            )
+            if args.folder:
+                terminal.line(f"saved to {args.folder}")
+    return 0
+
+
+def _save(folder: Path, task: str, name: str, data: bytes) -> None:
+    root = folder.resolve()
+    path = (root / name).resolve()
+    if root not in path.parents:
+        raise Invalid(f"the file {name!r} of task {task} would be written outside of {folder}")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(data)

@@ -1,0 +1,39 @@
+"""``headrace up | control | agent``: the words that start servers. The servers are imported inside the functions only."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from pathlib import Path
+from typing import Any
+
+from headrace.cli.terminal import Terminal
+from headrace.client.config import DEFAULT_PORT, data_folder, settings
+
+
+def add(commands: Any) -> None:
+    """The words of these commands."""
+    up = commands.add_parser("up", help="control and agent in one process tree")
+    up.add_argument("--host")
+    up.add_argument("--port", type=int, help=f"default {DEFAULT_PORT}; 0: any free one")
+    up.add_argument("--workers", type=int, help="attempts at once; default: one per processor")
+    up.add_argument("--store", help="postgresql://… instead of SQLite in the data folder")
+    up.add_argument("--quiet", action="store_true", help=argparse.SUPPRESS)
+    up.set_defaults(do=run_up)
+
+
+def run_up(args: argparse.Namespace, terminal: Terminal) -> int:
+    """``headrace up``."""
+    from headrace.cli.up import UpSettings, run
+
+    flags = {k: getattr(args, k) for k in ("data", "host", "port", "workers", "store")}
+    found = settings(flags, os.environ, Path.cwd())
+    chosen = UpSettings(
+        data=data_folder(found, os.environ, Path.cwd()),
+        host=found["host"].value or "127.0.0.1",
+        port=DEFAULT_PORT if found["port"].value is None else found["port"].value,
+        store=found["store"].value or "",
+        workers=found["workers"].value or 0,
+        quiet=args.quiet,
+    )
+    return run(chosen)

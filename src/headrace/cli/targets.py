@@ -1,0 +1,123 @@
+"""What ``headrace run TARGET`` means: a saved job's name, a definition file, or ``file.py:job``.
+
+Also turns ``--name value`` into parameters by the job's schema. Imports the user's own file (in this process, as the
+user asked) and nothing of the servers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from headrace.model.errors import Invalid, Problem
+
+MEDIA = {".yaml": "application/yaml", ".yml": "application/yaml", ".json": "application/json"}
+
+
+class Target(msgspec.Struct, frozen=True):
+    """Exactly one of ``name`` (a saved job) and ``definition``. ``package`` is (name, zip) of the code to register first."""
+
+    name: str = ""
+    definition: dict[str, Any] | None = None
+    package: tuple[str, bytes] | None = None
+
+
+def read(text: str) -> Target:
+    """Find out what the words mean. Raises Invalid with what to do instead."""
+    if ".py:" in text or text.endswith(".py"):
+        return _python(text)
+    path = Path(text)
+    if path.suffix.lower() in MEDIA or path.is_file():
+        return Target(definition=document(path))
+    if "/" in text:
+        raise Invalid(f"there is no file {text!r}")
+    return Target(name=text)
+
+
+def document(path: Path) -> dict[str, Any]:
+    """A definition file, checked in shape; problems carry line and column."""
+    from headrace.codec.documents import definition_from, read_document
+
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise Invalid(f"cannot read {path}: {error.strerror}") from error
+    read_in = read_document(data, media=MEDIA.get(path.suffix.lower()), name=str(path))
+    definition: dict[str, Any] = msgspec.to_builtins(definition_from(read_in))
+    return definition
+
+
+def _python(text: str) -> Target:
+    from headrace.author.bundle import bundle, load_job, package_name
+
+    file, _, wanted = text.partition(":")
+    path = Path(file)
+    if not path.is_file():
+        raise Invalid(f"there is no file {file!r}")
+    job = load_job(path, wanted or None)
+    definition: dict[str, Any] = msgspec.to_builtins(job.definition())
+    name = package_name(path)
+    return Target(definition=definition, package=(name, bundle(path)))
+
+
+def parameters(words: Sequence[str], pairs: Sequence[str], schema: Mapping[str, Any] | None) -> dict[str, Any]:
+    """``--name value``, ``--name=value``, ``--flag`` and ``-p name=value`` as parameters, typed by the schema.
+
+    Raises Invalid for every word that fits nothing, all at once.
+    """
+    given: list[tuple[str, str | None]] = []
+    problems: list[Problem] = []
+    for pair in pairs:
+        name, equals, value = pair.partition("=")
+        if equals:
+            given.append((name, value))
+        else:
+            problems.append(Problem(f"-p {pair}", "write it as name=value"))
+    rest = list(words)
+    while rest:
+        word = rest.pop(0)
+        if not word.startswith("--") or word == "--":
+            problems.append(Problem(word, "write parameters as --name value or -p name=value"))
+            continue
+        name, equals, value = word[2:].partition("=")
+        if equals:
+            given.append((name, value))
+        elif rest and not rest[0].startswith("--"):
+            given.append((name, rest.pop(0)))
+        else:
+            given.append((name, None))
+    known = (schema or {}).get("properties", {})
+    values: dict[str, Any] = {}
+    for name, text in given:
+        actual = name if name in known else name.replace("-", "_")
+        values[actual] = typed(text, known.get(actual, {}), schema)
+    if problems:
+        raise Invalid("these words cannot be understood", problems=tuple(problems))
+    return values
+
+
+def typed(value: str | None, schema: Mapping[str, Any], root: Mapping[str, Any] | None = None) -> Any:
+    """A word as the value that its schema asks for; a word that does not fit stays text, and the server says why."""
+    if value is None:
+        return True
+    kinds = _kinds(schema, root or {})
+    if "string" in kinds or (not kinds and not schema) or (not kinds and "enum" in schema and value in schema["enum"]):
+        return value if "null" not in kinds or value != "null" else None
+    try:
+        return msgspec.json.decode(value)
+    except msgspec.MsgspecError:
+        return value
+
+
+def _kinds(schema: Mapping[str, Any], root: Mapping[str, Any]) -> set[str]:
+    kind = schema.get("type")
+    kinds = {kind} if isinstance(kind, str) else set(kind or ())
+    for part in (*schema.get("anyOf", ()), *schema.get("oneOf", ())):
+        kinds |= _kinds(part, root)
+    reference = schema.get("$ref")
+    if isinstance(reference, str) and reference.startswith("#/$defs/"):
+        kinds |= _kinds(root.get("$defs", {}).get(reference[8:], {}), root)
+    return kinds

@@ -1,0 +1,138 @@
+"""How the command line speaks to people: colours on terminals and none in pipes, tables that fit, times in their zone.
+
+Every command prints through a ``Terminal``; ``--json`` turns all of them into one JSON document on stdout. Never used by
+servers.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import sys
+from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime
+from typing import Any, TextIO
+
+import msgspec
+
+from headrace.model.errors import HeadraceError, NotAvailable
+
+STYLES = {"bold": "1", "dim": "2", "red": "31", "green": "32", "yellow": "33", "blue": "34", "cyan": "36"}
+STATE_STYLE = {
+    "succeeded": "green",
+    "failed": "red",
+    "lost": "red",
+    "abandoned": "red",
+    "canceled": "yellow",
+    "held": "yellow",
+    "retrying": "yellow",
+    "stopping": "yellow",
+    "running": "blue",
+    "dispatched": "blue",
+    "skipped": "dim",
+    "blocked": "dim",
+}
+CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
+
+
+class Terminal:
+    """Where a command prints. ``form`` is text | json | edn."""
+
+    def __init__(self, *, form: str = "text", utc: bool = False, out: TextIO | None = None) -> None:
+        if form == "edn":
+            raise NotAvailable("not available yet: --edn; use --json")
+        self.out = out or sys.stdout
+        self.form = form
+        self.utc = utc
+        self.live = self.out.isatty() and os.environ.get("TERM") != "dumb"
+        self.colours = self.live and not os.environ.get("NO_COLOR")
+
+    def style(self, text: str, *styles: str) -> str:
+        """The text in these styles, or plain where there are no colours."""
+        if not self.colours or not text:
+            return text
+        codes = ";".join(STYLES[s] for s in styles if s in STYLES)
+        return f"\x1b[{codes}m{text}\x1b[0m" if codes else text
+
+    def state(self, word: str) -> str:
+        """A state in its colour."""
+        return self.style(word, STATE_STYLE.get(word, ""))
+
+    def line(self, text: str = "") -> None:
+        """One line of text; nothing in JSON form."""
+        if self.form == "text":
+            print(text, file=self.out, flush=True)
+
+    def data(self, value: Any) -> bool:
+        """In JSON form: print the value and say True. Else say False: the command then prints text."""
+        if self.form != "json":
+            return False
+        print(msgspec.json.format(msgspec.json.encode(value), indent=2).decode(), file=self.out, flush=True)
+        return True
+
+    def when(self, instant: datetime | str | None) -> str:
+        """An instant in the reader's zone (UTC with ``--utc``); today's without the date."""
+        if instant is None:
+            return ""
+        if isinstance(instant, str):
+            instant = datetime.fromisoformat(instant)
+        local = instant.astimezone(UTC) if self.utc else instant.astimezone()
+        today = datetime.now(local.tzinfo).date()
+        text = local.strftime("%H:%M:%S" if local.date() == today else "%Y-%m-%d %H:%M:%S")
+        return text + (" UTC" if self.utc else "")
+
+    def table(self, headings: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
+        """Columns that fit the terminal: the widest is cut with an ellipsis. In a pipe nothing is cut."""
+        body = [[clean(cell) for cell in row] for row in rows]
+        widths = [max([len(h), *(visible(r[i]) for r in body)]) for i, h in enumerate(headings)]
+        if self.live:
+            room = shutil.get_terminal_size().columns - 2 * (len(widths) - 1)
+            while sum(widths) > room and max(widths) > 8:
+                widest = widths.index(max(widths))
+                widths[widest] -= 1
+        self.line(self.style("  ".join(h.ljust(w) for h, w in zip(headings, widths, strict=True)).rstrip(), "bold"))
+        for row in body:
+            cells = [fit(cell, width) for cell, width in zip(row, widths, strict=True)]
+            if "state" in headings:
+                place = headings.index("state")
+                cells[place] = cells[place].replace(row[place], self.state(row[place]), 1)
+            self.line("  ".join(cells).rstrip())
+
+
+def clean(text: Any) -> str:
+    """Text from elsewhere without control characters: a log line must not drive the reader's terminal."""
+    return CONTROL.sub("�", str(text)).replace("\n", " ")
+
+
+def visible(text: str) -> int:
+    """How many columns it takes."""
+    return len(text)
+
+
+def fit(text: str, width: int) -> str:
+    """Padded or cut to the width."""
+    return text.ljust(width) if len(text) <= width else text[: max(1, width - 1)] + "…"
+
+
+def elapsed(start: datetime | None, end: datetime | None) -> str:
+    """A span as people say it: 320 ms, 4.2 s, 3 m 05 s, 2 h 10 m."""
+    if start is None:
+        return ""
+    seconds = ((end or datetime.now(UTC)) - start).total_seconds()
+    if seconds < 1:
+        return f"{max(0.0, seconds) * 1000:.0f} ms"
+    if seconds < 60:
+        return f"{seconds:.1f} s"
+    if seconds < 3600:
+        return f"{int(seconds // 60)} m {int(seconds % 60):02d} s"
+    return f"{int(seconds // 3600)} h {int(seconds % 3600 // 60):02d} m"
+
+
+def tell(error: HeadraceError) -> None:
+    """An error as a tired person reads it: what, where, and every problem; on stderr."""
+    colour = sys.stderr.isatty() and not os.environ.get("NO_COLOR")
+    head = "\x1b[31merror:\x1b[0m" if colour else "error:"
+    print(f"{head} {error.message or error}", file=sys.stderr)
+    for problem in error.problems:
+        print(f"  {problem}", file=sys.stderr)
