@@ -83,9 +83,10 @@ async def connect(dsn: str, queries: Queries, *extra: str) -> Connection:
     conn.prepared_max = 500
     try:
         with translated("cannot set up a connection to PostgreSQL"):
-            for name in ("session", *extra):
-                await conn.execute(queries[name])
+            await conn.execute(queries["session"])
             check_settings(await read_settings(conn, queries))
+            for name in extra:
+                await conn.execute(queries[name])
     except BaseException:
         await conn.close()
         raise

@@ -22,7 +22,7 @@ async def migrate(conn: Connection, queries: Queries) -> int:
                 raise StoreError(f"the database has schema {found}, this Headrace knows {newest}: upgrade Headrace")
             for number, text in migrations[found:]:
                 await conn.execute(text.encode(), prepare=False)
-                await conn.execute(queries["migration_done"], [number])
+                await conn.execute(queries["schema_record"], [number])
     return newest
 
 
@@ -31,6 +31,6 @@ async def _number(conn: Connection, queries: Queries) -> int:
     exists = await (await conn.execute(queries["schema_exists"])).fetchone()
     if exists is None or not exists[0]:
         await conn.execute(queries["create_schema"])
-    await conn.execute(queries["create_migration"])
-    row = await (await conn.execute(queries["migration_number"])).fetchone()
+    await conn.execute(queries["schema_table"])
+    row = await (await conn.execute(queries["schema_applied"])).fetchone()
     return 0 if row is None else int(row[0])

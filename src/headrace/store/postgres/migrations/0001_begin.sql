@@ -1,12 +1,11 @@
--- Everything lives in schema "headrace". Live rows are small: what the rules work on is `cell` (MessagePack), the other
+-- Everything lives in schema "headrace". Live rows are small: what the rules work on is `image` (MessagePack), the other
 -- columns are what an index needs. Keys are found by primary key only; partial indexes hold live rows only.
 
-create table store (
-    id smallint primary key check (id = 1),
-    incarnation bigint not null,
-    made_at timestamptz not null default now()
+create table meta (
+    key text primary key,
+    value text not null
 );
-insert into store (id, incarnation) values (1, 1);
+insert into meta (key, value) values ('incarnation', '1');
 
 create table id_block (
     what text primary key,
@@ -14,29 +13,22 @@ create table id_block (
 );
 
 create table run (
-    run bigint primary key,
-    created_at bigint not null,
+    id bigint primary key,
     state smallint not null,
     due_at bigint not null,
-    job text,
-    cell bytea not null,
-    input bytea not null
-) with (autovacuum_vacuum_scale_factor = 0.02, autovacuum_analyze_scale_factor = 0.02);
-alter table run alter column cell set storage main;
-create index run_by_created on run (created_at, run);
-create index run_by_job on run (job, created_at, run) where job is not null;
-create index run_live on run (state, created_at, run) where state < 4;
-create index run_ended on run (state, created_at, run) where state >= 4;
-create index run_due on run (due_at, run) where due_at > 0;
-
-create table run_label (
-    name text not null,
-    value text not null,
     created_at bigint not null,
-    run bigint not null,
-    primary key (name, value, created_at, run)
-);
-create index run_label_by_run on run_label (run);
+    job text,
+    labels jsonb,
+    input bytea not null,
+    image bytea not null
+) with (autovacuum_vacuum_scale_factor = 0.02, autovacuum_analyze_scale_factor = 0.02);
+alter table run alter column image set storage main;
+create index run_created on run (created_at, id);
+create index run_job on run (job, created_at, id) where job is not null;
+create index run_open on run (state, created_at, id) where state < 4;
+create index run_other on run (state, created_at, id) where state > 4;
+create index run_due on run (due_at, id) where due_at > 0;
+create index run_labels on run using gin (labels jsonb_path_ops) where labels is not null;
 
 create table task (
     run bigint not null,
@@ -47,10 +39,10 @@ create table task (
     rank bigint not null,
     agent bigint not null,
     due_at bigint not null,
-    cell bytea not null,
+    image bytea not null,
     primary key (run, no, idx)
 ) with (autovacuum_vacuum_scale_factor = 0.02, autovacuum_analyze_scale_factor = 0.02);
-alter table task alter column cell set storage main;
+alter table task alter column image set storage main;
 create index task_ready on task (klass, rank, run, no, idx) where state = 1;
 create index task_leased on task (agent, run, no, idx) where state in (2, 3);
 create index task_due on task (due_at, run, no, idx) where due_at > 0;
@@ -59,7 +51,7 @@ create table value (
     run bigint not null,
     no bigint not null,
     idx bigint not null,
-    body bytea not null,
+    data bytea not null,
     primary key (run, no, idx)
 );
 
@@ -68,7 +60,7 @@ create table attempt (
     no bigint not null,
     idx bigint not null,
     attempt bigint not null,
-    cell bytea not null,
+    image bytea not null,
     primary key (run, no, idx, attempt)
 );
 
@@ -94,19 +86,19 @@ create table artifact (
     primary key (run, no, idx, path)
 );
 
-create table history (
+create table history_run (
     run bigint not null,
     no bigint not null,
     idx bigint not null,
     version bigint not null,
     at bigint not null,
-    "commit" bigint not null,
+    commit_no bigint not null,
     body bytea not null,
     primary key (run, no, idx, version)
 );
 
-create table commits (
-    "commit" bigint primary key,
+create table commit_row (
+    commit_no bigint primary key,
     at bigint not null,
     node bigint not null,
     actor text not null,
@@ -122,11 +114,12 @@ create table entity (
     created_at bigint not null,
     updated_at bigint not null,
     deleted_at bigint not null,
+    facts bytea not null,
     image bytea not null,
     primary key (space, kind, name)
 );
 
-create table entity_version (
+create table entity_history (
     space bigint not null,
     kind text not null,
     name text not null,
@@ -134,8 +127,8 @@ create table entity_version (
     created_at bigint not null,
     updated_at bigint not null,
     deleted_at bigint not null,
-    image bytea not null,
     facts bytea not null,
+    image bytea not null,
     primary key (space, kind, name, version)
 );
 

@@ -10,16 +10,16 @@ commit
 rollback
 
 -- name: lock_runs
-select run, cell from run where run = any($1) order by run for update skip locked
+select id, image from run where id = any($1) order by id for update skip locked
 
 -- name: lock_runs_waiting
-select run, cell from run where run = any($1) order by run for update
+select id, image from run where id = any($1) order by id for update
 
 -- name: held_runs
-select run from run where run = any($1)
+select id from run where id = any($1)
 
 -- name: lock_entities
-select kind, name, version, created_at, updated_at, deleted_at, image, space from entity
+select kind, name, version, created_at, updated_at, image, deleted_at, facts, space from entity
 where space = 1 and (kind, name) in (select * from unnest($1::text[], $2::text[]))
 order by kind, name for update
 
@@ -30,20 +30,20 @@ select set_config('lock_timeout', '200ms', true), set_config('statement_timeout'
 select set_config('lock_timeout', '0', true), set_config('statement_timeout', '0', true)
 
 -- name: load_tasks
-select t.cell from unnest($1::bigint[], $2::bigint[], $3::bigint[]) as k (run, no, idx)
+select t.image from unnest($1::bigint[], $2::bigint[], $3::bigint[]) as k (run, no, idx)
 join task t on t.run = k.run and t.no = k.no and t.idx = k.idx
 
 -- name: load_inputs
-select input from run where run = any($1)
+select input from run where id = any($1)
 
 -- name: load_members
-select cell from task where run = $1 and (no, idx) > ($2::bigint, $3::bigint) order by no, idx limit $4
+select image from task where run = $1 and (no, idx) > ($2::bigint, $3::bigint) order by no, idx limit $4
 
 -- name: load_group
-select cell from task where run = $1 and no = $2 and idx > $3 and idx >= 0 order by idx limit $4
+select image from task where run = $1 and no = $2 and idx > $3 and idx >= 0 order by idx limit $4
 
 -- name: load_values
-select t.run, t.no, t.idx, t.cell, v.body from unnest($1::bigint[], $2::bigint[], $3::bigint[]) as k (run, no, idx)
+select t.run, t.no, t.idx, t.image, v.data from unnest($1::bigint[], $2::bigint[], $3::bigint[]) as k (run, no, idx)
 join task t on t.run = k.run and t.no = k.no and t.idx = k.idx
 left join value v on v.run = k.run and v.no = k.no and v.idx = k.idx
 

@@ -9,11 +9,11 @@ select exists (select from pg_namespace where nspname = 'headrace')
 -- name: create_schema
 create schema headrace
 
--- name: create_migration
-create table if not exists headrace.migration (number int primary key, at timestamptz not null default now())
+-- name: schema_table
+create table if not exists headrace.schema_migration (number int primary key, at timestamptz not null default now())
 
--- name: migration_number
-select coalesce(max(number), 0) from headrace.migration
+-- name: schema_applied
+select coalesce(max(number), 0) from headrace.schema_migration
 
--- name: migration_done
-insert into headrace.migration (number) values ($1::int)
+-- name: schema_record
+insert into headrace.schema_migration (number) values ($1::int)

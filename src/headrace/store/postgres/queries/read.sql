@@ -1,37 +1,109 @@
 -- What the API and the loops read. Live rows are found through partial indexes only; lists walk (created_at, run).
 
--- name: run
-select input, cell from run where run = $1
+-- name: run_by_id
+select input, image from run where id = $1
+
+-- name: runs_newest
+select input, image from run
+where $5::text is null and created_at between $1 and $2 and (created_at, id) < ($3::bigint, $4::bigint)
+  and ($6::bigint[] is null or state = any($6))
+  and ($7::jsonb is null or labels @> $7)
+  and ($8::text is null or strpos(lower(coalesce(job, '')), lower($8)) > 0 or id::text = $8)
+order by created_at desc, id desc limit $9
+
+-- name: runs_oldest
+select input, image from run
+where $5::text is null and created_at between $1 and $2 and (created_at, id) > ($3::bigint, $4::bigint)
+  and ($6::bigint[] is null or state = any($6))
+  and ($7::jsonb is null or labels @> $7)
+  and ($8::text is null or strpos(lower(coalesce(job, '')), lower($8)) > 0 or id::text = $8)
+order by created_at asc, id asc limit $9
+
+-- name: job_runs_newest
+select input, image from run
+where job = $5 and created_at between $1 and $2 and (created_at, id) < ($3::bigint, $4::bigint)
+  and ($6::bigint[] is null or state = any($6))
+  and ($7::jsonb is null or labels @> $7)
+  and ($8::text is null or strpos(lower(coalesce(job, '')), lower($8)) > 0 or id::text = $8)
+order by created_at desc, id desc limit $9
+
+-- name: job_runs_oldest
+select input, image from run
+where job = $5 and created_at between $1 and $2 and (created_at, id) > ($3::bigint, $4::bigint)
+  and ($6::bigint[] is null or state = any($6))
+  and ($7::jsonb is null or labels @> $7)
+  and ($8::text is null or strpos(lower(coalesce(job, '')), lower($8)) > 0 or id::text = $8)
+order by created_at asc, id asc limit $9
+
+-- name: open_runs_newest
+select input, image from run
+where $5::text is null and state < 4 and created_at between $1 and $2 and (created_at, id) < ($3::bigint, $4::bigint)
+  and ($6::bigint[] is null or state = any($6))
+  and ($7::jsonb is null or labels @> $7)
+  and ($8::text is null or strpos(lower(coalesce(job, '')), lower($8)) > 0 or id::text = $8)
+order by created_at desc, id desc limit $9
+
+-- name: open_runs_oldest
+select input, image from run
+where $5::text is null and state < 4 and created_at between $1 and $2 and (created_at, id) > ($3::bigint, $4::bigint)
+  and ($6::bigint[] is null or state = any($6))
+  and ($7::jsonb is null or labels @> $7)
+  and ($8::text is null or strpos(lower(coalesce(job, '')), lower($8)) > 0 or id::text = $8)
+order by created_at asc, id asc limit $9
+
+-- name: other_runs_newest
+select input, image from run
+where $5::text is null and state > 4 and created_at between $1 and $2 and (created_at, id) < ($3::bigint, $4::bigint)
+  and ($6::bigint[] is null or state = any($6))
+  and ($7::jsonb is null or labels @> $7)
+  and ($8::text is null or strpos(lower(coalesce(job, '')), lower($8)) > 0 or id::text = $8)
+order by created_at desc, id desc limit $9
+
+-- name: other_runs_oldest
+select input, image from run
+where $5::text is null and state > 4 and created_at between $1 and $2 and (created_at, id) > ($3::bigint, $4::bigint)
+  and ($6::bigint[] is null or state = any($6))
+  and ($7::jsonb is null or labels @> $7)
+  and ($8::text is null or strpos(lower(coalesce(job, '')), lower($8)) > 0 or id::text = $8)
+order by created_at asc, id asc limit $9
 
 -- name: tasks
-select cell from task where run = $1 and (no, idx) > ($2::bigint, $3::bigint) order by no, idx limit $4
+select image from task where run = $1 and (no, idx) > ($2::bigint, $3::bigint) order by no, idx limit $4
 
--- name: tasks_of_no
-select cell from task where run = $1 and no = $2 and (no, idx) > ($3::bigint, $4::bigint) order by no, idx limit $5
+-- name: tasks_of
+select image from task where run = $1 and no = $2 and (no, idx) > ($3::bigint, $4::bigint) order by no, idx limit $5
 
--- name: tasks_whole
-select cell from task where run = $1 and (no, idx) > ($2::bigint, $3::bigint) and idx = -1 order by no, idx limit $4
+-- name: groups
+-- A seek per task number, never a walk over a group's instances.
+with recursive walk (no) as (
+    (select no from task where run = $1 and (no, idx) > ($2::bigint, $3::bigint) order by no, idx limit 1)
+    union all
+    select (select t.no from task t where t.run = $1 and t.no > w.no order by t.no limit 1)
+    from walk w where w.no is not null
+)
+select t.image from walk join task t on t.run = $1 and t.no = walk.no and t.idx = -1
+where (t.no, t.idx) > ($2::bigint, $3::bigint) order by t.no limit $4
 
--- name: task
-select cell from task where run = $1 and no = $2 and idx = $3
+-- name: task_by_key
+select image from task where run = $1 and no = $2 and idx = $3
 
 -- name: attempts
-select attempt, cell from attempt where run = $1 and no = $2 and idx = $3 order by attempt limit 500
+select attempt, image from attempt where run = $1 and no = $2 and idx = $3 order by attempt limit 500
 
--- name: value
-select t.cell, v.body from task t left join value v on v.run = t.run and v.no = t.no and v.idx = t.idx
+-- name: value_by_key
+select t.image, v.data from task t left join value v on v.run = t.run and v.no = t.no and v.idx = t.idx
 where t.run = $1 and t.no = $2 and t.idx = $3
 
--- name: history
-select run, no, idx, version, at, "commit", body from history
-where run = $1 and version > $2 order by at, "commit", no, idx, version limit $3
+-- name: history_all
+select run, no, idx, version, at, commit_no, body from history_run
+where run = $1 order by commit_no, at, no, idx, version limit $3 offset $2
 
 -- name: history_of_no
-select run, no, idx, version, at, "commit", body from history
-where run = $1 and no = $2 and version > $3 order by at, "commit", no, idx, version limit $4
+select run, no, idx, version, at, commit_no, body from history_run
+where run = $1 and no = $2 order by commit_no, at, no, idx, version limit $4 offset $3
 
--- name: history_of_task
-select run, no, idx, version, at, "commit", body from history
+-- name: history_of
+select run, no, idx, version, at, commit_no, body from history_run
 where run = $1 and no = $2 and idx = $3 and version > $4 order by version limit $5
 
 -- name: segments
@@ -44,19 +116,19 @@ select run, no, idx, path, digest, size from artifact where run = $1 order by no
 -- name: artifacts_of_no
 select run, no, idx, path, digest, size from artifact where run = $1 and no = $2 order by no, idx, path limit 500
 
--- name: entity
-select kind, name, version, created_at, updated_at, deleted_at, image, space from entity
+-- name: entity_by_key
+select kind, name, version, created_at, updated_at, image, deleted_at, facts, space from entity
 where space = 1 and kind = $1 and name = $2
 
 -- name: entities
-select kind, name, version, created_at, updated_at, deleted_at, image, space from entity
+select kind, name, version, created_at, updated_at, image, deleted_at, facts, space from entity
 where space = 1 and kind = $1 and name > $2 and (deleted_at = 0 or $3::bool) order by name limit $4
 
 -- name: entity_versions
-select kind, name, version, created_at, updated_at, deleted_at, image, space, facts from entity_version
+select kind, name, version, created_at, updated_at, image, deleted_at, facts, space from entity_history
 where space = 1 and kind = $1 and name = $2 order by version desc limit $3
 
--- name: document
+-- name: document_by_graph
 select graph, digest, body from document where graph = $1
 
 -- name: ready
@@ -75,13 +147,22 @@ select c.klass, c.body from seek join class c on c.klass = seek.klass order by c
 -- name: due
 (select due_at, run, no, idx from task where due_at > 0 and due_at <= $1 order by due_at limit $2)
 union all
-(select due_at, run, -1, -1 from run where due_at > 0 and due_at <= $1 order by due_at limit $2)
+(select due_at, id, -1, -1 from run where due_at > 0 and due_at <= $1 order by due_at limit $2)
 order by due_at limit $2
 
 -- name: leased
-select t.run, t.no, t.idx, t.cell, r.cell from task t join run r on r.run = t.run
+select t.run, t.no, t.idx, t.image, r.image from task t join run r on r.id = t.run
 where t.state in (2, 3) and t.agent = $1 and (t.run, t.no, t.idx) > ($2::bigint, $3::bigint, $4::bigint)
 order by t.run, t.no, t.idx limit $5
+
+-- name: commits
+select commit_no, at, node, actor, source, why from commit_row where commit_no = any($1)
+
+-- name: outbox_after
+select seq, kind, subject, body, due_at from outbox where seq > $1 order by seq limit $2
+
+-- name: history_count
+select count(*) from history_run
 
 -- name: counts
 select 'ready', count(*) from task where state = 1

@@ -14,7 +14,8 @@ select set_config('search_path', 'headrace', false),
 select set_config('plan_cache_mode', 'force_generic_plan', false),
        set_config('enable_seqscan', 'off', false),
        set_config('enable_hashjoin', 'off', false),
-       set_config('enable_mergejoin', 'off', false)
+       set_config('enable_mergejoin', 'off', false),
+       set_config('idle_in_transaction_session_timeout', '15s', false)
 
 -- name: read_only
 select set_config('default_transaction_read_only', 'on', false),
@@ -40,16 +41,23 @@ select pg_xact_status($1::text::xid8)
 -- Ends our own lost connection's backend, so that its transaction is decided now and not after TCP's patience.
 select pg_terminate_backend(pid) from pg_stat_activity where pid = $1::int and backend_xid = ($2::text::xid8)::xid
 
--- name: identity
-select incarnation from store where id = 1
+-- name: meta_get
+select value from meta where key = $1
 
--- name: raise_incarnation
-update store set incarnation = incarnation + 1 where id = 1 returning incarnation
+-- name: meta_put
+insert into meta (key, value) values ($1, $2) on conflict (key) do update set value = excluded.value
 
--- name: reserve_ids
+-- name: ids_reserve
 insert into id_block as b (what, next) values ($1::text, 1 + $2::bigint)
 on conflict (what) do update set next = b.next + $2::bigint
 returning next - $2::bigint
 
 -- name: notify
 select pg_notify('headrace', $1::text)
+
+-- name: listen
+listen headrace
+
+-- name: hint_only
+-- A hint need not be durable; this connection writes nothing else.
+select set_config('synchronous_commit', 'off', false)

@@ -1,0 +1,76 @@
+"""A few connections for readers and blobs, made when needed and kept.
+
+Never hands a connection to two users at once; never keeps one that broke. Called by ``reader`` and ``blobs``.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+from psycopg.pq import TransactionStatus
+
+from headrace.model.errors import StoreError
+from headrace.store.postgres.connect import Connection, Queries, connect, translated
+from headrace.store.postgres.records import Row
+
+
+class Pool:
+    """At most ``size`` connections; who comes when all are busy waits. ``extra`` names statements of the set-up."""
+
+    def __init__(self, dsn: str, queries: Queries, *extra: str, size: int = 4) -> None:
+        self._dsn = dsn
+        self._queries = queries
+        self._extra = extra
+        self._free: list[Connection] = []
+        self._room = asyncio.Semaphore(size)
+        self._closed = False
+
+    @asynccontextmanager
+    async def connection(self) -> AsyncIterator[Connection]:
+        """A connection in autocommit for the length of the block; driver errors inside become ours."""
+        async with self._room:
+            conn = await self._take()
+            try:
+                with translated("PostgreSQL"):
+                    yield conn
+            finally:
+                await self._give_back(conn)
+
+    async def rows(self, name: str, params: list[Any]) -> list[Row]:
+        """All rows of one named statement: one snapshot."""
+        async with self.connection() as conn:
+            cursor = await conn.execute(self._queries[name], params, prepare=True, binary=True)
+            return await cursor.fetchall() if cursor.description else []
+
+    async def row(self, name: str, params: list[Any]) -> Row | None:
+        """The first row, or None."""
+        rows = await self.rows(name, params)
+        return rows[0] if rows else None
+
+    async def close(self) -> None:
+        """Close the free connections now and those in use when they come back."""
+        self._closed = True
+        while self._free:
+            await self._free.pop().close()
+
+    async def _take(self) -> Connection:
+        if self._closed:
+            raise StoreError("the store is closed")
+        while self._free:
+            conn = self._free.pop()
+            if not conn.closed:
+                return conn
+        return await connect(self._dsn, self._queries, *self._extra)
+
+    async def _give_back(self, conn: Connection) -> None:
+        if conn.closed:
+            # Those that lie free lost their server at the same time, as a rule: the next user gets a new one.
+            while self._free:
+                await self._free.pop().close()
+        elif self._closed or conn.info.transaction_status != TransactionStatus.IDLE:
+            await conn.close()
+        else:
+            self._free.append(conn)

@@ -1,0 +1,186 @@
+"""Read-only questions of the API and the loops: one statement each, so each is one consistent snapshot.
+
+Never writes (its connections are set read-only) and never answers without a bound. Called by the API and the loops.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from headrace.model.cells import TaskCell, Value
+from headrace.model.ids import TaskKey
+from headrace.model.states import RunState
+from headrace.store.postgres import records
+from headrace.store.postgres.arrays import Ints
+from headrace.store.postgres.blobs import PostgresBlobs
+from headrace.store.postgres.pool import Pool
+from headrace.store.rows import (
+    ArtifactRow,
+    AttemptRow,
+    Document,
+    DueRow,
+    Entity,
+    EntityKey,
+    HistoryRow,
+    LeasedRow,
+    LogSegment,
+    ReadyRow,
+    RunFilter,
+    RunRow,
+)
+
+_FAR = 2**62
+
+
+class PostgresReader:
+    """``store.port.Reader``."""
+
+    def __init__(self, pool: Pool, blobs: PostgresBlobs) -> None:
+        self._pool = pool
+        self._blobs = blobs
+
+    async def runs(self, where: RunFilter) -> list[RunRow]:
+        """Runs in (created_at, id) order."""
+        after = where.after or ((-1, -1) if where.ascending else (_FAR, _FAR))
+        params = [
+            where.since if where.since is not None else 0,
+            where.until if where.until is not None else _FAR,
+            *after,
+            where.job,
+            Ints(where.states) if where.states else None,
+            msgspec.json.encode(dict(where.labels)).decode() if where.labels else None,
+            where.text,
+            min(where.limit, 500),
+        ]
+        name = f"{_walk(where)}_{'oldest' if where.ascending else 'newest'}"
+        return [records.run_row(row) for row in await self._pool.rows(name, params)]
+
+    async def run(self, run: int) -> RunRow | None:
+        """One run."""
+        row = await self._pool.row("run_by_id", [run])
+        return None if row is None else records.run_row(row)
+
+    async def tasks(
+        self,
+        run: int,
+        *,
+        no: int | None = None,
+        after: tuple[int, int] = (-1, -2),
+        limit: int = 500,
+        groups_only: bool = False,
+    ) -> list[TaskCell]:
+        """Task rows in (no, index) order."""
+        if groups_only:
+            rows = await self._pool.rows("groups", [run, *after, limit])
+            cells = [records.task_cell(row[0]) for row in rows]
+            return cells if no is None else [cell for cell in cells if cell.no == no]
+        if no is not None:
+            rows = await self._pool.rows("tasks_of", [run, no, *after, limit])
+        else:
+            rows = await self._pool.rows("tasks", [run, *after, limit])
+        return [records.task_cell(row[0]) for row in rows]
+
+    async def task(self, key: TaskKey) -> TaskCell | None:
+        """One task."""
+        row = await self._pool.row("task_by_key", list(key))
+        return None if row is None else records.task_cell(row[0])
+
+    async def attempts(self, key: TaskKey) -> list[AttemptRow]:
+        """Earlier attempts, oldest first."""
+        rows = await self._pool.rows("attempts", list(key))
+        return [AttemptRow(*key, row[0], records.task_cell(row[1])) for row in rows]
+
+    async def value(self, key: TaskKey) -> Value | None:
+        """The result with its text."""
+        row = await self._pool.row("value_by_key", list(key))
+        return None if row is None else await self._filled(records.task_cell(row[0]).result, row[1])
+
+    async def error(self, key: TaskKey) -> Value | None:
+        """The error with its text."""
+        row = await self._pool.row("value_by_key", list(key))
+        return None if row is None else await self._filled(records.task_cell(row[0]).error, row[1])
+
+    async def _filled(self, value: Value | None, aside: bytes | None) -> Value | None:
+        filled = records.filled(value, aside)
+        return None if filled is None else await self._blobs.fill(filled)
+
+    async def history(
+        self, run: int, *, no: int | None = None, index: int | None = None, after: int = 0, limit: int = 500
+    ) -> list[HistoryRow]:
+        """What happened. ``after`` is a version when one entity is asked for, else how many rows to pass over."""
+        if no is None:
+            rows = await self._pool.rows("history_all", [run, after, limit])
+        elif index is None:
+            rows = await self._pool.rows("history_of_no", [run, no, after, limit])
+        else:
+            rows = await self._pool.rows("history_of", [run, no, index, after, limit])
+        return [records.history_row(row) for row in rows]
+
+    async def segments(self, key: TaskKey, attempt: int) -> list[LogSegment]:
+        """Pieces of an attempt's log in order."""
+        rows = await self._pool.rows("segments", [*key, attempt])
+        return [LogSegment(*key, attempt, *row) for row in rows]
+
+    async def artifacts(self, run: int, no: int | None = None) -> list[ArtifactRow]:
+        """Files of a run, or of one of its tasks."""
+        if no is None:
+            rows = await self._pool.rows("artifacts", [run])
+        else:
+            rows = await self._pool.rows("artifacts_of_no", [run, no])
+        return [ArtifactRow(*row) for row in rows]
+
+    async def entity(self, key: EntityKey) -> Entity | None:
+        """One named thing, deleted or not."""
+        row = await self._pool.row("entity_by_key", list(key))
+        return None if row is None else records.entity(row)
+
+    async def entities(self, kind: str, *, after: str = "", limit: int = 500, deleted: bool = False) -> list[Entity]:
+        """Named things by name."""
+        return [records.entity(row) for row in await self._pool.rows("entities", [kind, after, deleted, limit])]
+
+    async def entity_versions(self, key: EntityKey, *, limit: int = 500) -> list[Entity]:
+        """A named thing's versions, newest first."""
+        return [records.entity(row) for row in await self._pool.rows("entity_versions", [*key, limit])]
+
+    async def document(self, graph: int) -> Document | None:
+        """A kept definition."""
+        row = await self._pool.row("document_by_graph", [graph])
+        return None if row is None else Document(*row)
+
+    async def ready(self, klass: int, limit: int) -> list[ReadyRow]:
+        """Ready tasks of a class in rank order."""
+        return [ReadyRow(*row) for row in await self._pool.rows("ready", [klass, limit])]
+
+    async def ready_classes(self) -> list[tuple[int, bytes]]:
+        """Classes with ready rows."""
+        return [(row[0], row[1]) for row in await self._pool.rows("ready_classes", [])]
+
+    async def due(self, until: int, limit: int) -> list[DueRow]:
+        """Cells owed a Wake by ``until``, soonest first."""
+        return [DueRow(*row) for row in await self._pool.rows("due", [until, limit])]
+
+    async def leased(self, agent: int, after: TaskKey | None, limit: int) -> list[LeasedRow]:
+        """Tasks that an agent owns, in key order."""
+        rows = await self._pool.rows("leased", [agent, *(after or (-1, -1, -2)), limit])
+        return [records.leased_row(row) for row in rows]
+
+    async def counts(self) -> dict[str, int]:
+        """Live rows: ready, leased, due, runs."""
+        return {row[0]: row[1] for row in await self._pool.rows("counts", [])}
+
+    async def statement(self, name: str, values: dict[str, Any]) -> list[tuple[Any, ...]]:
+        """A named statement; ``values`` are its parameters in order."""
+        return await self._pool.rows(name, list(values.values()))
+
+
+def _walk(where: RunFilter) -> str:
+    """Which index to walk: the job's own, that of runs in one uncommon state, or all by time."""
+    if where.job is not None:
+        return "job_runs"
+    if where.states and all(state < RunState.succeeded for state in where.states):
+        return "open_runs"
+    if where.states and all(state > RunState.succeeded for state in where.states):
+        return "other_runs"
+    return "runs"

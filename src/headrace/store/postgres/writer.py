@@ -1,0 +1,226 @@
+"""The ledger's connection: begin, lock and load, write, commit; and what became of a commit whose answer was lost.
+
+Never retries a transaction and never compares states: rows are found by primary key only. Called by the ledger.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+import psycopg
+from psycopg.pq import TransactionStatus
+
+from headrace.model.cells import RunCell, RunInput, TaskCell, Value
+from headrace.model.errors import Busy, StoreAway, StoreError, UnknownOutcome
+from headrace.model.ids import TaskKey
+from headrace.model.ports import Fault
+from headrace.store.postgres import records
+from headrace.store.postgres.arrays import Bytes, Ints, Texts
+from headrace.store.postgres.batch import Call, calls
+from headrace.store.postgres.blobs import PostgresBlobs
+from headrace.store.postgres.connect import Connection, Queries, connect, is_lost, translate, translated
+from headrace.store.postgres.records import Row
+from headrace.store.postgres.verdict import Lost, ask
+from headrace.store.rows import Answer, Batch, Entity, EntityKey
+
+Committed = Callable[[Batch], None]
+"""Told of every batch that was committed; must return at once."""
+
+
+class PostgresWriter:
+    """One connection, one transaction at a time. ``store.port.Writer``."""
+
+    def __init__(self, dsn: str, queries: Queries, blobs: PostgresBlobs, *, fault: Fault, told: Committed) -> None:
+        self._dsn = dsn
+        self._queries = queries
+        self._blobs = blobs
+        self._fault = fault
+        self._told = told
+        self._conn: Connection | None = None
+        self._timeline = ""
+        self._backend = 0
+        self._begun = False
+        self._xid: str | None = None
+        self._batch: Batch | None = None
+
+    async def open(self) -> None:
+        """Connect. Raises StoreAway when the server does not answer, StoreError when it must not be used."""
+        self._conn = await connect(self._dsn, self._queries, "keyed_plans")
+        self._backend = self._conn.info.backend_pid
+        with translated("cannot read the server's timeline"):
+            row = await (await self._conn.execute(self._queries["timeline"])).fetchone()
+        self._timeline = str(row[0]) if row else ""
+
+    async def close(self) -> None:
+        """Close the connection; a transaction that is open is not committed."""
+        if self._conn is not None:
+            await self._conn.close()
+            self._conn = None
+
+    async def begin(self) -> None:
+        """Be ready for a transaction, on a new connection if the old one is gone. BEGIN travels with the first load."""
+        if self._conn is None or self._conn.closed:
+            await self.open()
+        elif self._conn.info.transaction_status != TransactionStatus.IDLE:
+            raise StoreError("begin inside a transaction: commit or roll back first")
+        self._begun = False
+        self._xid = None
+        self._batch = None
+
+    async def lock_runs(self, runs: Sequence[int], *, wait: bool = False) -> tuple[dict[int, RunCell], set[int]]:
+        """Lock, sorted, and load. Raises Busy when ``wait`` was not enough; the transaction must be rolled back then."""
+        ids = sorted(set(runs))
+        if not ids:
+            return {}, set()
+        if wait:
+            rows = await self._patiently("lock_runs_waiting", [Ints(ids)])
+        else:
+            rows = await self._rows("lock_runs", [Ints(ids)])
+        found = {row[0]: records.run_cell(row[1]) for row in rows}
+        missing = [run for run in ids if run not in found]
+        if not missing or wait:
+            return found, set()
+        return found, {row[0] for row in await self._rows("held_runs", [Ints(missing)])}
+
+    async def load_tasks(self, keys: Sequence[TaskKey]) -> list[TaskCell]:
+        """The cells that exist, in no order."""
+        return [records.task_cell(row[0]) for row in await self._rows("load_tasks", _columns(keys))] if keys else []
+
+    async def load_inputs(self, runs: Sequence[int]) -> list[RunInput]:
+        """What these runs were given."""
+        return [records.run_input(row[0]) for row in await self._rows("load_inputs", [Ints(runs)])] if runs else []
+
+    async def load_members(self, run: int, after: tuple[int, int], limit: int) -> list[TaskCell]:
+        """A page of a run's task rows."""
+        return [records.task_cell(row[0]) for row in await self._rows("load_members", [run, *after, limit])]
+
+    async def load_group(self, run: int, no: int, after: int, limit: int) -> list[TaskCell]:
+        """A page of a group's instances."""
+        return [records.task_cell(row[0]) for row in await self._rows("load_group", [run, no, after, limit])]
+
+    async def load_values(self, keys: Sequence[TaskKey]) -> dict[TaskKey, Value]:
+        """Results with their texts. Values are never changed, so blobs are read on the readers' connections."""
+        found: dict[TaskKey, Value] = {}
+        for run, no, index, image, data in await self._rows("load_values", _columns(keys)) if keys else []:
+            value = records.filled(records.task_cell(image).result, data)
+            if value is not None:
+                found[(run, no, index)] = await self._blobs.fill(value)
+        return found
+
+    async def lock_entities(self, keys: Sequence[EntityKey]) -> dict[EntityKey, Entity]:
+        """Lock, sorted, and load; waits at most 200 ms for a lock, then Busy."""
+        if not keys:
+            return {}
+        columns = [Texts(kind for kind, _ in keys), Texts(name for _, name in keys)]
+        entities = [records.entity(row) for row in await self._patiently("lock_entities", columns)]
+        return {(e.kind, e.name): e for e in entities}
+
+    async def load_answers(self, keys: Sequence[tuple[str, str]]) -> dict[tuple[str, str], Answer]:
+        """First answers given under these keys."""
+        if not keys:
+            return {}
+        columns = [Texts(scope for scope, _ in keys), Texts(key for _, key in keys)]
+        answers = [records.answer(row) for row in await self._rows("load_answers", columns)]
+        return {(a.scope, a.key): a for a in answers}
+
+    async def load_documents(self, digests: Sequence[bytes]) -> dict[bytes, int]:
+        """Numbers of documents that are kept."""
+        rows = await self._rows("load_documents", [Bytes(digests)]) if digests else []
+        return {row[0]: row[1] for row in rows}
+
+    async def write(self, batch: Batch) -> None:
+        """Send every statement of the batch in one round trip. Raises Busy when another node wrote the same key."""
+        self._fault("postgres.before_write")
+        todo = list(calls(batch))
+        cursors = await self._send([*todo, Call("xid", [])], "cannot write")
+        for call, cursor in zip(todo, cursors, strict=False):
+            if call.rows is not None and cursor.rowcount != call.rows:
+                _refuse(call, cursor.rowcount)
+        row = await cursors[-1].fetchone()
+        self._xid = row[0] if row else None
+        self._batch = batch
+        self._fault("postgres.after_write")
+
+    async def commit(self) -> None:
+        """Durable when it returns. A lost answer is looked up on a new connection before anybody is told."""
+        conn, self._begun, begun = self._open(), False, self._begun
+        if not begun:
+            return
+        self._fault("postgres.before_commit")
+        try:
+            cursor = await conn.execute(self._queries["commit"])
+        except psycopg.Error as e:
+            if not (is_lost(e) or conn.closed):
+                raise translate(e, "cannot commit") from e
+            await self._judge(conn, e)
+        except asyncio.CancelledError:
+            await conn.close()
+            raise
+        else:
+            if cursor.statusmessage != "COMMIT":
+                raise StoreError(f"the server answered COMMIT with {cursor.statusmessage}")
+        self._fault("postgres.after_commit")
+        if self._batch is not None:
+            self._told(self._batch)
+
+    async def rollback(self) -> None:
+        """Give up the transaction, whatever state it is in. Never raises for a connection that is gone."""
+        conn, self._begun = self._conn, False
+        if conn is None or conn.closed or conn.info.transaction_status == TransactionStatus.IDLE:
+            return
+        try:
+            await conn.execute(self._queries["rollback"])
+        except psycopg.Error:
+            # The server rolls back by itself when its client is gone; the next begin connects anew.
+            await conn.close()
+
+    async def _judge(self, conn: Connection, e: psycopg.Error) -> None:
+        await conn.close()
+        if self._xid is None:
+            raise StoreAway(f"the connection was lost: {e}") from e
+        verdict = await ask(self._dsn, self._queries, Lost(self._xid, self._backend, self._timeline))
+        if verdict == "aborted":
+            raise StoreAway(f"the connection was lost and the server rolled back: {e}") from e
+        if verdict != "committed":
+            raise UnknownOutcome(f"the connection was lost during COMMIT and its outcome is {verdict}") from e
+
+    async def _patiently(self, name: str, params: list[Any]) -> list[Row]:
+        three = [Call("lock_patience", []), Call(name, params), Call("lock_patience_over", [])]
+        cursors = await self._send(three, f"cannot {name}")
+        return await cursors[1].fetchall()
+
+    async def _rows(self, name: str, params: list[Any]) -> list[Row]:
+        cursors = await self._send([Call(name, params)], f"cannot {name}")
+        return await cursors[0].fetchall()
+
+    async def _send(self, todo: list[Call], doing: str) -> list[psycopg.AsyncCursor[Row]]:
+        conn = self._open()
+        begin = not self._begun
+        self._begun = True
+        with translated(doing):
+            if len(todo) == 1 and not begin:
+                return [await self._execute(conn, todo[0])]
+            async with conn.pipeline():
+                if begin:
+                    await conn.execute(self._queries["begin"])
+                return [await self._execute(conn, call) for call in todo]
+
+    async def _execute(self, conn: Connection, call: Call) -> psycopg.AsyncCursor[Row]:
+        return await conn.execute(self._queries[call.name], call.params, prepare=True, binary=True)
+
+    def _open(self) -> Connection:
+        if self._conn is None or self._conn.closed:
+            raise StoreAway("the connection to PostgreSQL was lost; nothing was written")
+        return self._conn
+
+
+def _columns(keys: Iterable[TaskKey]) -> list[Any]:
+    return [Ints(column) for column in zip(*keys, strict=True)]
+
+
+def _refuse(call: Call, touched: int) -> None:
+    if call.name == "put_answers":
+        raise Busy("another node gave an answer under the same idempotency key just now")
+    raise StoreError(f"{call.name} touched {touched} rows instead of {call.rows}: a key is missing or twice")
