@@ -58,6 +58,25 @@ def may_begin(node: Node, run: RunCell) -> Decision:
     return Decision(reasons) if reasons else YES
 
 
+def room_of(node: Node, offer: Offer, taken: int = 0) -> int:
+    """How many more attempts of this task's class the offer takes; work ahead of slots only where losing it is free."""
+    free = offer.free - taken
+    if node.on_lost != "retry" or not offer.ahead:
+        return free
+    return free + offer.ahead.get(node.klass, 0)
+
+
+def choose(node: Node, run: RunCell, offers: list[Offer], taken: dict[int, int] | None) -> int:
+    """The place of the eligible offer with most room, -1 when there is none. ``taken``: given away in this step."""
+    best, most = -1, 0
+    for place, offer in enumerate(offers):
+        gone = taken.get(place, 0) if taken else 0
+        room = room_of(node, offer, gone)
+        if room > most and eligible(node, run, offer, gone).ok:
+            best, most = place, room
+    return best
+
+
 def is_spared(node: Node, run: RunCell) -> bool:
     """Whether a failure under ``on_failure: stop`` still lets this task begin."""
     spared, at = run.spared, node.no >> 3
@@ -108,9 +127,7 @@ def _it_has_the_labels(node: Node, offer: Offer, taken: int) -> Reason | None:
 
 
 def _it_has_room(node: Node, offer: Offer, taken: int) -> Reason | None:
-    if offer.free > taken:
-        return None
-    if node.on_lost == "retry" and offer.free + offer.ahead.get(node.klass, 0) > taken:
+    if room_of(node, offer, taken) > 0:
         return None
     return Reason("no_room", f"agent {_called(offer)} has no room: all {offer.slots} slots are taken", _called(offer))
 

@@ -31,6 +31,8 @@ from headrace.model import definition as doc
 from headrace.model.errors import Invalid
 from headrace.model.states import TaskState
 
+__all__ = ["Graph", "Node", "Placement", "compile", "klass_of"]
+
 _SUCCEEDED = 1 << TaskState.succeeded
 _MASKS = {
     "succeeded": _SUCCEEDED,

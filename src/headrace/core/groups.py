@@ -19,7 +19,7 @@ from headrace.core.expression import MissingValue, render
 from headrace.core.moving import EXPRESSION, claim_task, end_uncreated, message_value, rank_of, side_end
 from headrace.core.nodes import CHUNK, Each, Node
 from headrace.core.scope import RunScope, item_value
-from headrace.core.work import Follow
+from headrace.core.work import Follow, Waits
 from headrace.model.cells import Counts, TaskCell
 from headrace.model.changes import Wake
 from headrace.model.facts import GroupExpanded
@@ -81,6 +81,7 @@ def _create(draft: Draft, node: Node, group: TaskCell, items: Items) -> None:
     if more:
         draft.commands.append(Follow(Wake(group.run, group.no, WHOLE, created)))
     rank = rank_of(draft.now, node, draft.run)
+    waits = False
     for index in range(start, created):
         cell = TaskCell(
             group.run,
@@ -94,7 +95,9 @@ def _create(draft: Draft, node: Node, group: TaskCell, items: Items) -> None:
             item=item_value(items.at(index)),
         )
         draft.put(cell)
-        claim_task(draft, node, cell, fresh=True)
+        waits = not claim_task(draft, node, cell, fresh=True) or waits
+    if waits:
+        draft.commands.append(Waits(node.klass))
 
 
 def _items(draft: Draft, each: Each, counts: Counts, first: int) -> Items | int:

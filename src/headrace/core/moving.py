@@ -13,12 +13,12 @@ from msgspec.structs import replace
 
 from headrace.core.conditions import holds, met
 from headrace.core.draft import SWEPT_BY, Draft
-from headrace.core.eligible import eligible, stopped
+from headrace.core.eligible import choose, stopped
 from headrace.core.expression import MissingValue
 from headrace.core.nodes import INLINE_READS, RANK_SLOPE_MS, Edge, Graph, Node
 from headrace.core.render import Rendered, render_attempt
 from headrace.core.scope import RunScope
-from headrace.core.work import Alarm, Dispatch
+from headrace.core.work import Alarm, Dispatch, Waits
 from headrace.model.cells import Counts, RunCell, TaskCell, Value
 from headrace.model.facts import RunChanged, TaskDispatched, TaskEnded, TaskReadied
 from headrace.model.ids import INCARNATION_SHIFT, RUN_ITSELF, WHOLE
@@ -56,6 +56,7 @@ def make_ready(draft: Draft, node: Node, cell: TaskCell, *, claim: bool = True) 
         ready_at=draft.now,
     )
     draft.facts.append(TaskReadied(cell.no, cell.index))
+    draft.commands.append(Waits(node.klass))
 
 
 def claim_task(draft: Draft, node: Node, cell: TaskCell, *, fresh: bool) -> bool:
@@ -65,8 +66,8 @@ def claim_task(draft: Draft, node: Node, cell: TaskCell, *, fresh: bool) -> bool
     """
     if not draft.working.offers or (fresh and node.klass in draft.working.waiting):
         return False
-    place = find_offer(draft, node)
-    if place is None:
+    place = choose(node, draft.run, draft.working.offers, draft.taken)
+    if place < 0:
         return False
     try:
         spec = rendering(draft, node, cell)
@@ -87,7 +88,7 @@ def claim_task(draft: Draft, node: Node, cell: TaskCell, *, fresh: bool) -> bool
         attempt=attempt,
         epoch=epoch,
         klass=node.klass,
-        rank=cell.rank if cell.rank else rank_of(draft.now, node, draft.run),
+        rank=cell.rank or rank_of(draft.now, node, draft.run),
         ready_at=draft.now if fresh else cell.ready_at,
         agent=offer.agent,
         boot=offer.boot,
@@ -96,7 +97,9 @@ def claim_task(draft: Draft, node: Node, cell: TaskCell, *, fresh: bool) -> bool
     )
     _leased(draft, cell)
     draft.facts.append(TaskDispatched(cell.no, cell.index, attempt, epoch, offer.agent))
-    draft.commands.append(Dispatch(cell.key, draft.run.graph, offer.agent, offer.boot, attempt, epoch, spec))
+    draft.commands.append(
+        Dispatch(cell.key, draft.run.graph, offer.agent, offer.boot, attempt, epoch, spec, node.klass)
+    )
     return True
 
 
@@ -109,16 +112,6 @@ def _leased(draft: Draft, cell: TaskCell) -> None:
         draft.commands.append(Alarm((run.run, RUN_ITSELF, WHOLE), deadline))
     if cell.index == WHOLE:
         draft.change_run(live=draft.run.live + 1)
-
-
-def find_offer(draft: Draft, node: Node) -> int | None:
-    """The place of the eligible offer with most room."""
-    best, room = None, 0
-    for place, offer in enumerate(draft.working.offers):
-        taken = draft.taken.get(place, 0)
-        if offer.free - taken > room and eligible(node, draft.run, offer, taken).ok:
-            best, room = place, offer.free - taken
-    return best
 
 
 def rendering(draft: Draft, node: Node, cell: TaskCell) -> Rendered | None:

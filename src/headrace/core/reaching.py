@@ -10,7 +10,7 @@ from headrace.core.nodes import CHUNK, INLINE_READS, Graph, Node, Reads
 from headrace.core.waking import place_of
 from headrace.core.work import Keys
 from headrace.model.cells import RunCell
-from headrace.model.changes import Change, Lose, Settle, Started, Submit, Wake, Cancel
+from headrace.model.changes import Cancel, Change, Lose, Settle, Started, Submit, Wake
 from headrace.model.ids import RUN_ITSELF, WHOLE, TaskKey
 
 _NOTHING = Keys()

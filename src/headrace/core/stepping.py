@@ -10,10 +10,11 @@ from headrace.core.draft import Draft
 from headrace.core.moving import claim_task
 from headrace.core.nodes import Graph
 from headrace.core.settling import lose, named, settle, started
+from headrace.core.single import settle_single
 from headrace.core.submitting import submit
 from headrace.core.waking import cancel, wake
 from headrace.core.work import Step, Working
-from headrace.model.changes import Cancel, Change, Claim, Lose, Settle, Started, Submit, Wake
+from headrace.model.changes import Change, Claim, Lose, Settle, Started, Submit, Wake
 from headrace.model.errors import Refused
 from headrace.model.states import TaskState
 
@@ -32,6 +33,8 @@ def step(graph: Graph, working: Working, change: Change, now: int, dice: float) 
     run = working.runs.get(change.run)
     if run is None:
         raise Refused(f"there is no run {change.run}: {type(change).__name__} refused")
+    if graph.fast and isinstance(change, Settle) and (quick := settle_single(graph, working, run, change, now)):
+        return quick
     draft = Draft(graph, working, run, now, dice)
     if isinstance(change, Settle):
         settle(draft, change)

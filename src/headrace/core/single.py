@@ -1,0 +1,89 @@
+"""The short way of a run with one task: the same images, facts and commands, built without a draft.
+
+Pure and private to core. Most runs are of this kind, so each µs counts here: records are built by position, in the
+order of their fields. Whatever is not the plain case (an expression, a retry, a stopping run) takes the long way; a
+test compares the two ways.
+"""
+
+from __future__ import annotations
+
+from headrace.core.eligible import choose
+from headrace.core.nodes import RANK_SLOPE_MS, Graph
+from headrace.core.render import plain_attempt
+from headrace.core.work import Dispatch, Ended, Step, Waits, Working
+from headrace.model.cells import INLINE_MAX, RunCell, RunInput, TaskCell
+from headrace.model.changes import OutcomeKind, Settle
+from headrace.model.facts import RunChanged, RunEnded, RunSubmitted, TaskDispatched, TaskEnded, TaskReadied
+from headrace.model.ids import INCARNATION_SHIFT, RUN_ITSELF, WHOLE
+from headrace.model.states import TASK_LEASED, RunState, StopIntent, TaskState
+
+_QUEUED, _RUNNING, _RUN_SUCCEEDED = RunState.queued, RunState.running, RunState.succeeded
+_READY, _DISPATCHED, _SUCCEEDED = TaskState.ready, TaskState.dispatched, TaskState.succeeded
+_NONE = StopIntent.none
+_TOLD_SUCCESS = OutcomeKind.succeeded
+_SUBMITTED = RunSubmitted()
+_STARTED = RunChanged(state=RunState.running)
+_READIED = TaskReadied(0)
+_DIGEST_KEPT = 8
+
+
+def submit_single(graph: Graph, working: Working, given: RunInput, now: int) -> Step:
+    """A new run of one task without expressions; claimed at once when an agent has room."""
+    node = graph.nodes[0]
+    run, klass, priority = given.run, node.klass, given.priority
+    rank = now // 1000 - (priority if node.priority is None else node.priority) * RANK_SLOPE_MS
+    place = -1
+    offers = working.offers
+    cell = RunCell(
+        run, given.graph, _QUEUED, 1, 1, 0, 1, 0, 0, 0, _NONE, -1, 0, 0, priority, given.created_at
+    )  # fmt: skip
+    if offers and klass not in working.waiting:
+        place = choose(node, cell, offers, None)
+    if place < 0:
+        cell = RunCell(
+            run, given.graph, _QUEUED, 1, 1, 0, 0, 0, 0, 0, _NONE, -1, 0, 0, priority, given.created_at
+        )  # fmt: skip
+        task = TaskCell(run, 0, WHOLE, _READY, 1, 0, 0, 0, 0, rank, klass, 0, 0, 0, 0, 0, now)
+        return Step(cell, (task,), (_SUBMITTED, _READIED), (Waits(klass),))
+    offer = offers[place]
+    agent, boot = offer.agent, offer.boot
+    epoch = (working.incarnation << INCARNATION_SHIFT) + 1
+    task = TaskCell(run, 0, WHOLE, _DISPATCHED, 1, 1, epoch, 0, 0, rank, klass, agent, boot, 0, 0, 0, now)
+    told = Dispatch(
+        (run, 0, WHOLE), given.graph, agent, boot, 1, epoch, plain_attempt(node.source, given.params), klass
+    )
+    decided = Step(cell, (task,), (_SUBMITTED, TaskDispatched(0, WHOLE, 1, epoch, agent)), (told,))
+    offer.free -= 1
+    return decided
+
+
+def settle_single(graph: Graph, working: Working, run: RunCell, change: Settle, now: int) -> Step | None:
+    """The plain success of a run of one task; None when it is anything else."""
+    task = working.tasks.get((change.run, change.no, change.index))
+    if (
+        task is None
+        or change.kind is not _TOLD_SUCCESS
+        or change.epoch != task.epoch
+        or task.state not in TASK_LEASED
+        or run.state > _RUNNING
+        or change.skip
+    ):
+        return None
+    result = change.result
+    if result is not None and result.place == "inline" and result.size > INLINE_MAX:
+        return None
+    at, over, status = change.started_at, change.ended_at, change.exit_status
+    ended = TaskCell(
+        task.run, 0, WHOLE, _SUCCEEDED, task.version + 1, task.attempt, task.epoch, 0, 0, task.rank, task.klass,
+        task.agent, task.boot, 0, task.failures, 0, task.ready_at, at, over, status, change.exit_code, change.signal,
+        change.reason, result, None, None, None, change.seal, change.digest[:_DIGEST_KEPT],
+    )  # fmt: skip
+    first = run.started_at == 0
+    done = RunCell(
+        run.run, run.graph, _RUN_SUCCEEDED, run.version + 1, 0, 0, 0, 0, 0, 1, _NONE, -1, 0, run.deadline_at,
+        run.priority, run.created_at, (at or now) if first else run.started_at, now, status, run.reason,
+    )  # fmt: skip
+    told = TaskEnded(0, WHOLE, _SUCCEEDED, task.attempt, status, change.reason, at, over)
+    closed = RunEnded(RUN_ITSELF, WHOLE, _RUN_SUCCEEDED, status, run.reason)
+    facts = (_STARTED, told, closed) if first else (told, closed)
+    return Step(done, (ended,), facts, (Ended(run.run),))
