@@ -10,7 +10,7 @@ import asyncio
 from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import Any, TypeVar
+from typing import Any, Self, TypeVar
 
 from headrace.client import find, flow
 from headrace.client.sync import FINAL, WAIT_SLICE, RunFailed
@@ -70,7 +70,7 @@ class AsyncClient:
             connection.close()
         self._idle.clear()
 
-    async def __aenter__(self) -> AsyncClient:
+    async def __aenter__(self) -> Self:
         return self
 
     async def __aexit__(
