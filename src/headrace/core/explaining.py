@@ -1,0 +1,78 @@
+"""Why does this task not run? The answer of ``explain``, from the same rules that the dispatcher acts on.
+
+Pure. Called by the API's explain and by in-process runs, over whatever cells were loaded for it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from headrace.core.eligible import Reason, eligible, may_begin, stopped
+from headrace.core.nodes import Graph, Node
+from headrace.core.work import Offer, Working
+from headrace.model.cells import RunCell, TaskCell
+from headrace.model.ids import WHOLE
+from headrace.model.states import TASK_FINAL, TASK_LEASED, TaskState
+
+
+def explain(
+    graph: Graph, run: RunCell, task: TaskCell, working: Working, offers: Sequence[Offer], *, now: int
+) -> list[Reason]:
+    """Why a task is where it is. ``working`` holds the cells of the tasks it needs, as far as they are known."""
+    node = graph.nodes[task.no]
+    if task.state in TASK_FINAL:
+        return [Reason("ended", f"{_called(node, task)} has ended: {task.state.name}{_because(task)}", node.name)]
+    if task.state in TASK_LEASED and task.counts is None:
+        return [Reason(task.state.name, f"{_called(node, task)} is {task.state.name} on agent {task.agent}", node.name)]
+    found = list(may_begin(node, run).reasons)
+    if task.counts is not None:
+        counts = task.counts
+        message = f"{counts.live} instances are under way, {counts.ended} of {max(counts.total, 0)} have ended"
+        found.append(Reason("expanding", message, node.name))
+    elif task.state == TaskState.blocked:
+        found.extend(_unmet(graph, node, task, working))
+    elif task.state == TaskState.retrying:
+        seconds = max(0, task.due_at - now) / 1_000_000
+        message = f"attempt {task.attempt} did not succeed{_because(task)}; the next one begins in {seconds:.1f} s"
+        found.append(Reason("retrying", message, str(task.due_at)))
+    elif task.state == TaskState.held:
+        found.append(Reason("held", f"{_called(node, task)} waits for a person{_because(task)}", node.name))
+    elif not stopped(node, run):
+        found.extend(_unplaced(node, run, working, offers))
+    return list(dict.fromkeys(found))
+
+
+def _unplaced(node: Node, run: RunCell, working: Working, offers: Sequence[Offer]) -> list[Reason]:
+    """Why no agent takes a ready task; empty when one does."""
+    if not offers:
+        return [Reason("no_agent", "no agent is linked")]
+    found: list[Reason] = []
+    for offer in offers:
+        decision = eligible(node, run, offer)
+        if decision.ok:
+            if node.klass in working.waiting:
+                return [Reason("queued", "older tasks of the same kind are served first", node.name)]
+            return [Reason("next", "an agent has room: it is given out next", offer.name or str(offer.agent))]
+        found.extend(decision.reasons)
+    return found
+
+
+def _unmet(graph: Graph, node: Node, task: TaskCell, working: Working) -> list[Reason]:
+    found = []
+    for need in (*node.needs,):
+        other = working.tasks.get((task.run, need.task, WHOLE))
+        if other is None or other.state not in TASK_FINAL:
+            name = graph.nodes[need.task].name
+            state = "" if other is None else f", which is {other.state.name}"
+            found.append(Reason("needs", f"{node.name} waits for {name}{state}", name))
+    if node.final:
+        found.append(Reason("finally", f"{node.name} begins when all other tasks have ended", node.name))
+    return found or [Reason("waking", f"{node.name} is about to be looked at", node.name)]
+
+
+def _called(node: Node, task: TaskCell) -> str:
+    return node.name if task.index == WHOLE else f"{node.name}[{task.index}]"
+
+
+def _because(task: TaskCell) -> str:
+    return f" ({task.reason})" if task.reason else ""
