@@ -13,6 +13,7 @@ from collections.abc import Callable
 from copy import deepcopy
 from hashlib import sha256
 from typing import Any, cast
+from urllib.parse import unquote
 
 import msgspec
 
@@ -272,7 +273,7 @@ def _schema_problems(schema: Any) -> tuple[Problem, ...]:
 
     if not isinstance(schema, dict):
         return (Problem("params", "a schema is an object"),)
-    found = []
+    found: list[Problem] = []
     meta = jsonschema.Draft202012Validator(jsonschema.Draft202012Validator.META_SCHEMA)
     try:
         found.extend(
@@ -298,7 +299,7 @@ def _refs_and_patterns(schema: dict[str, Any]) -> list[Problem]:
         if not isinstance(item, dict):
             continue
         ref = item.get("$ref")
-        if isinstance(ref, str) and not ref.startswith("#"):
+        if isinstance(ref, str) and not _leads_somewhere(schema, ref):
             found.append(Problem(path_text((*path, "$ref")), f"{shown(ref)} is not in this document; use $defs"))
         pattern = item.get("pattern")
         if isinstance(pattern, str):
@@ -308,6 +309,21 @@ def _refs_and_patterns(schema: dict[str, Any]) -> list[Problem]:
                 found.append(Problem(path_text((*path, "pattern")), f"not a regular expression: {error}"))
         todo.extend(((*path, key), inner) for key, inner in item.items() if key not in ("default", "enum", "const"))
     return found
+
+
+def _leads_somewhere(root: Any, ref: str) -> bool:
+    """Whether a reference stays in the document and its pointer, if it is one, leads to something."""
+    if not ref.startswith("#/"):
+        return ref.startswith("#")
+    for step in ref.removeprefix("#/").split("/"):
+        key = unquote(step).replace("~1", "/").replace("~0", "~")
+        if isinstance(root, dict) and key in root:
+            root = root[key]
+        elif isinstance(root, list) and key.isdecimal() and len(key) < 10 and int(key) < len(root):
+            root = root[int(key)]
+        else:
+            return False
+    return True
 
 
 def _told(error: Any) -> list[Problem]:
