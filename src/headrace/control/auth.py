@@ -1,7 +1,7 @@
 """Who calls, and what they may do: the one place in front of every route and every socket.
 
 Tokens are 256 bit, shown once, kept as SHA-256 with a role and an expiry (entities of kind ``token``, named by the
-hash). Run tokens are HMAC capabilities and no rows: they open the routes of their own run and nothing else. Nothing
+beginning of the hash). Run tokens are HMAC capabilities and no rows: they open the routes of their own run and nothing else. Nothing
 here logs or returns a token; comparisons take constant time. Called by ``control.api.dispatch`` and by the doorbell.
 """
 
@@ -19,6 +19,7 @@ from typing import Protocol
 import msgspec
 from msgspec import Struct
 
+from headrace.control.changes.tokens import TOKEN, PutToken, read_token
 from headrace.model.errors import Forbidden, Unauthorized
 from headrace.model.ids import WHOLE
 from headrace.model.ports import Clock
@@ -26,7 +27,7 @@ from headrace.store.rows import Entity, EntityKey
 
 TOKEN_PREFIX = "hr_"  # noqa: S105 - the visible prefix of every token, so that scanners can find leaked ones
 RUN_TOKEN_PREFIX = "hrr_"  # noqa: S105 - likewise, of run tokens
-TOKEN_KIND = "token"  # noqa: S105 - the kind of the entity rows
+NAME_LENGTH = 32
 CACHE_MAX = 1024
 RECHECK_US = 5_000_000
 """A verified token is believed this long before its row is read again: the bound for a revocation by another node."""
@@ -69,14 +70,6 @@ ROLES: dict[Role, frozenset[Permission]] = {
     Role.run: frozenset({Permission.public, Permission.runs_read}),
 }
 """The role matrix. Operators start and stop what others have defined; only admins bring new code or commands."""
-
-
-class TokenRecord(Struct, frozen=True, array_like=True):
-    """The image of a ``token`` entity. ``expires_at`` 0: never. The text itself is nowhere."""
-
-    role: Role
-    label: str = ""
-    expires_at: int = 0
 
 
 class RunClaim(Struct, frozen=True, array_like=True):
@@ -135,11 +128,14 @@ def hash_token(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def token_entity(hashed: str, record: TokenRecord, now: int) -> Entity:
-    """The row of a token, for whoever writes it."""
-    return Entity(
-        kind=TOKEN_KIND, name=hashed, version=1, created_at=now, updated_at=now, image=msgspec.msgpack.encode(record)
-    )
+def token_name(hashed: str) -> str:
+    """The name of a token's row: the beginning of its hash, so that it is found without a search."""
+    return hashed[:NAME_LENGTH]
+
+
+def put_token(hashed: str, role: Role, *, expires_at: int = 0) -> PutToken:
+    """The change that makes a token good; ``hashed`` is what ``mint_token`` gave beside its text."""
+    return PutToken(token_name(hashed), bytes.fromhex(hashed), role.value, expires_at)
 
 
 def mint_run_token(secret: bytes, run: int, no: int, index: int = WHOLE, *, epoch: int, expires_at: int) -> str:
@@ -224,14 +220,15 @@ class Auth:
 
     async def _verify(self, hashed: str, now: int) -> Caller:
         self._cache.pop(hashed, None)
-        row = await self._rows.entity((TOKEN_KIND, hashed))
-        if row is None or row.deleted_at or not hmac.compare_digest(row.name, hashed):
+        row = await self._rows.entity((TOKEN, token_name(hashed)))
+        record = None if row is None or row.deleted_at else read_token(row.image)
+        if record is None or not hmac.compare_digest(record.digest, bytes.fromhex(hashed)):
             raise Unauthorized("the token is not known here, or was revoked")
-        record = msgspec.msgpack.decode(row.image, type=TokenRecord)
+        role = Role(record.role)
         caller = Caller(
-            name=f"token:{record.label or hashed[:12]}",
-            role=record.role,
-            permissions=ROLES[record.role],
+            name=f"token:{hashed[:12]}",
+            role=role,
+            permissions=ROLES[role],
             expires_at=record.expires_at,
             hash=hashed,
         )

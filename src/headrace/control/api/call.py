@@ -47,10 +47,24 @@ class Call:
     """A request: route, caller, path values, query, body.
 
     ``body`` is the decoded request record where the route declares one, else the raw bytes. ``accept`` is the
-    negotiated media type of the answer.
+    negotiated media type of the answer, ``key`` the idempotency key, ``asked`` says that the ledger was asked.
     """
 
-    __slots__ = ("accept", "body", "caller", "content_type", "key", "method", "path", "raw", "services", "values", "_query", "_query_text")
+    __slots__ = (
+        "_query",
+        "_query_text",
+        "accept",
+        "asked",
+        "body",
+        "caller",
+        "content_type",
+        "key",
+        "method",
+        "path",
+        "raw",
+        "services",
+        "values",
+    )
 
     def __init__(self, services: Services, method: str, path: str, values: dict[str, str], query: bytes) -> None:
         self.services = services
@@ -63,6 +77,7 @@ class Call:
         self.body: Any = None
         self.raw = b""
         self.key: str | None = None
+        self.asked = False
         self._query_text = query
         self._query: dict[str, list[str]] | None = None
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Awaitable, Callable, MutableMapping, Sequence
 from typing import Any
 
+from headrace.control.api.answers import answered_before
 from headrace.control.api.call import Call, Reply
 from headrace.control.api.guard import Guard
 from headrace.control.api.negotiate import Decoders, content_type, encode, header_of, media_of
@@ -167,7 +168,12 @@ class Dispatch:
             await _take_body(endpoint, call, headers, receive)
         if unsafe and b"idempotency-key" in headers:
             call.key = _key(headers[b"idempotency-key"])
-        return await endpoint.route.handler(call), call.accept
+        try:
+            return await endpoint.route.handler(call), call.accept
+        except HeadraceError as error:
+            if call.key is None or call.asked:
+                raise
+            return await answered_before(call, error), call.accept
 
     async def _caller(self, headers: dict[bytes, bytes]) -> Caller:
         header = headers.get(b"authorization")

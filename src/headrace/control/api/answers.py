@@ -1,0 +1,104 @@
+"""Asking the ledger and answering the caller, once per idempotency key.
+
+What the caller is told is kept in the commit that made it true; the same request under the same key gets it again, and
+another request under that key is a conflict (the ledger says so). Called by every handler that changes something.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import msgspec
+from msgspec import Struct
+
+from headrace.control.api.call import Call, Reply
+from headrace.control.changes.named import Decided, NamedChange, Rows
+from headrace.control.changes.result import AnswerKey, Result
+from headrace.control.changes.result import Reply as Kept
+from headrace.model.changes import Change
+from headrace.model.errors import HeadraceError
+from headrace.store.rows import Answer, EntityKey
+
+
+class Told(Struct, frozen=True):
+    """What the caller is told: status, view, Location."""
+
+    status: int
+    view: Any
+    location: str = ""
+
+
+Tell = Callable[[list[Result]], Told]
+
+
+async def ask(call: Call, change: Change | NamedChange, tell: Tell) -> Reply:
+    """Ask for one change and answer; committed when it returns. Raises what refused it."""
+    call.asked = True
+    if call.key is None:
+        result = await call.services.ledger.ask(change, call.origin)
+        return _reply(tell([result]))
+    result = await call.services.ledger.ask(change, call.origin, answer=_key(call, tell))
+    return _again(call, result.answer) if result.answer is not None else _reply(tell([result]))
+
+
+async def ask_all(call: Call, changes: Sequence[Change | NamedChange], tell: Tell) -> Reply:
+    """Ask for many changes, all or nothing."""
+    call.asked = True
+    answer = None if call.key is None else _key(call, tell)
+    results = await call.services.ledger.ask_all(changes, call.origin, answer=answer)
+    if results and results[0].answer is not None:
+        return _again(call, results[0].answer)
+    return _reply(tell(list(results)))
+
+
+async def answered_before(call: Call, error: HeadraceError) -> Reply:
+    """A request that is refused now may have been answered before: that answer again, else the error."""
+    result = await call.services.ledger.ask(Refuse(error), call.origin, answer=_key(call, lambda _: Told(500, None)))
+    if result.answer is None:
+        raise error
+    return _again(call, result.answer)
+
+
+class Refuse(Struct, frozen=True):
+    """A change that is always refused: asks the ledger whether its idempotency key was answered before."""
+
+    error: HeadraceError
+
+    def keys(self) -> tuple[EntityKey, ...]:
+        """No rows."""
+        return ()
+
+    def digests(self) -> tuple[bytes, ...]:
+        """No documents."""
+        return ()
+
+    def decide(self, rows: Rows, now: int) -> Decided:
+        """Raise the error."""
+        raise self.error
+
+
+def _key(call: Call, tell: Tell) -> AnswerKey:
+    request = hashlib.sha256(b"\0".join([call.method.encode(), call.path.encode(), call.raw])).digest()
+
+    def reply(results: list[Result]) -> Kept:
+        told = tell(results)
+        return Kept(told.status, told.location, msgspec.json.encode(told.view))
+
+    return AnswerKey(call.caller.scope, call.key or "", request, reply)
+
+
+def _reply(told: Told) -> Reply:
+    headers = ((b"location", told.location.encode()),) if told.location else ()
+    return Reply(told.view, told.status, headers=headers)
+
+
+def _again(call: Call, answer: Answer) -> Reply:
+    """The first answer, in the format that is asked for now."""
+    headers = [(b"idempotent-replay", b"true")]
+    if answer.location:
+        headers.append((b"location", answer.location.encode()))
+    if call.accept == "application/json":
+        return Reply(status=answer.status, body=answer.body, media=call.accept, headers=tuple(headers))
+    return Reply(msgspec.json.decode(answer.body), answer.status, headers=tuple(headers))

@@ -1,0 +1,300 @@
+"""The log of a run, read from wherever it is: sealed in the cell, in stored segments, or still with the agent.
+
+Gives records in pages with a cursor; never loads a log whole. Records of stream ``system`` (why an attempt did not
+succeed) are worked out here from the cells, always the same text under the same number. Called by ``control.api.logs``.
+"""
+
+from __future__ import annotations
+
+import base64
+import heapq
+from collections.abc import AsyncIterator, Callable, Iterator
+
+import msgspec
+from msgspec import Struct
+
+from headrace.control.graphs import Known
+from headrace.control.api.system_records import attempt_record, run_record
+from headrace.control.api.values import Values
+from headrace.link.port import AgentCalls
+from headrace.link.records import AttemptName, LogRecord, Seal
+from headrace.model.cells import TaskCell
+from headrace.model.errors import Invalid, LinkError, NotFound, Refused
+from headrace.model.ids import RUN_ITSELF, WHOLE
+from headrace.model.states import RUN_FINAL, TASK_FINAL, TASK_LEASED
+from headrace.store.port import Blobs, Reader
+from headrace.store.rows import RunRow
+
+WINDOW = 64
+"""Tasks whose logs are merged by time at once; tasks further on follow when these are read."""
+
+PAGE_MAX = 500
+WINDOWS_MAX = 200
+"""Windows without a record that one page may pass over."""
+
+_RECORDS = msgspec.msgpack.Decoder(list[LogRecord])
+_SEAL = msgspec.msgpack.Decoder(Seal)
+AgentOf = Callable[[int], AgentCalls | None]
+
+
+class Place(Struct, frozen=True, array_like=True):
+    """How far one task's log was read: up to record ``seq`` of ``attempt``."""
+
+    no: int
+    index: int
+    attempt: int = 0
+    seq: int = 0
+
+
+class Position(Struct, frozen=True, array_like=True):
+    """How far a run's log was read: everything up to (no, index), and these places in tasks behind it."""
+
+    no: int = -1
+    index: int = -2
+    places: list[Place] = []
+    over: bool = False
+
+    def text(self) -> str:
+        """The cursor of this position."""
+        return base64.urlsafe_b64encode(msgspec.msgpack.encode(self)).decode().rstrip("=")
+
+
+class Line(Struct, frozen=True):
+    """A record and whose it is; ``no`` is RUN_ITSELF for the run's own."""
+
+    no: int
+    index: int
+    attempt: int
+    record: LogRecord
+
+
+class Page(Struct, frozen=True):
+    """Some lines, where the next begin, and whether there will never be more. ``live``: attempts that may still write."""
+
+    lines: list[Line]
+    position: Position
+    over: bool
+    live: list[TaskCell] = []
+
+
+def position_of(cursor: str | None) -> Position:
+    """The position of a cursor. Raises Invalid (400) when it is none of ours."""
+    if not cursor:
+        return Position()
+    try:
+        raw = base64.b64decode(cursor + "=" * (-len(cursor) % 4), altchars=b"-_", validate=True)
+        return msgspec.msgpack.decode(raw, type=Position)
+    except (ValueError, msgspec.DecodeError) as error:
+        raise Invalid("the cursor is not one of ours", malformed=True) from error
+
+
+class Logbook:
+    """The log of one run, or of one task of it (``no``), or of one instance (``index``)."""
+
+    def __init__(
+        self,
+        row: RunRow,
+        known: Known,
+        reader: Reader,
+        blobs: Blobs,
+        agents: AgentOf,
+        *,
+        no: int | None = None,
+        index: int | None = None,
+    ) -> None:
+        self._row = row
+        self._known = known
+        self._reader = reader
+        self._blobs = blobs
+        self._agents = agents
+        self._values = Values(reader, blobs)
+        self._no = no
+        self._index = index
+
+    async def page(self, position: Position, limit: int) -> Page:
+        """The next lines after a position, at most ``limit``; merged by time within a window of tasks."""
+        for _ in range(WINDOWS_MAX):
+            row = await self._reader.run(self._row.cell.run)
+            if row is not None:
+                self._row = row
+            cells = await self._cells(position)
+            page = await self._window(position, cells, limit)
+            if page.lines or page.over or page.position == position:
+                return page
+            position = page.position
+        return Page([], position, over=False)
+
+    async def _cells(self, position: Position) -> list[TaskCell]:
+        run = self._row.cell.run
+        after = (position.no, position.index)
+        if self._index is not None and self._no is not None:
+            cell = await self._reader.task((run, self._no, self._index))
+            return [cell] if cell is not None and after < (self._no, self._index) else []
+        return await self._reader.tasks(run, no=self._no, after=after, limit=WINDOW)
+
+    async def _window(self, position: Position, cells: list[TaskCell], limit: int) -> Page:
+        places = {(p.no, p.index): p for p in position.places}
+        heads = []
+        for cell in cells:
+            place = places.get((cell.no, cell.index), Place(cell.no, cell.index))
+            heads.append(await self._pull(cell, place, limit))
+        lines: list[Line] = []
+        for line in heapq.merge(*[_keyed(h.lines) for h in heads]):
+            if len(lines) == limit:
+                break
+            lines.append(line[-1])
+            at = (line[-1].no, line[-1].index)
+            places[at] = Place(*at, line[-1].attempt, line[-1].record.seq)
+        return await self._advance(position, heads, places, lines, limit)
+
+    async def _advance(
+        self, before: Position, heads: list[_Head], places: dict[tuple[int, int], Place], lines: list[Line], limit: int
+    ) -> Page:
+        no, index = before.no, before.index
+        behind = False
+        for head in heads:
+            cell = head.cell
+            shown = places.get((cell.no, cell.index), Place(cell.no, cell.index))
+            if not head.whole or (head.last is not None and (shown.attempt, shown.seq) != head.last):
+                behind = True
+                break
+            if cell.no != no and index >= 0 and not await self._group_over(no):
+                behind = True
+                break
+            no, index = cell.no, cell.index
+            places.pop((no, index), None)
+        kept = [p for key, p in sorted(places.items()) if key > (no, index) and (p.attempt or p.seq)]
+        live = [h.cell for h in heads if h.cell.state in TASK_LEASED]
+        position = Position(no, index, kept)
+        full = len(heads) == WINDOW and self._index is None
+        if behind or full or not await self._whole_over(no, index) or len(lines) >= limit:
+            return Page(lines, position, over=False, live=live)
+        if self._no is None and (record := run_record(self._row, self._known, await self._skipped())) is not None:
+            lines.append(Line(RUN_ITSELF, WHOLE, 0, record))
+        return Page(lines, position, over=True)
+
+    async def _group_over(self, no: int) -> bool:
+        group = await self._reader.task((self._row.cell.run, no, WHOLE))
+        return group is None or group.state in TASK_FINAL
+
+    async def _whole_over(self, no: int, index: int) -> bool:
+        if self._row.cell.state in RUN_FINAL:
+            return True
+        if self._no is None:
+            return False
+        cell = await self._reader.task((self._row.cell.run, self._no, WHOLE if self._index is None else self._index))
+        return cell is not None and cell.state in TASK_FINAL
+
+    async def _skipped(self) -> list[TaskCell]:
+        return await self._reader.tasks(self._row.cell.run, groups_only=True, limit=500)
+
+    async def _pull(self, cell: TaskCell, place: Place, limit: int) -> _Head:
+        """Up to ``limit`` records of one task after a place."""
+        lines: list[Line] = []
+        attempt, seq = max(place.attempt, 1), place.seq if place.attempt else 0
+        earlier = {}
+        if cell.attempt > 1 and attempt < cell.attempt:
+            earlier = {r.attempt: r.cell for r in await self._reader.attempts(cell.key)}
+        while attempt <= cell.attempt and len(lines) < limit:
+            newest = attempt == cell.attempt
+            image = cell if newest else earlier.get(attempt)
+            if image is not None:
+                records, over = await self._records(image, attempt, seq, limit - len(lines), newest=newest)
+                lines.extend(Line(cell.no, cell.index, attempt, r) for r in records)
+                if not over:
+                    return _Head(cell, lines, whole=False)
+            if newest:
+                return _Head(cell, lines, whole=cell.state in TASK_FINAL, last=_last(lines, place))
+            attempt, seq = attempt + 1, 0
+        if cell.attempt == 0:
+            return await self._never_began(cell, place)
+        return _Head(cell, lines, whole=False)
+
+    async def _never_began(self, cell: TaskCell, place: Place) -> _Head:
+        if cell.state not in TASK_FINAL:
+            return _Head(cell, [], whole=False)
+        record = None
+        if place.seq == 0 and (cell.counts is None or not cell.counts.created):
+            record = attempt_record(cell, self._known, 1, await self._values.error(cell))
+        lines = [] if record is None else [Line(cell.no, cell.index, 0, record)]
+        return _Head(cell, lines, whole=True, last=_last(lines, place))
+
+    async def _records(
+        self, image: TaskCell, attempt: int, after: int, limit: int, *, newest: bool
+    ) -> tuple[list[LogRecord], bool]:
+        """Records of one attempt with ``seq > after``; and whether these are its last ever."""
+        if newest and image.state in TASK_LEASED:
+            records, _ = await self._from_agent(image, after, limit)
+            return records, False
+        seal = _SEAL.decode(image.seal) if image.seal else Seal()
+        records = await self._sealed(image, attempt, seal, after, limit)
+        reached = records[-1].seq if records else after
+        if len(records) >= limit or (records and reached < seal.last):
+            return records, False
+        if after <= seal.last:
+            cut = seal.cut or ("the agent's copy is gone" if reached < seal.last else "")
+            record = attempt_record(image, self._known, seal.last + 1, await self._values.error(image), cut)
+            if record is not None:
+                records.append(record)
+        return records, True
+
+    async def _sealed(self, image: TaskCell, attempt: int, seal: Seal, after: int, limit: int) -> list[LogRecord]:
+        if after >= seal.last:
+            return []
+        if seal.inline:
+            return [r for r in _RECORDS.decode(seal.inline) if r.seq > after][:limit]
+        found: list[LogRecord] = []
+        for segment in await self._reader.segments(image.key, attempt):
+            if segment.last <= after or len(found) >= limit:
+                continue
+            data = segment.data if segment.data is not None else await self._blobs.get(segment.digest)
+            found.extend(r for r in _RECORDS.decode(data) if r.seq > after)
+        if not found:
+            found, _ = await self._from_agent(image, after, limit)
+        return found[:limit]
+
+    async def _from_agent(self, image: TaskCell, after: int, limit: int) -> tuple[list[LogRecord], bool]:
+        calls = self._agents(image.agent)
+        if calls is None:
+            return [], False
+        name = AttemptName(image.run, image.no, image.index, image.epoch)
+        try:
+            page = await calls.logs(name, after, limit, 0)
+        except (LinkError, NotFound, Refused):
+            return [], False
+        return list(page.records), page.sealed
+
+
+class _Head(Struct, frozen=True):
+    """What was pulled of one task. ``whole``: nothing will ever follow ``last``."""
+
+    cell: TaskCell
+    lines: list[Line]
+    whole: bool
+    last: tuple[int, int] | None = None
+
+
+def _last(lines: list[Line], place: Place) -> tuple[int, int] | None:
+    if lines:
+        return lines[-1].attempt, lines[-1].record.seq
+    return (place.attempt, place.seq) if place.attempt or place.seq else None
+
+
+def _keyed(lines: list[Line]) -> Iterator[tuple[int, int, int, int, int, Line]]:
+    """Sort keys that never fall within a task, whatever its clock did."""
+    latest = 0
+    for line in lines:
+        latest = max(latest, line.record.at)
+        yield latest, line.no, line.index, line.attempt, line.record.seq, line
+
+
+async def lines_of(book: Logbook, position: Position) -> AsyncIterator[list[Line]]:
+    """Every line there is now, page by page."""
+    while True:
+        page = await book.page(position, PAGE_MAX)
+        if page.lines:
+            yield page.lines
+        if page.over or (not page.lines and page.position == position):
+            return
+        position = page.position
+

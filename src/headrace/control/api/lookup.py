@@ -1,0 +1,40 @@
+"""Finding what a path names: runs with their definitions, tasks by name. Every handler looks here first.
+
+Raises NotFound with the nearest known name; never lets a name become anything but a lookup key.
+"""
+
+from __future__ import annotations
+
+from headrace.control.api.call import Call
+from headrace.control.graphs import Known
+from headrace.model.errors import NotFound
+from headrace.model.naming import did_you_mean
+from headrace.store.rows import RunRow
+
+
+async def run_row(call: Call) -> RunRow:
+    """The run that ``{id}`` names. Raises NotFound."""
+    run = call.run_id()
+    row = await call.services.reader.run(run)
+    if row is None:
+        raise NotFound(f"there is no run {run}")
+    return row
+
+
+async def run_of(call: Call) -> tuple[RunRow, Known]:
+    """The run and its definition. Raises NotFound."""
+    row = await run_row(call)
+    return row, await call.services.graphs.load(row.cell.graph)
+
+
+def task_number(known: Known, name: str) -> int:
+    """The task's place in its definition. Raises NotFound, naming the nearest task."""
+    no = known.graph.by_name.get(name)
+    if no is None:
+        raise NotFound(f"this run has no task {name[:100]!r}{did_you_mean(name[:100], known.graph.by_name)}")
+    return no
+
+
+async def agent_names(call: Call) -> dict[int, str]:
+    """Names of agents by number."""
+    return {offer.agent: offer.name or str(offer.agent) for offer in call.services.offers()}

@@ -1,0 +1,282 @@
+"""Runs as they are read: lists, one run with its tasks, tasks, instances, events; and the request to cancel.
+
+Reads rows and builds views; changes go through the ledger. Making runs is ``control.api.submit``.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+from collections.abc import Sequence
+
+import msgspec
+
+from headrace.control.api.answers import Told, ask
+from headrace.control.api.call import Call, Reply
+from headrace.control.graphs import Known
+from headrace.control.api.lookup import agent_names, run_of, run_row, task_number
+from headrace.control.api.outputs import with_output
+from headrace.control.api.records import Accepted, Items, Why
+from headrace.control.api.table import BASE, PAGE, RECORDS, Handler, Query, Route
+from headrace.control.api.times import instant_of, seconds_of
+from headrace.control.api.views import TaskViews, run_view
+from headrace.control.auth import Permission
+from headrace.control.changes.result import Result
+from headrace.model.cells import TaskCell
+from headrace.model.changes import Cancel
+from headrace.model.errors import Conflict, Invalid, NotFound, Problem
+from headrace.model.ids import WHOLE
+from headrace.model.states import RUN_FINAL, RunState, TaskState
+from headrace.model.views import RunPage, RunView, TaskView
+from headrace.store.rows import RunFilter, RunRow
+
+TASKS_MAX = 500
+WAIT_MAX = 60.0
+
+
+async def list_runs(call: Call) -> Reply:
+    """``GET /runs``: newest first unless ``sort=created_at``."""
+    limit = call.limit()
+    sort = call.text("sort")
+    if sort not in {None, "created_at", "-created_at"}:
+        raise _bad("sort", "must be created_at or -created_at")
+    where = RunFilter(
+        job=call.text("job"),
+        states=_states(call),
+        labels=_labels(call),
+        since=instant_of(call, "since"),
+        until=instant_of(call, "until"),
+        text=call.text("q"),
+        after=_after(call.text("cursor")),
+        ascending=sort == "created_at",
+        limit=limit,
+    )
+    rows = await call.services.reader.runs(where)
+    cursor = None
+    if len(rows) == limit:
+        last = rows[-1].cell
+        cursor = _cursor((last.created_at, last.run))
+    return Reply(RunPage(items=[run_view(row) for row in rows], next_cursor=cursor))
+
+
+async def get_run(call: Call) -> Reply:
+    """``GET /runs/{id}``, at once or (``wait=30s``) when it has ended."""
+    run = call.run_id()
+    if call.text("with") not in {None, "output"}:
+        raise _bad("with", "must be output")
+    row, known = await run_of(call)
+    wait = seconds_of(call, "wait", WAIT_MAX)
+    if wait and row.cell.state not in RUN_FINAL:
+        row = await _until_ended(call, run, wait)
+    return Reply(await whole_run(call, row, known))
+
+
+async def whole_run(call: Call, row: RunRow, known: Known) -> RunView:
+    """A run with its tasks (groups by their counts) and, when it has succeeded, its result."""
+    services = call.services
+    cells = await services.reader.tasks(row.cell.run, groups_only=True, limit=TASKS_MAX)
+    views = TaskViews(services.values, known, row, await agent_names(call))
+    states = {cell.no: cell.state for cell in cells}
+    tasks = []
+    for cell in cells:
+        rows = await services.reader.attempts(cell.key) if cell.attempt > 1 else []
+        tasks.append(await views.full(cell, states, rows))
+    if call.text("with") == "output":
+        tasks = [await with_output(services, cell, view) for cell, view in zip(cells, tasks, strict=True)]
+    return run_view(row, result=await services.values.run_result(row, known), tasks=tasks)
+
+
+async def _until_ended(call: Call, run: int, wait: float) -> RunRow:
+    loop = asyncio.get_running_loop()
+    deadline = loop.time() + wait
+    waiters = call.services.waiters
+    while True:
+        future = waiters.subscribe(run)
+        try:
+            row = await run_row(call)
+            left = deadline - loop.time()
+            if row.cell.state in RUN_FINAL or left <= 0:
+                return row
+            await waiters.until(run, future, left)
+        finally:
+            waiters.drop(run, future)
+
+
+async def list_tasks(call: Call) -> Reply:
+    """``GET /runs/{id}/tasks``: the tasks of the run, groups by their counts."""
+    row, known = await run_of(call)
+    limit, after = call.limit(TASKS_MAX), _after(call.text("cursor")) or (-1, -2)
+    cells = await call.services.reader.tasks(row.cell.run, groups_only=True, after=after, limit=limit)
+    items = await _views(call, row, known, cells)
+    cursor = _cursor((cells[-1].no, cells[-1].index)) if len(cells) == limit else None
+    return Reply(Items(items=list(items), next_cursor=cursor))
+
+
+async def get_task(call: Call) -> Reply:
+    """``GET /runs/{id}/tasks/{task}``: the task; of one with ``each`` a page of instances when asked for (``?instances=``)."""
+    row, known = await run_of(call)
+    no = task_number(known, call.values["task"])
+    if known.graph.nodes[no].each is not None and (call.text("limit") or call.text("cursor")):
+        return await _instances(call, row, known, no)
+    return Reply(await _one_task(call, row, known, (row.cell.run, no, WHOLE)))
+
+
+async def get_instance(call: Call) -> Reply:
+    """``GET /runs/{id}/tasks/{task}/{index}``."""
+    row, known = await run_of(call)
+    no = task_number(known, call.values["task"])
+    text = call.values["index"]
+    if not text.isascii() or not text.isdigit() or len(text) > 9:
+        raise Invalid("an instance is named by its number", malformed=True)
+    return Reply(await _one_task(call, row, known, (row.cell.run, no, int(text))))
+
+
+async def _instances(call: Call, row: RunRow, known: Known, no: int) -> Reply:
+    limit = call.limit()
+    after = _after(call.text("cursor")) or (no, WHOLE)
+    if after[0] != no:
+        raise _bad("cursor", "belongs to another list")
+    cells = await call.services.reader.tasks(row.cell.run, no=no, after=after, limit=limit)
+    items = await _views(call, row, known, cells)
+    cursor = _cursor((no, cells[-1].index)) if len(cells) == limit else None
+    return Reply(Items(items=list(items), next_cursor=cursor))
+
+
+async def _views(call: Call, row: RunRow, known: Known, cells: Sequence[TaskCell]) -> list[TaskView]:
+    views = TaskViews(call.services.values, known, row, await agent_names(call))
+    states = await _needed_states(call, known, cells)
+    return [await views.brief(cell, states) for cell in cells]
+
+
+async def _one_task(call: Call, row: RunRow, known: Known, key: tuple[int, int, int]) -> TaskView:
+    services = call.services
+    cell = await services.reader.task(key)
+    if cell is None:
+        name = known.graph.nodes[key[1]].name
+        what = name if key[2] == WHOLE else f"{name}[{key[2]}]"
+        raise NotFound(f"run {key[0]} has no task {what} (yet)")
+    views = TaskViews(services.values, known, row, await agent_names(call))
+    states = await _needed_states(call, known, [cell])
+    return await views.full(cell, states, await services.reader.attempts(key) if cell.attempt > 1 else [])
+
+
+async def _needed_states(call: Call, known: Known, cells: Sequence[TaskCell]) -> dict[int, TaskState]:
+    """States of the tasks that blocked ones wait for."""
+    states = {cell.no: cell.state for cell in cells if cell.index == WHOLE}
+    for cell in cells:
+        if cell.state is TaskState.blocked:
+            node = known.graph.nodes[cell.no]
+            for need in (*node.needs, *node.gate):
+                if need.task not in states:
+                    found = await call.services.reader.task((cell.run, need.task, WHOLE))
+                    states[need.task] = TaskState.blocked if found is None else found.state
+    return states
+
+
+async def cancel_run(call: Call) -> Reply:
+    """``POST /runs/{id}/cancel``: accepted; the run's state says how far it is."""
+    run = call.run_id()
+    body: Why = call.body
+    row = await run_row(call)
+    if row.cell.state in RUN_FINAL:
+        raise Conflict(f"run {row.cell.run} has ended: {row.cell.state.name}")
+    return await ask(call, Cancel(run, body.reason), lambda results: Told(202, Accepted(id=run, state=_state(results))))
+
+
+def _state(results: list[Result]) -> str:
+    cell = results[0].cell
+    return RunState.stopping.name if cell is None else cell.state.name
+
+
+def _states(call: Call) -> tuple[int, ...]:
+    names = [n for text in call.query.get("state", ()) for n in text.split(",") if n]
+    unknown = [n for n in names if n not in RunState.__members__]
+    if unknown:
+        raise _bad("state", f"{unknown[0][:40]!r} is no state of a run: {', '.join(RunState.__members__)}")
+    return tuple(int(RunState[n]) for n in names)
+
+
+def _labels(call: Call) -> tuple[tuple[str, str], ...]:
+    found = []
+    for text in call.query.get("label", ()):
+        for pair in text.split(","):
+            name, equals, value = pair.partition("=")
+            if not equals or not name:
+                raise _bad("label", "must be written name=value")
+            found.append((name, value))
+    return tuple(found)
+
+
+def _cursor(pair: tuple[int, int]) -> str:
+    return base64.urlsafe_b64encode(msgspec.msgpack.encode(pair)).decode().rstrip("=")
+
+
+def _after(cursor: str | None) -> tuple[int, int] | None:
+    if not cursor:
+        return None
+    try:
+        raw = base64.b64decode(cursor + "=" * (-len(cursor) % 4), altchars=b"-_", validate=True)
+        return msgspec.msgpack.decode(raw, type=tuple[int, int])
+    except (ValueError, msgspec.DecodeError) as error:
+        raise _bad("cursor", "is not one of ours") from error
+
+
+def _bad(name: str, message: str) -> Invalid:
+    return Invalid(f"query parameter {name}: {message}", problems=(Problem(f"query.{name}", message),), malformed=True)
+
+
+_LIST = (
+    Query("job", "runs of this job"),
+    Query("state", "in one of these states (several with commas)"),
+    Query("label", "with this label, name=value; may be repeated"),
+    Query("since", "created at or after this instant"),
+    Query("until", "created before this instant"),
+    Query("q", "with this text in job, labels or reason"),
+    Query("sort", "created_at (oldest first) or -created_at (default)"),
+    *PAGE,
+)
+
+
+def _get(path: str, handler: Handler, response: object, summary: str, query: tuple[Query, ...] = ()) -> Route:
+    return Route(
+        method="GET",
+        path=BASE + path,
+        permission=Permission.runs_read,
+        handler=handler,
+        summary=summary,
+        response=response,
+        query=query,
+        run_token="{id}" in path,
+    )
+
+
+ROUTES = (
+    _get("/runs", list_runs, RunPage, "Runs, newest first", _LIST),
+    _get(
+        "/runs/{id}",
+        get_run,
+        RunView,
+        "One run with its tasks; `wait=30s` answers when it has ended or the time is over",
+        (Query("with", "`output`: each attempt's last 64 KiB of stdout and stderr"), Query("wait", "at most 60s")),
+    ),
+    _get("/runs/{id}/tasks", list_tasks, Items, "The tasks of a run; a task with `each` shows counts", PAGE),
+    _get(
+        "/runs/{id}/tasks/{task}",
+        get_task,
+        TaskView,
+        "One task with its attempts; with `limit` or `cursor`: a page of its instances",
+        PAGE,
+    ),
+    _get("/runs/{id}/tasks/{task}/{index}", get_instance, TaskView, "One instance of a task with `each`"),
+    Route(
+        method="POST",
+        path=BASE + "/runs/{id}/cancel",
+        permission=Permission.runs_stop,
+        handler=cancel_run,
+        summary="Bring the run to its end: ask, then kill what runs; what never began is canceled",
+        statuses=(202, 409),
+        request=Why,
+        response=Accepted,
+        accepts=RECORDS,
+    ),
+)

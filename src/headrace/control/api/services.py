@@ -1,0 +1,64 @@
+"""What the handlers need, in one record that the app fills: ledger, reader, blobs, auth, clock and the like.
+
+Protocols and a record only. Made by ``control.app`` (and by tests), handed to ``build_api``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from headrace.control.api.saved import SavedJobs
+from headrace.control.api.values import Values
+from headrace.control.api.waiters import Waiters
+from headrace.control.auth import Auth
+from headrace.control.graphs import Graphs
+from headrace.control.ledger import Ledger
+from headrace.core.work import Offer
+from headrace.link.port import AgentCalls
+from headrace.model.ports import Clock
+from headrace.store.port import Blobs, Reader
+
+
+class TakesIds(Protocol):
+    """Where run ids come from (``control.ids``)."""
+
+    async def take(self, count: int = 1) -> int: ...
+
+
+def no_agent(_agent: int) -> AgentCalls | None:
+    """No agent is linked."""
+    return None
+
+
+def no_offers() -> Sequence[Offer]:
+    """No agent has room."""
+    return ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Services:
+    """Everything that handlers use.
+
+    ``agents`` gives the calls of a linked agent by its number (live logs); ``offers`` what agents could take now
+    (explain, and which agents are linked); ``ready`` tells problems that keep this node from making progress, empty
+    when all is well; ``hosts`` are further good Host names; ``alone`` says that no other process writes this store.
+    """
+
+    ledger: Ledger
+    reader: Reader
+    blobs: Blobs
+    auth: Auth
+    clock: Clock
+    ids: TakesIds
+    graphs: Graphs
+    values: Values
+    jobs: SavedJobs
+    waiters: Waiters = field(default_factory=Waiters)
+    agents: Callable[[int], AgentCalls | None] = no_agent
+    offers: Callable[[], Sequence[Offer]] = no_offers
+    ready: Callable[[], Sequence[str]] = tuple
+    hosts: tuple[str, ...] = ()
+    alone: bool = True
+    store_name: str = "sqlite"

@@ -1,0 +1,147 @@
+"""Values as answers show them: results and errors decoded, wherever their text is kept.
+
+Reads only, bounded. A run's result is worked out from its definition when it is asked for; nothing stores it twice.
+Called by the views of runs and tasks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import msgspec
+
+from headrace.control.graphs import Known
+from headrace.core.expression import MISSING, MissingValue, render, walk
+from headrace.core.scope import fire_value
+from headrace.model.cells import TaskCell, Value
+from headrace.model.errors import TooLarge
+from headrace.model.ids import WHOLE, TaskKey
+from headrace.model.states import TASK_FINAL, RunState, TaskState
+from headrace.store.port import Blobs, Reader
+from headrace.store.rows import RunRow
+
+SHOWN_MAX = 16 * 1024 * 1024
+"""Bytes of a value that is shown inside a view; a larger one is told by its size."""
+
+GATHER_MAX = 100_000
+"""Instances whose results are put together in one answer."""
+
+
+class Values:
+    """Reads values of one store."""
+
+    def __init__(self, reader: Reader, blobs: Blobs) -> None:
+        self._reader = reader
+        self._blobs = blobs
+
+    async def decoded(self, value: Value | None) -> Any:
+        """The value as data; None when there is none. Raises TooLarge beyond SHOWN_MAX."""
+        if value is None:
+            return None
+        if value.size > SHOWN_MAX:
+            raise TooLarge(f"the value has {value.size} bytes; shown are at most {SHOWN_MAX}")
+        data = value.data
+        if data is None:
+            data = await self._blobs.get(value.digest)
+        if value.lines:
+            return msgspec.json.decode_lines(data)
+        return msgspec.json.decode(data)
+
+    async def result(self, cell: TaskCell, known: Known) -> Any:
+        """The result of one task: its own, or the list of its instances' results."""
+        if cell.counts is not None and cell.result is None:
+            return await self._gathered(cell, known) if cell.state in TASK_FINAL else None
+        return await self._of_cell(cell)
+
+    async def error(self, cell: TaskCell) -> Any:
+        """The error of the newest attempt, as data."""
+        if cell.error is None:
+            return None
+        if cell.error.data is None and not cell.error.digest:
+            return await self.decoded(await self._reader.error(cell.key))
+        return await self.decoded(cell.error)
+
+    async def run_result(self, row: RunRow, known: Known) -> Any:
+        """The run's result: what ``result:`` says, else that of the only task nobody depends on; None before the end."""
+        if row.cell.state is not RunState.succeeded:
+            return None
+        graph, run = known.graph, row.cell.run
+        if graph.result is msgspec.UNSET:
+            cell = None if graph.result_no is None else await self._reader.task((run, graph.result_no, WHOLE))
+            return None if cell is None else await self.result(cell, known)
+        reads = graph.result_reads
+        cells = await self._cells(run, {*reads.cells, *reads.values, *reads.gathers})
+        results = {no: await self.result(cells[no], known) for no in (*reads.values, *reads.gathers) if no in cells}
+        try:
+            return render(graph.result, _ResultScope(row, known, cells, results))
+        except MissingValue:
+            return None
+
+    async def _cells(self, run: int, numbers: Iterable[int]) -> dict[int, TaskCell]:
+        found = {}
+        for no in numbers:
+            cell = await self._reader.task((run, no, WHOLE))
+            if cell is not None:
+                found[no] = cell
+        return found
+
+    async def _of_cell(self, cell: TaskCell) -> Any:
+        value = cell.result
+        if value is not None and value.data is None and not value.digest:
+            value = await self._reader.value(cell.key)
+        return await self.decoded(value)
+
+    async def _gathered(self, group: TaskCell, known: Known) -> list[Any] | None:
+        total = group.counts.total if group.counts else 0
+        if total > GATHER_MAX:
+            return None
+        results: list[Any] = [None] * total
+        after = (group.no, WHOLE)
+        while True:
+            cells = await self._reader.tasks(group.run, no=group.no, after=after, limit=500)
+            for cell in cells:
+                if 0 <= cell.index < total and cell.state is TaskState.succeeded:
+                    results[cell.index] = await self._of_cell(cell)
+            if len(cells) < 500:
+                return results
+            after = (group.no, cells[-1].index)
+
+
+class _ResultScope:
+    """What ``result:`` may look at, read beforehand."""
+
+    def __init__(self, row: RunRow, known: Known, cells: dict[int, TaskCell], results: dict[int, Any]) -> None:
+        self._row = row
+        self._known = known
+        self._cells = cells
+        self._results = results
+
+    def lookup(self, root: str, path: tuple[str | int, ...]) -> Any:
+        """The value at a path, or MISSING."""
+        given = self._row.input
+        if root == "params":
+            return walk(msgspec.json.decode(given.params), path)
+        if root == "run":
+            job = given.job or self._known.graph.name
+            return walk({"id": given.run, "job": job, "url": f"/runs/{given.run}", "labels": given.labels}, path)
+        if root == "fire":
+            return fire_value(given.created_at, path)
+        return self._task(path) if root == "tasks" else MISSING
+
+    def _task(self, path: tuple[str | int, ...]) -> Any:
+        no = self._known.graph.by_name.get(str(path[0])) if path else None
+        cell = None if no is None else self._cells.get(no)
+        if no is None or cell is None or len(path) < 2:
+            return MISSING
+        if path[1] == "result":
+            return walk(self._results.get(no), path[2:])
+        if path[1:] == ("exit_status",):
+            return MISSING if cell.exit_status is None else cell.exit_status
+        return cell.state.name if path[1:] == ("state",) else MISSING
+
+
+def key_text(key: TaskKey, known: Known) -> str:
+    """A task as logs and texts name it: ``clean`` or ``per-region[3]``."""
+    name = known.graph.nodes[key[1]].name
+    return name if key[2] == WHOLE else f"{name}[{key[2]}]"

@@ -1,0 +1,224 @@
+"""From rows to answers: the shapes of CONTRACT.md §4, built from cells and the definition's names.
+
+Pure but for reading values aside. Knows no route and no HTTP. Called by the handlers of runs, tasks and jobs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import msgspec
+
+from headrace.control.graphs import Known
+from headrace.control.api.values import Values
+from headrace.core.expression import MISSING, MissingValue, render_text, walk
+from headrace.model.cells import Counts, RunCell, TaskCell
+from headrace.model.ids import WHOLE
+from headrace.model.states import AttemptState, TaskState
+from headrace.model.views import AttemptView, ErrorFrame, ErrorView, RunView, TaskView
+from headrace.store.rows import AttemptRow, RunRow
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_ATTEMPT_STATES = {
+    TaskState.dispatched: AttemptState.dispatched,
+    TaskState.running: AttemptState.running,
+    TaskState.succeeded: AttemptState.succeeded,
+    TaskState.failed: AttemptState.failed,
+    TaskState.canceled: AttemptState.canceled,
+    TaskState.lost: AttemptState.lost,
+    TaskState.retrying: AttemptState.failed,
+    TaskState.skipped: AttemptState.succeeded,
+    TaskState.held: AttemptState.failed,
+}
+_BETWEEN = frozenset({TaskState.blocked, TaskState.ready})
+
+
+def instant(at: int) -> datetime | None:
+    """Microseconds as an instant; 0 is no instant."""
+    return _EPOCH + timedelta(microseconds=at) if at else None
+
+
+def moment(at: int) -> datetime:
+    """Microseconds as an instant."""
+    return _EPOCH + timedelta(microseconds=at)
+
+
+def run_view(row: RunRow, *, result: Any = None, tasks: Sequence[TaskView] = ()) -> RunView:
+    """A run. Lists leave ``result`` and ``tasks`` out."""
+    given, cell = row.input, row.cell
+    return RunView(
+        id=cell.run,
+        job=given.job,
+        version=given.version,
+        state=cell.state.name,
+        exit_status=cell.exit_status,
+        params=msgspec.json.decode(given.params),
+        result=result,
+        priority=cell.priority,
+        labels=given.labels,
+        reason=cell.reason or given.reason,
+        created_at=moment(given.created_at),
+        started_at=instant(cell.started_at),
+        ended_at=instant(cell.ended_at),
+        tasks=list(tasks),
+    )
+
+
+def error_view(data: Any) -> ErrorView | None:
+    """An error as its agent told it. What is not of that shape becomes a message."""
+    if data is None:
+        return None
+    if not isinstance(data, dict):
+        return ErrorView(type="Error", message=str(data)[:4096])
+    frames = [f for raw in data.get("frames") or () if (f := _frame(raw)) is not None]
+    return ErrorView(
+        type=str(data.get("type") or "Error"),
+        message=str(data.get("message") or ""),
+        traceback=str(data.get("traceback") or ""),
+        frames=frames,
+        cause=data.get("cause"),
+    )
+
+
+def _frame(raw: Any) -> ErrorFrame | None:
+    try:
+        return msgspec.convert(raw, ErrorFrame)
+    except msgspec.ValidationError:
+        return None
+
+
+def attempt_state(cell: TaskCell) -> str | None:
+    """How the newest attempt of a cell stands; None when the cell is between attempts."""
+    if not cell.attempt or cell.state in _BETWEEN:
+        return None
+    if cell.state is TaskState.retrying and cell.reason == "lost":
+        return AttemptState.lost.name
+    return _ATTEMPT_STATES[cell.state].name
+
+
+def attempt_view(cell: TaskCell, error: ErrorView | None, agents: dict[int, str]) -> AttemptView:
+    """The attempt that a cell describes: its newest one, or an earlier one kept as a row."""
+    return AttemptView(
+        attempt=cell.attempt,
+        epoch=cell.epoch,
+        state=attempt_state(cell) or AttemptState.failed.name,
+        exit_code=cell.exit_code,
+        signal=cell.signal,
+        exit_status=cell.exit_status,
+        agent=agents.get(cell.agent),
+        reason=cell.reason,
+        started_at=instant(cell.started_at),
+        ended_at=instant(cell.ended_at),
+        error=error,
+    )
+
+
+def counts_view(counts: Counts) -> dict[str, int]:
+    """A group's instances per state; ``waiting`` are those that have no row yet or have not begun."""
+    return {
+        "total": counts.total,
+        "live": counts.live,
+        "succeeded": counts.succeeded,
+        "failed": counts.failed,
+        "canceled": counts.canceled,
+        "skipped": counts.skipped,
+        "lost": counts.lost,
+    }
+
+
+class TaskViews:
+    """Builds the views of one run's tasks. ``names`` are the states of all tasks by number, for ``waits_for``."""
+
+    def __init__(self, values: Values, known: Known, row: RunRow, agents: dict[int, str]) -> None:
+        self._values = values
+        self._known = known
+        self._row = row
+        self._agents = agents
+        self._params: Any = MISSING
+
+    async def brief(self, cell: TaskCell, states: dict[int, TaskState]) -> TaskView:
+        """A task inside its run: error and inline result, without the list of attempts."""
+        return await self._view(cell, states, [])
+
+    async def full(self, cell: TaskCell, states: dict[int, TaskState], rows: Sequence[AttemptRow]) -> TaskView:
+        """A task with every attempt."""
+        attempts = []
+        for row in rows:
+            error = error_view(await self._values.error(row.cell))
+            attempts.append(attempt_view(row.cell, error, self._agents))
+        return await self._view(cell, states, attempts, newest=True)
+
+    async def _view(
+        self, cell: TaskCell, states: dict[int, TaskState], attempts: list[AttemptView], *, newest: bool = False
+    ) -> TaskView:
+        node = self._known.graph.nodes[cell.no]
+        error = error_view(await self._values.error(cell))
+        if newest and attempt_state(cell) is not None and (not attempts or attempts[-1].attempt != cell.attempt):
+            attempts.append(attempt_view(cell, error, self._agents))
+        return TaskView(
+            name=node.name,
+            index=None if cell.index == WHOLE else cell.index,
+            label=self._label(cell),
+            state=cell.state.name,
+            exit_status=cell.exit_status,
+            exit_code=cell.exit_code,
+            attempt=cell.attempt,
+            epoch=cell.epoch,
+            agent=self._agents.get(cell.agent),
+            started_at=instant(cell.started_at),
+            ended_at=instant(cell.ended_at),
+            result=await self._values.result(cell, self._known),
+            error=error,
+            reason=cell.reason,
+            waits_for=self._waits_for(cell, states),
+            attempts=attempts,
+            counts=None if cell.counts is None else counts_view(cell.counts),
+        )
+
+    def _waits_for(self, cell: TaskCell, states: dict[int, TaskState]) -> list[str]:
+        if cell.state is not TaskState.blocked:
+            return []
+        node = self._known.graph.nodes[cell.no]
+        needed = dict.fromkeys(need.task for need in (*node.needs, *node.gate))
+        return [self._known.graph.nodes[no].name for no in needed if states.get(no, TaskState.blocked) < TaskState.succeeded]
+
+    def _label(self, cell: TaskCell) -> str | None:
+        text = self._known.definition.tasks[cell.no].label
+        if not isinstance(text, str) or cell.counts is not None:
+            return None
+        try:
+            return render_text(text, _LabelScope(self, cell))
+        except MissingValue:
+            return None
+
+    def params(self) -> Any:
+        """The run's parameters, decoded once."""
+        if self._params is MISSING:
+            self._params = msgspec.json.decode(self._row.input.params)
+        return self._params
+
+
+class _LabelScope:
+    """What a label is rendered from when it is shown: params, item, index, the run."""
+
+    def __init__(self, views: TaskViews, cell: TaskCell) -> None:
+        self._views = views
+        self._cell = cell
+
+    def lookup(self, root: str, path: tuple[str | int, ...]) -> Any:
+        """The value at a path, or MISSING."""
+        if root == "params":
+            return walk(self._views.params(), path)
+        if root == "index":
+            return MISSING if path else self._cell.index
+        if root == "item":
+            item = self._cell.item
+            return MISSING if item is None or item.data is None else walk(msgspec.json.decode(item.data), path)
+        return walk({"id": self._cell.run}, path) if root == "run" and path else MISSING
+
+
+def state_of(cell: RunCell) -> str:
+    """A run's state as its name."""
+    return cell.state.name
