@@ -1,0 +1,214 @@
+"""The agent, wired: settings in, a process that serves its Unix socket until it is told to end.
+
+The only file that names the real disk, executors, sockets and clock. Called by the CLI and ``agent.guard``.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import random
+import secrets
+import signal
+import socket
+import time
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import msgspec
+import uvicorn
+
+from headrace.agent.api import AgentApi
+from headrace.agent.attempts import Attempts
+from headrace.agent.bell import BellKeeper
+from headrace.agent.blobs import FileBlobs
+from headrace.agent.calls import Calls, NoPackages, Packages
+from headrace.agent.disk import RealDisk
+from headrace.agent.executors.command import CommandExecutor
+from headrace.agent.executors.environment import base_environment
+from headrace.agent.executors.port import Executor
+from headrace.agent.journal import Journal
+from headrace.agent.places import FilePlaces
+from headrace.agent.processes import Family, Leaves, become_subreaper
+from headrace.agent.spool import Spool
+from headrace.link.doorbell import dial_unix
+from headrace.link.port import Doorbell
+from headrace.link.records import Hello
+from headrace.link.session import AgentLink
+from headrace.model.ports import Fault, no_fault
+
+
+class AgentSettings(msgspec.Struct, frozen=True):
+    """How one agent is set up. ``data`` is its own folder; ``control`` the path of control's socket, empty for none.
+
+    ``pass_env`` names variables of the agent's environment that attempts may see. ``slots`` 0 means one per CPU.
+    """
+
+    data: str
+    control: str = ""
+    name: str = ""
+    slots: int = 0
+    labels: dict[str, str] = {}
+    pass_env: tuple[str, ...] = ()
+    version: str = ""
+    python: bool = True
+    cgroups: bool = True
+
+    @property
+    def socket(self) -> str:
+        """The path of the agent's own socket."""
+        return os.path.join(self.data, "agent.sock")
+
+
+class RealClock:
+    """``Clock`` of the machine."""
+
+    def now(self) -> int:
+        """See ``Clock``."""
+        return time.time_ns() // 1000
+
+    def monotonic(self) -> float:
+        """See ``Clock``."""
+        return time.monotonic()
+
+
+class Agent:
+    """One life of the agent. Make it inside a running loop; ``serve`` runs it."""
+
+    def __init__(self, settings: AgentSettings, *, fault: Fault = no_fault) -> None:
+        self.settings = settings
+        self.boot = secrets.token_hex(8)
+        self.slots = settings.slots or os.cpu_count() or 1
+        self._clock = RealClock()
+        self._family = Family()
+        data = os.path.realpath(settings.data)
+        disk = RealDisk(data)
+        self._blobs = FileBlobs(os.path.join(data, "blobs"))
+        self._places = FilePlaces(os.path.join(data, "attempts"), self._blobs)
+        self.packages: Packages = NoPackages()
+        self._commands = self._make_commands()
+        self._executors: dict[str, Executor] = {"command": self._commands, "script": self._commands}
+        self._depth: dict[str, int] = {}
+        self.link = AgentLink(self._hello())
+        self._bell = BellKeeper(self.link, self._dial, clock=self._clock, dice=random.Random())
+        journal = Journal(disk)
+        self.attempts = Attempts(
+            self.boot,
+            self.slots,
+            self._executors,
+            journal=journal,
+            spool=Spool(disk),
+            places=self._places,
+            aside=self._blobs,
+            clock=self._clock,
+            fault=fault,
+            depth=self._depth,
+            bell=self._bell.ring,
+        )
+        self.attempts.recover(journal.recover())
+        self.calls = Calls(self.attempts, self.link, self._blobs, self.packages)
+
+    async def serve(self, until: asyncio.Event) -> None:
+        """Answer on the socket, keep the doorbell open, until the event is set; then end everything."""
+        api = AgentApi(self.calls, self.spec, self.drain)
+        config = uvicorn.Config(
+            api, http="httptools", ws="none", lifespan="off", access_log=False, log_config=None, server_header=False,
+            date_header=False, timeout_keep_alive=3600, timeout_graceful_shutdown=1,
+        )  # fmt: skip
+        server = _Server(config)
+        listening = _listen(self.settings.socket)
+        serving = asyncio.ensure_future(server.serve(sockets=[listening]))
+        ringing = asyncio.ensure_future(self._ring_control())
+        stopping = asyncio.ensure_future(until.wait())
+        try:
+            await asyncio.wait((serving, stopping), return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            ringing.cancel()
+            stopping.cancel()
+            for executor in dict.fromkeys(self._executors.values()):
+                await executor.close()
+            await self.attempts.close()
+            server.should_exit = True
+            await serving
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(self.settings.socket)
+
+    def spec(self) -> Mapping[str, Any]:
+        """What this agent is, for ``GET /spec``."""
+        return {
+            "agent": self.settings.name or socket.gethostname(),
+            "boot": self.boot,
+            "slots": self.slots,
+            "labels": self.settings.labels,
+            "version": self.settings.version,
+            "kinds": sorted(self._executors),
+            "running": self.attempts.running,
+            "queued": self.attempts.queued,
+            "waiting": self.attempts.outbox.waiting,
+            "draining": self.attempts.draining,
+        }
+
+    def drain(self) -> None:
+        """Accept nothing more; what is here goes on."""
+        self.attempts.draining = True
+
+    async def _ring_control(self) -> None:
+        if self.settings.control:
+            await self._bell.run(self.attempts)
+
+    async def _dial(self) -> Doorbell:
+        return await dial_unix(self.settings.control)
+
+    def _hello(self) -> Hello:
+        s = self.settings
+        name = s.name or socket.gethostname()
+        address = "unix:" + os.path.realpath(s.socket)
+        return Hello(name, self.boot, self.slots, s.labels, s.version, tuple(sorted(self._executors)), address)
+
+    def _make_commands(self) -> CommandExecutor:
+        leaves = Leaves(self.boot if self.settings.cgroups else "")
+        base = base_environment(dict(os.environ), self.settings.pass_env)
+        return CommandExecutor(self.boot, base, family=self._family, leaves=leaves, clock=self._clock)
+
+
+class _Server(uvicorn.Server):
+    """uvicorn without its hands on the process's signals."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Signals are the agent's own."""
+        yield
+
+
+def _listen(path: str) -> socket.socket:
+    """A Unix socket that only this user can connect to."""
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(path)
+    listening = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    mask = os.umask(0o177)
+    try:
+        listening.bind(path)
+    finally:
+        os.umask(mask)
+    listening.setblocking(False)
+    return listening
+
+
+async def serve(settings: AgentSettings, *, fault: Fault = no_fault) -> None:
+    """Run one agent until SIGTERM or SIGINT. Makes this process a subreaper."""
+    become_subreaper()
+    os.umask(0o077)
+    until = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, until.set)
+    await Agent(settings, fault=fault).serve(until)
+
+
+def run_agent(settings: AgentSettings, *, fault: Fault = no_fault) -> None:
+    """Run one agent in this process until it is told to end."""
+    import uvloop  # the simulator imports this file and runs on a loop of its own
+
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(serve(settings, fault=fault))

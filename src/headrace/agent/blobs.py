@@ -1,0 +1,150 @@
+"""Bytes by digest on the agent: results and artifacts until control has them, input files and packages for attempts.
+
+Two shelves: ``out`` (named by outcomes, counted, removed when acknowledged) and ``in`` (a cache, removed oldest first).
+Must never build a path from anything but a checked digest. Called by ``agent.attempts``, ``places``, ``calls``.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+from collections import Counter
+from collections.abc import Iterable
+from typing import Protocol
+
+from headrace.link.records import Artifact
+from headrace.link.wire import check_digest
+from headrace.model.errors import Invalid, NotFound
+
+CACHE_MAX = 1024 * 1024 * 1024
+"""Bytes of input files kept for later attempts."""
+
+
+class Blobs(Protocol):
+    """What the agent's logic needs of its blobs; the simulator keeps them in memory."""
+
+    def put(self, data: bytes) -> str: ...
+
+    def release(self, digests: Iterable[str]) -> None: ...
+
+    def keep_only(self, digests: Iterable[str]) -> None: ...
+
+    def take(self, digest: str, data: bytes) -> None: ...
+
+    def has(self, digest: str) -> bool: ...
+
+    def read(self, digest: str, offset: int, size: int) -> bytes: ...
+
+
+class FileBlobs:
+    """``Blobs`` in a folder."""
+
+    def __init__(self, folder: str) -> None:
+        self._out = os.path.join(folder, "out")
+        self._in = os.path.join(folder, "in")
+        for shelf in (self._out, self._in):
+            os.makedirs(shelf, mode=0o700, exist_ok=True)
+        self._counts: Counter[str] = Counter()
+        self._n = 0
+        self._cached = sum(e.stat().st_size for e in os.scandir(self._in))
+
+    def put(self, data: bytes) -> str:
+        """Keep a result; gives its digest."""
+        digest = hashlib.sha256(data).hexdigest()
+        self._counts[digest] += 1
+        if not os.path.exists(self._path(self._out, digest)):
+            self._write(self._out, digest, data)
+        return digest
+
+    def keep_file(self, path: str, shown: str) -> Artifact:
+        """Keep a file an attempt left, as ``shown``. May run in a thread. Raises OSError."""
+        fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        with open(fd, "rb") as source:
+            self._n += 1
+            part = os.path.join(self._out, f".part-{os.getpid()}-{self._n}")
+            hashed, size = hashlib.sha256(), 0
+            with open(part, "xb") as kept:
+                while piece := source.read(1 << 20):
+                    hashed.update(piece)
+                    kept.write(piece)
+                    size += len(piece)
+        digest = hashed.hexdigest()
+        os.replace(part, self._path(self._out, digest))
+        self._counts[digest] += 1
+        return Artifact(shown, digest, size)
+
+    def release(self, digests: Iterable[str]) -> None:
+        """An outcome that named these is acknowledged."""
+        for digest in digests:
+            self._counts[digest] -= 1
+            if self._counts[digest] <= 0:
+                del self._counts[digest]
+                _unlink(self._path(self._out, digest))
+
+    def keep_only(self, digests: Iterable[str]) -> None:
+        """At start: these are still named by outcomes, the rest is nobody's."""
+        self._counts = Counter(digests)
+        for name in os.listdir(self._out):
+            if name not in self._counts:
+                _unlink(os.path.join(self._out, name))
+
+    def take(self, digest: str, data: bytes) -> None:
+        """Keep bytes from control for attempts. Raises ``Invalid`` when they are not what they say."""
+        if hashlib.sha256(data).hexdigest() != check_digest(digest):
+            raise Invalid(f"the bytes do not have the digest {digest}")
+        path = self._path(self._in, digest)
+        if os.path.exists(path):
+            os.utime(path)
+            return
+        self._write(self._in, digest, data)
+        self._cached += len(data)
+        if self._cached > CACHE_MAX:
+            self._evict(digest)
+
+    def has(self, digest: str) -> bool:
+        """Whether these bytes are here."""
+        return any(os.path.exists(self._path(s, digest)) for s in (self._in, self._out))
+
+    def read(self, digest: str, offset: int, size: int) -> bytes:
+        """A piece of the bytes. Raises ``NotFound``."""
+        with open(self.path(digest), "rb") as f:
+            return os.pread(f.fileno(), size, offset)
+
+    def path(self, digest: str) -> str:
+        """Where these bytes are. Raises ``NotFound``."""
+        for shelf in (self._in, self._out):
+            path = self._path(shelf, digest)
+            if os.path.exists(path):
+                return path
+        raise NotFound(f"this agent has no bytes with digest {digest}")
+
+    def copy_to(self, digest: str, path: str) -> None:
+        """A private copy: what an attempt does to it harms nobody else. Raises ``NotFound``, OSError."""
+        shutil.copyfile(self.path(digest), path)
+
+    def _path(self, shelf: str, digest: str) -> str:
+        return os.path.join(shelf, check_digest(digest))
+
+    def _write(self, shelf: str, digest: str, data: bytes) -> None:
+        self._n += 1
+        part = os.path.join(shelf, f".part-{os.getpid()}-{self._n}")
+        with open(part, "xb") as f:
+            f.write(data)
+        os.replace(part, self._path(shelf, digest))
+
+    def _evict(self, spare: str) -> None:
+        entries = sorted(os.scandir(self._in), key=lambda e: e.stat().st_mtime)
+        for entry in entries:
+            if self._cached <= CACHE_MAX // 2:
+                return
+            if entry.name != spare:
+                self._cached -= entry.stat().st_size
+                _unlink(entry.path)
+
+
+def _unlink(path: str) -> None:
+    try:
+        os.unlink(path)
+    except FileNotFoundError:
+        return

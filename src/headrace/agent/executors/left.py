@@ -1,0 +1,116 @@
+"""What a process left when it ended: exit code, exit status text, result file; made into an ``Ending``.
+
+Reads files an attempt may have written anything to: links are not followed, sizes are bounded. Called by
+``executors.command``.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import signal
+import stat
+
+import msgspec
+
+from headrace.agent.executors.port import Ending
+from headrace.agent.places import FilePlace
+from headrace.link.records import Artifact, Assignment
+from headrace.model.changes import OutcomeKind
+
+EXIT_STATUS_MAX = 1024
+RESULT_MAX = 64 * 1024 * 1024
+
+
+class _Error(msgspec.Struct):
+    type: str
+    message: str
+    traceback: str = ""
+    frames: tuple[str, ...] = ()
+    cause: str | None = None
+
+
+def error_text(kind: str, message: str) -> bytes:
+    """The JSON text of an error without a traceback."""
+    return msgspec.json.encode(_Error(kind, message))
+
+
+def failed_to_start(a: Assignment, e: Exception, now: int) -> Ending:
+    """The main process could not be started."""
+    program = a.argv[0] if a.argv else "sh"
+    code = {errno.ENOENT: 127, errno.EACCES: 126, errno.ENOEXEC: 126}.get(getattr(e, "errno", None) or 0)
+    why = getattr(e, "strerror", None) or str(e)
+    message = f"cannot start {program!r}: {why}"
+    return Ending(
+        OutcomeKind.failed,
+        0,
+        now,
+        exit_status=None if code is None else str(code),
+        exit_code=code,
+        error=error_text("CannotStart", message),
+        error_types=("CannotStart",),
+        reason=message,
+    )
+
+
+def ending_of(
+    place: FilePlace, code: int, times: tuple[int, int], artifacts: tuple[Artifact, ...], trouble: str
+) -> Ending:
+    """The end of a process with this exit code (negative: a signal)."""
+    kind = OutcomeKind.succeeded if code == 0 else OutcomeKind.failed
+    status = str(code) if code >= 0 else f"signal:{-code}"
+    message = "" if code == 0 else (f"exit code {code}" if code > 0 else f"killed by {_signal_name(-code)}")
+    error_type = "" if code == 0 else ("ExitCode" if code > 0 else "Signal")
+    said = _read(place.exit_status, EXIT_STATUS_MAX)
+    if said is not None and said.strip():
+        status = said.strip()[:EXIT_STATUS_MAX].decode(errors="replace")
+    result, bad = _result(place.result)
+    for problem, name in ((bad, "InvalidResult"), (trouble, "OutputsLost")):
+        if problem and kind is OutcomeKind.succeeded:
+            kind, message, error_type = OutcomeKind.failed, problem, name
+    return Ending(
+        kind,
+        times[0],
+        times[1],
+        exit_status=status,
+        exit_code=code if code >= 0 else None,
+        signal=-code if code < 0 else None,
+        result=result,
+        error=error_text(error_type, message) if message else None,
+        error_types=(error_type,) if message else (),
+        reason=message or None,
+        artifacts=artifacts,
+    )
+
+
+def _result(path: str) -> tuple[bytes | None, str]:
+    """(JSON text, problem)."""
+    data = _read(path, RESULT_MAX + 1)
+    if data is None or not data.strip():
+        return None, ""
+    if len(data) > RESULT_MAX:
+        return None, f"the result is larger than {RESULT_MAX} bytes"
+    try:
+        msgspec.json.decode(data)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as e:
+        return None, f"the file $HEADRACE_RESULT does not hold JSON: {e}"
+    return data.strip(), ""
+
+
+def _read(path: str, most: int) -> bytes | None:
+    """At most ``most`` bytes of a regular file; None when there is none."""
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError:
+        return None
+    with open(fd, "rb") as f:
+        if not stat.S_ISREG(os.fstat(fd).st_mode):
+            return None
+        return f.read(most)
+
+
+def _signal_name(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return f"signal {number}"

@@ -1,0 +1,94 @@
+"""One attempt while the agent holds it: what it was given, where it stands, and the ``Report`` of its executor.
+
+Decides nothing about other attempts. Called by executors (as ``Report``) and by ``agent.attempts``.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from enum import IntEnum
+from typing import TYPE_CHECKING, Any
+
+from headrace.agent.executors.port import Ending, Executor, Place
+from headrace.agent.spool import AttemptLog
+from headrace.link.records import Assignment, AttemptName, StartedNote
+from headrace.model.changes import OutcomeKind
+
+if TYPE_CHECKING:
+    from headrace.agent.attempts import Attempts
+
+
+class Phase(IntEnum):
+    """How far an attempt has come on this agent."""
+
+    queued = 0
+    given = 1
+    """An executor has it."""
+    running = 2
+    over = 3
+
+
+class Work:
+    """One attempt. Implements ``Report``."""
+
+    __slots__ = (
+        "_owner", "a", "asked", "executor", "fenced", "kill_at", "log_", "name", "phase", "place", "reason", "started_at",
+        "timer",
+    )  # fmt: skip
+
+    def __init__(self, owner: Attempts, a: Assignment, executor: Executor) -> None:
+        self._owner = owner
+        self.a = a
+        self.name: AttemptName = a.name
+        self.executor = executor
+        self.phase = Phase.queued
+        self.asked: OutcomeKind | None = None
+        self.reason: str | None = None
+        self.fenced = False
+        self.kill_at = math.inf
+        """Loop time at which the ladder kills; a repeated stop may only bring it nearer."""
+        self.started_at = 0
+        self.timer: asyncio.TimerHandle | None = None
+        self.log_: AttemptLog | None = None
+        self.place: Place | None = None
+
+    @property
+    def over(self) -> bool:
+        """Nothing more will happen to it."""
+        return self.phase is Phase.over
+
+    def note(self) -> StartedNote:
+        """What the feed says about it while it runs."""
+        a = self.a
+        return StartedNote(a.run, a.no, a.index, a.epoch, a.graph, self.started_at)
+
+    def started(self, at: int) -> None:
+        """See ``Report``."""
+        if self.phase is not Phase.given:
+            return
+        self.phase = Phase.running
+        self.started_at = at
+        self._owner.began(self)
+
+    def log(
+        self,
+        stream: str,
+        data: bytes,
+        *,
+        at: int,
+        level: str = "",
+        logger: str = "",
+        fields: dict[str, Any] | None = None,
+    ) -> None:
+        """See ``Report``."""
+        if self.phase is Phase.over:
+            return
+        if self.log_ is None:
+            self.log_ = self._owner.spool.open(self.name, self.a.log_max)
+        self.log_.add(stream, data, at, level, logger, fields)
+
+    def ended(self, end: Ending) -> None:
+        """See ``Report``."""
+        if self.phase is not Phase.over:
+            self._owner.ended(self, end)
