@@ -7,7 +7,6 @@ some. Used by the simulator and the fault tests.
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from random import Random
 
@@ -56,7 +55,7 @@ class Disk:
         """Lose what was not synced: per file, keep a random prefix of the unsynced writes. Gives the writes lost."""
         lost = 0
         for path, writes in self.undo.items():
-            if not os.path.exists(path):
+            if not Path(path).exists():
                 continue
             kept = dice.randint(0, len(writes)) if dice.random() < 0.5 else 0
             with open(path, "r+b") as file:  # noqa: PTH123 the paths come from SQLite as texts
