@@ -62,7 +62,7 @@ class Durations:
 
     def __init__(self) -> None:
         self._seen: dict[int, deque[int]] = {}
-        self._median: dict[int, float] = {}
+        self._quick: dict[int, float] = {}
 
     def add(self, klass: int, durations: Iterable[int]) -> None:
         """Take in some durations of one class."""
@@ -70,11 +70,15 @@ class Durations:
         if seen is None:
             seen = self._seen[klass] = deque(maxlen=SAMPLES)
         seen.extend(durations)
-        self._median[klass] = median(seen)
+        middle = median(seen)
+        if middle < QUICK_US:
+            self._quick[klass] = middle
+        else:
+            self._quick.pop(klass, None)
 
     def quick(self) -> dict[int, float]:
         """Classes that may be prefetched, with their medians."""
-        return {k: m for k, m in self._median.items() if m < QUICK_US}
+        return self._quick
 
 
 class Placement:
@@ -82,7 +86,9 @@ class Placement:
 
     def __init__(self) -> None:
         self.durations = Durations()
-        self.waiting: set[int] = set()
+        self.taken = 0
+        """Attempts handed out in this life."""
+        self.waiting: frozenset[int] = frozenset()
         """Classes with ready rows that had to wait: what becomes ready later queues behind them."""
         self._agents: dict[int, Linked] = {}
         self._owner: dict[Name, int] = {}
@@ -93,11 +99,9 @@ class Placement:
         self._listeners.append(listener)
 
     def link(self, linked: Linked) -> None:
-        """An agent's doorbell stands; what it held in this boot is kept."""
+        """An agent's doorbell stands; what it holds is told by ``took``, from the leased rows."""
         before = self._agents.get(linked.agent)
-        if before is not None and before.boot == linked.boot:
-            linked.held.update(before.held)
-        elif before is not None:
+        if before is not None:
             self._forget(before)
         self._agents[linked.agent] = linked
 
@@ -121,6 +125,7 @@ class Placement:
         if linked is not None:
             linked.held[name] = klass
             self._owner[name] = agent
+            self.taken += 1
 
     def done(self, name: Name | AttemptName) -> int | None:
         """The attempt is over or taken back; gives its class, None when it was not known."""
@@ -152,7 +157,7 @@ class Placement:
             labels=a.labels,
             slots=a.slots,
             ahead=ahead,
-            waiting=self.waiting,
+            name=a.name,
         )
 
     def _forget(self, linked: Linked) -> None:

@@ -240,3 +240,5 @@ class Held(Struct, frozen=True):
     boot: str
     attempts: list[AttemptName] = []
     finished: list[AttemptName] = []
+    logs: list[AttemptName] = []
+    """Ended attempts whose spooled logs were not dropped yet: what control has still to fetch after a restart."""

@@ -1,0 +1,143 @@
+"""From what was claimed to what an agent gets: the assignment, its token, its input files, and the bytes behind them.
+
+Everything is rendered already (``core.render``); nothing here evaluates anything. Called by the dispatch loop only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Collection, Sequence
+
+from headrace.control.placement import Durations, Linked
+from headrace.core.graph import Graph
+from headrace.core.work import Dispatch
+from headrace.link.port import AgentCalls
+from headrace.link.records import Assignment, InputFile
+from headrace.model.errors import Invalid, NotFound
+from headrace.store.port import Blobs, Reader
+
+TokenMaker = Callable[[int, int, int, int], str]
+"""(run, no, index, epoch) -> the capability that this attempt carries."""
+
+GraphOf = Callable[[int], Graph | None]
+"""A compiled graph that is at hand, by its number."""
+
+
+class Assigner:
+    """Builds assignments and keeps the agents supplied.
+
+    Files of earlier tasks are looked up only for runs that may have some: those older than this life of the node, and
+    those of which an artifact was seen since (``left_files``).
+    """
+
+    def __init__(
+        self,
+        reader: Reader,
+        blobs: Blobs,
+        graphs: GraphOf,
+        durations: Durations,
+        *,
+        tokens: TokenMaker,
+        url: str,
+        fresh_from: int,
+    ) -> None:
+        self._durations = durations
+        self._reader = reader
+        self._blobs = blobs
+        self._graphs = graphs
+        self._tokens = tokens
+        self._url = url
+        self._fresh_from = fresh_from
+        self._with_files: set[int] = set()
+        self._there: dict[int, set[str]] = {}
+
+    def left_files(self, run: int) -> None:
+        """An attempt of this run left artifacts."""
+        self._with_files.add(run)
+
+    def ended(self, run: int) -> None:
+        """The run is over; nothing more will ask for its files."""
+        self._with_files.discard(run)
+
+    def new_boot(self, boot: int) -> None:
+        """What an agent has is asked again in each of its links."""
+        self._there[boot] = set()
+
+    async def assign(self, batch: Sequence[Dispatch]) -> list[Assignment]:
+        """One assignment per command, in order."""
+        made = []
+        quick = self._durations.quick()
+        for d in batch:
+            run = d.key[0]
+            files = run in self._with_files or run < self._fresh_from
+            made.append(self._one(d, await self._inputs(d) if files else (), quick))
+        return made
+
+    def _one(self, d: Dispatch, inputs: tuple[InputFile, ...], quick: Collection[int]) -> Assignment:
+        run, no, index = d.key
+        spec = d.spec
+        return Assignment(
+            run,
+            no,
+            index,
+            d.epoch,
+            d.attempt,
+            d.graph,
+            spec.kind,
+            spec.task,
+            spec.job,
+            spec.label,
+            spec.argv,
+            spec.script,
+            spec.target,
+            spec.package,
+            spec.args,
+            spec.params,
+            spec.env,
+            spec.outputs,
+            inputs,
+            spec.timeout_ms,
+            spec.grace_ms,
+            self._tokens(run, no, index, d.epoch),
+            self._url,
+            prefetch=spec.on_lost == "retry" and d.klass in quick,
+        )
+
+    async def _inputs(self, d: Dispatch) -> tuple[InputFile, ...]:
+        graph = self._graphs(d.graph)
+        if graph is None:
+            return ()
+        found: list[InputFile] = []
+        for no in sorted({need.task for need in (*graph.nodes[d.key[1]].needs, *graph.nodes[d.key[1]].gate)}):
+            task = graph.nodes[no].name
+            for row in await self._reader.artifacts(d.key[0], no):
+                place = f"{task}/{row.path}" if row.index < 0 else f"{task}/{row.index}/{row.path}"
+                found.append(InputFile(place, row.digest, row.size))
+        return tuple(found)
+
+    async def supply(self, calls: AgentCalls, linked: Linked, batch: Sequence[Assignment]) -> list[tuple[int, str]]:
+        """Put what the agent lacks; what cannot be supplied is told as (place in batch, why)."""
+        there = self._there.setdefault(linked.boot, set())
+        packages = {a.package for a in batch if a.package} - there
+        files = {f.digest for a in batch for f in a.inputs}
+        if not packages and not files:
+            return []
+        gone: dict[str, str] = {}
+        for digest in packages - set(await calls.has_packages(sorted(packages))) if packages else ():
+            await self._put(calls.put_package, digest, gone)
+        for digest in files - set(await calls.has_blobs(sorted(files))) if files else ():
+            await self._put(calls.put_blob, digest, gone)
+        there.update(packages - gone.keys())
+        return [(at, why) for at, a in enumerate(batch) if (why := _lacks(a, gone))]
+
+    async def _put(self, put: Callable[[str, bytes], Awaitable[None]], digest: str, gone: dict[str, str]) -> None:
+        try:
+            await put(digest, await self._blobs.get(digest))
+        except (NotFound, Invalid) as e:
+            gone[digest] = str(e)
+
+
+def _lacks(a: Assignment, gone: dict[str, str]) -> str:
+    for digest in (a.package, *(f.digest for f in a.inputs)):
+        if digest in gone:
+            return gone[digest]
+    return ""

@@ -1,0 +1,64 @@
+"""Where each command of a committed group goes: the one listener of the ledger.
+
+Called by the ledger after each commit, on the loop's thread; it only sorts and wakes, so it is quick and never fails.
+Commands are hints beside the rows: what is lost here with the process is found again at the next start.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from headrace.control.assign import Assigner
+from headrace.control.links import Links
+from headrace.control.loops.claim import ClaimLoop
+from headrace.control.loops.due import DueLoop
+from headrace.control.placement import Placement
+from headrace.core.work import Alarm, Command, Dispatch, Ended, StopAttempt, Waits
+
+
+class Commands:
+    """Sorts commands by kind and agent and hands them to the loops."""
+
+    def __init__(
+        self,
+        placement: Placement,
+        links: Links,
+        *,
+        claims: ClaimLoop,
+        due: DueLoop,
+        assigner: Assigner,
+        ended: Callable[[int], None],
+    ) -> None:
+        self._placement = placement
+        self._links = links
+        self._claims = claims
+        self._due = due
+        self._assigner = assigner
+        self._ended = ended
+
+    def __call__(self, commands: Sequence[Command]) -> None:
+        """Take the commands of one commit, in order."""
+        starts: dict[int, list[Dispatch]] = {}
+        stops: dict[int, list[StopAttempt]] = {}
+        waits: set[int] = set()
+        for c in commands:
+            kind = type(c)
+            if kind is Dispatch:
+                run, no, index = c.key
+                self._placement.took(c.agent, (run, no, index, c.epoch), c.klass)
+                starts.setdefault(c.agent, []).append(c)
+            elif kind is Ended:
+                self._assigner.ended(c.run)
+                self._ended(c.run)
+            elif kind is Alarm:
+                self._due.alarm(c.at)
+            elif kind is Waits:
+                waits.add(c.klass)
+            elif kind is StopAttempt:
+                stops.setdefault(c.agent, []).append(c)
+        for agent, batch in starts.items():
+            self._links.start(agent, batch)
+        for agent, orders in stops.items():
+            self._links.stop(agent, orders)
+        if waits:
+            self._claims.waits(waits)

@@ -1,0 +1,249 @@
+"""The links of this node: one session per doorbell, from hello to its end.
+
+hello → the agent's row is written (link epoch raised, boot known) → welcome → reconcile (what is believed against what
+the agent holds) → the loops of this link run → the doorbell closes → they end. On one machine a closed doorbell
+fences nothing: the agent keeps its work, and the next hello finds everything again. Called by the doorbell's route
+(``control.doorbell``) and, with a virtual doorbell, by the simulator.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+from msgspec import Struct
+
+from headrace.control.assign import Assigner
+from headrace.control.ledger import Ledger
+from headrace.control.loops.dispatch import Starter, refusal
+from headrace.control.loops.logs import LogKeeper
+from headrace.control.loops.outcomes import Collector
+from headrace.control.loops.stop import Stopper
+from headrace.control.placement import Linked, Placement
+from headrace.core.work import Dispatch, StopAttempt
+from headrace.link.port import AgentCalls, Doorbell
+from headrace.link.records import AttemptName, Hello, StopOrder
+from headrace.link.session import ControlLink, reconcile
+from headrace.model.changes import SYSTEM, Change, Lose
+from headrace.model.errors import HeadraceError, LinkError, Refused
+from headrace.model.ids import TaskKey
+from headrace.model.ports import Clock, Fault
+from headrace.store.port import Blobs, Reader
+from headrace.store.rows import LeasedRow
+
+HELLO_S = 10.0
+PAGE = 500
+LOST = "the agent's earlier life ended"
+NEVER_ARRIVED = "it never reached the agent"
+
+log = logging.getLogger("headrace.control")
+
+
+class LinkedCalls(AgentCalls, Protocol):
+    """Calls that hold connections."""
+
+    async def close(self) -> None: ...
+
+
+class Services(Struct, frozen=True):
+    """What a session needs of its node."""
+
+    ledger: Ledger
+    reader: Reader
+    blobs: Blobs
+    placement: Placement
+    assigner: Assigner
+    connect: Callable[[Hello], LinkedCalls]
+    klass_of: Callable[[int, int], int]
+    """(graph, no) -> class, 0 when the graph is not at hand."""
+    failed: Callable[[BaseException], None]
+    """A loop met trouble that only a new life mends."""
+    clock: Clock
+    fault: Fault
+
+
+class Session:
+    """One link: its loops, from welcome to the end of the doorbell."""
+
+    def __init__(self, services: Services, linked: Linked, calls: LinkedCalls, after: int) -> None:
+        s = services
+        self.linked = linked
+        self.calls = calls
+        self.starter = Starter(
+            linked, calls, s.ledger, assigner=s.assigner, placement=s.placement, clock=s.clock, fault=s.fault
+        )
+        self.stopper = Stopper(linked, calls, s.fault)
+        self.keeper = LogKeeper(calls, s.ledger, s.reader, s.blobs, clock=s.clock, fault=s.fault)
+        self.collector = Collector(
+            linked,
+            calls,
+            s.ledger,
+            after=after,
+            placement=s.placement,
+            blobs=s.blobs,
+            logs=self.keeper.ended,
+            files=s.assigner.left_files,
+            clock=s.clock,
+            fault=s.fault,
+        )
+        self._s = services
+
+    def start(self, commands: Sequence[Dispatch]) -> None:
+        """Attempts that were claimed for this agent."""
+        self.starter.take(commands)
+        self.collector.wake()
+
+    async def reconcile(self) -> None:
+        """Compare what the store believes with what the agent holds, and mend the difference.
+
+        What it does not know was never started in this life: given back, or lost with an earlier life. What nobody
+        wants any more is fenced.
+        """
+        believed = await self._leased()
+        held = await self.calls.held()
+        differs = reconcile(held, believed, self.starter.queued())
+        now = self._s.clock.now()
+        changes: list[Change] = []
+        for name in differs.missing:
+            self._s.placement.done((name.run, name.no, name.index, name.epoch))
+            row = believed[name]
+            if name in self.starter.queued():
+                continue
+            if row.boot == self.linked.boot:
+                changes.append(refusal(name, now, NEVER_ARRIVED))
+            else:
+                changes.append(Lose(name.run, name.no, name.index, name.epoch, LOST))
+        if changes:
+            await self._s.ledger.ask_many(changes, SYSTEM)
+        if differs.foreign:
+            orders = [(name, 0) for name in differs.foreign]
+            await self.stopper.send(StopOrder(self.linked.link_epoch, orders, "not wanted any more", fence=True))
+        self.keeper.found(held.logs)
+
+    async def _leased(self) -> dict[AttemptName, LeasedRow]:
+        """Everything this agent owns by the store, in all its lives; placement learns it."""
+        believed: dict[AttemptName, LeasedRow] = {}
+        after: TaskKey | None = None
+        while rows := await self._s.reader.leased(self.linked.agent, after, PAGE):
+            for row in rows:
+                believed[AttemptName(row.run, row.no, row.index, row.epoch)] = row
+                name = (row.run, row.no, row.index, row.epoch)
+                self._s.placement.took(self.linked.agent, name, self._s.klass_of(row.graph, row.no))
+            after = (rows[-1].run, rows[-1].no, rows[-1].index)
+        return believed
+
+    async def serve(self, bell: Doorbell, link: ControlLink) -> None:
+        """Run the loops until the doorbell closes; LinkError ends a session quietly."""
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                tasks.create_task(self._pulses(bell, link))
+                for loop in (self.starter, self.stopper, self.collector, self.keeper):
+                    tasks.create_task(loop.run())
+                self.collector.wake()
+        except* LinkError as errors:
+            log.info("link of %s ended: %s", self.linked.name, errors.exceptions[0])
+        except* Refused as errors:
+            log.info("link of %s is over: %s", self.linked.name, errors.exceptions[0])
+
+    async def _pulses(self, bell: Doorbell, link: ControlLink) -> None:
+        while True:
+            record = await bell.recv()
+            answer = link.heard(record, self._s.clock.monotonic())
+            if answer is not None:
+                await bell.send(answer)
+            if link.pulse is not None and link.pulse.bell:
+                self.collector.wake()
+
+
+class Links:
+    """All sessions of this node, by agent."""
+
+    def __init__(self, services: Services) -> None:
+        self._s = services
+        self._sessions: dict[int, Session] = {}
+        self._tasks: dict[int, asyncio.Task[None]] = {}
+
+    def session(self, agent: int) -> Session | None:
+        """The agent's session while its doorbell stands."""
+        return self._sessions.get(agent)
+
+    def calls(self, agent: int) -> AgentCalls | None:
+        """Calls to this agent while it is linked."""
+        session = self._sessions.get(agent)
+        return None if session is None else session.calls
+
+    def start(self, agent: int, commands: Sequence[Dispatch]) -> None:
+        """Hand claimed attempts to their agent's loop; without a link they are found again by the next hello."""
+        session = self._sessions.get(agent)
+        if session is not None:
+            session.start(commands)
+
+    def stop(self, agent: int, commands: Sequence[StopAttempt]) -> None:
+        """Ask attempts to end; without a link the deadline of the ladder decides."""
+        session = self._sessions.get(agent)
+        if session is not None:
+            session.stopper.take(commands)
+
+    async def serve(self, bell: Doorbell) -> None:
+        """One doorbell, from its opening to its end. Never raises for trouble of the other end."""
+        link = ControlLink()
+        link.opened()
+        try:
+            async with asyncio.timeout(HELLO_S):
+                link.heard(await bell.recv(), self._s.clock.monotonic())
+            if link.hello is None:
+                raise LinkError("no hello")
+            await self._linked(bell, link, link.hello)
+        except (LinkError, Refused, TimeoutError) as e:
+            log.info("doorbell closed: %s", e or "no hello in time")
+        except asyncio.CancelledError:
+            raise
+        except (HeadraceError, ExceptionGroup) as e:
+            self._s.failed(e)
+        finally:
+            await bell.close()
+
+    async def _linked(self, bell: Doorbell, link: ControlLink, hello: Hello) -> None:
+        welcome = await self._s.ledger.hello(hello)
+        agent = welcome.agent
+        await self._end(agent)
+        linked = Linked(
+            agent=agent,
+            name=hello.agent,
+            boot=welcome.boot,
+            boot_id=hello.boot,
+            link_epoch=welcome.link_epoch,
+            slots=hello.slots,
+            labels=hello.labels,
+            gone=True,
+        )
+        calls = self._s.connect(hello)
+        session = Session(self._s, linked, calls, welcome.after)
+        self._s.placement.link(linked)
+        self._s.assigner.new_boot(welcome.boot)
+        self._sessions[agent] = session
+        task = asyncio.current_task()
+        assert task is not None
+        self._tasks[agent] = task
+        try:
+            await bell.send(link.welcome(agent, welcome.link_epoch, welcome.after))
+            await session.reconcile()
+            linked.gone = False
+            log.info("agent %s linked (boot %s, %d slots)", hello.agent, hello.boot, hello.slots)
+            self._s.placement.room()
+            await session.serve(bell, link)
+        finally:
+            if self._sessions.get(agent) is session:
+                del self._sessions[agent], self._tasks[agent]
+            self._s.placement.unlink(agent, linked.link_epoch)
+            await calls.close()
+
+    async def _end(self, agent: int) -> None:
+        """A newer doorbell of the same agent takes over: end the session before it."""
+        before = self._tasks.get(agent)
+        if before is None:
+            return
+        before.cancel()
+        await asyncio.wait([before])
