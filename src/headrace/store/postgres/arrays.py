@@ -11,11 +11,16 @@ from struct import pack
 from psycopg.adapt import AdaptersMap, Dumper
 from psycopg.pq import Format
 
+_NULL = b"\xff\xff\xff\xff"
 _INT2, _INT8, _BYTEA, _TEXT = 21, 20, 17, 25
 
 
 class Ints(list[int]):
     """A column of int8."""
+
+
+class Gaps(list[int | None]):
+    """A column of int8 in which most may be NULL."""
 
 
 class Smalls(list[int]):
@@ -42,13 +47,11 @@ def _fixed(values: list[int], oid: int, size: int, code: str) -> bytes:
 
 
 def _varied(values: list[bytes | None], oid: int) -> bytes:
-    parts = [_head(len(values), oid, None in values)]
-    for value in values:
-        if value is None:
-            parts.append(b"\xff\xff\xff\xff")
-        else:
-            parts.append(len(value).to_bytes(4, "big"))
-            parts.append(value)
+    count = len(values)
+    parts: list[bytes] = [b""] * (2 * count + 1)
+    parts[0] = _head(count, oid, None in values)
+    parts[1::2] = [_NULL if value is None else len(value).to_bytes(4, "big") for value in values]
+    parts[2::2] = [value or b"" for value in values]
     return b"".join(parts)
 
 
@@ -57,6 +60,13 @@ class _IntsDumper(Dumper):
 
     def dump(self, obj: Ints) -> bytes:
         return _fixed(obj, _INT8, 8, "iq")
+
+
+class _GapsDumper(Dumper):
+    format, oid = Format.BINARY, 1016
+
+    def dump(self, obj: Gaps) -> bytes:
+        return _varied([None if number is None else number.to_bytes(8, "big", signed=True) for number in obj], _INT8)
 
 
 class _SmallsDumper(Dumper):
@@ -83,6 +93,7 @@ class _TextsDumper(Dumper):
 def register(adapters: AdaptersMap) -> None:
     """Teach one connection these columns."""
     adapters.register_dumper(Ints, _IntsDumper)
+    adapters.register_dumper(Gaps, _GapsDumper)
     adapters.register_dumper(Smalls, _SmallsDumper)
     adapters.register_dumper(Bytes, _BytesDumper)
     adapters.register_dumper(Texts, _TextsDumper)

@@ -11,7 +11,8 @@ from typing import Any, NamedTuple
 import msgspec
 
 from headrace.model.cells import RunCell, TaskCell
-from headrace.store.postgres.arrays import Bytes, Ints, Smalls, Texts
+from headrace.model.states import TASK_LEASED, TaskState
+from headrace.store.postgres.arrays import Bytes, Gaps, Ints, Smalls, Texts
 from headrace.store.postgres.records import encode
 from headrace.store.rows import Batch, Entity
 
@@ -35,10 +36,11 @@ def calls(batch: Batch) -> Iterator[Call]:
 def _definitions(batch: Batch) -> Iterator[Call]:
     if rows := sorted(batch.documents, key=lambda d: d.digest):
         yield Call(
-            "add_documents", [Ints(d.graph for d in rows), Bytes(d.digest for d in rows), Bytes(d.body for d in rows)]
+            "add_documents",
+            [Ints([d.graph for d in rows]), Bytes([d.digest for d in rows]), Bytes([d.body for d in rows])],
         )
     if classes := sorted(batch.classes):
-        yield Call("add_classes", [Ints(k for k, _ in classes), Bytes(b for _, b in classes)])
+        yield Call("add_classes", [Ints([k for k, _ in classes]), Bytes([b for _, b in classes])])
 
 
 def _live(batch: Batch) -> Iterator[Call]:
@@ -56,77 +58,77 @@ def _new_runs(batch: Batch) -> list[Any]:
     cells = [n.cell for n in batch.new_runs]
     inputs = [n.input for n in batch.new_runs]
     return [
-        Ints(c.run for c in cells),
-        Smalls(c.state for c in cells),
-        Ints(c.due_at for c in cells),
-        Ints(i.created_at for i in inputs),
-        Texts(i.job for i in inputs),
-        Texts(msgspec.json.encode(i.labels).decode() if i.labels else None for i in inputs),
-        Bytes(encode(i) for i in inputs),
-        Bytes(encode(c) for c in cells),
+        Ints([c.run for c in cells]),
+        Smalls([c.state for c in cells]),
+        Gaps([c.due_at or None for c in cells]),
+        Ints([i.created_at for i in inputs]),
+        Texts([i.job for i in inputs]),
+        Texts([msgspec.json.encode(i.labels).decode() if i.labels else None for i in inputs]),
+        Bytes([encode(i) for i in inputs]),
+        Bytes([encode(c) for c in cells]),
     ]
 
 
 def _runs(cells: list[RunCell]) -> list[Any]:
     return [
-        Ints(c.run for c in cells),
-        Smalls(c.state for c in cells),
-        Ints(c.due_at for c in cells),
-        Bytes(encode(c) for c in cells),
+        Ints([c.run for c in cells]),
+        Smalls([c.state for c in cells]),
+        Gaps([c.due_at or None for c in cells]),
+        Bytes([encode(c) for c in cells]),
     ]
 
 
 def _tasks(cells: list[TaskCell]) -> list[Any]:
     return [
-        Ints(c.run for c in cells),
-        Ints(c.no for c in cells),
-        Ints(c.index for c in cells),
-        Smalls(c.state for c in cells),
-        Ints(c.klass for c in cells),
-        Ints(c.rank for c in cells),
-        Ints(c.agent for c in cells),
-        Ints(c.due_at for c in cells),
-        Bytes(encode(c) for c in cells),
+        Ints([c.run for c in cells]),
+        Ints([c.no for c in cells]),
+        Ints([c.index for c in cells]),
+        Smalls([c.state for c in cells]),
+        Gaps([c.klass if c.state == TaskState.ready else None for c in cells]),
+        Gaps([c.rank if c.state == TaskState.ready else None for c in cells]),
+        Gaps([c.agent if c.state in TASK_LEASED else None for c in cells]),
+        Gaps([c.due_at or None for c in cells]),
+        Bytes([encode(c) for c in cells]),
     ]
 
 
 def _aside(batch: Batch) -> Iterator[Call]:
     # A blob's bytes are in the blob store already; the cell names their digest.
     if values := [(key, value.data) for key, value in batch.values if value.data is not None]:
-        yield Call("add_values", [*_keys([k for k, _ in values]), Bytes(d for _, d in values)], len(values))
+        yield Call("add_values", [*_keys([k for k, _ in values]), Bytes([d for _, d in values])], len(values))
     if rows := batch.attempts:
         keys = _keys([(r.run, r.no, r.index) for r in rows])
-        yield Call("add_attempts", [*keys, Ints(r.attempt for r in rows), Bytes(encode(r.cell) for r in rows)])
+        yield Call("add_attempts", [*keys, Ints([r.attempt for r in rows]), Bytes([encode(r.cell) for r in rows])])
     if segments := batch.segments:
         keys = _keys([(r.run, r.no, r.index) for r in segments])
         yield Call(
             "add_segments",
             [
                 *keys,
-                Ints(r.attempt for r in segments),
-                Ints(r.first for r in segments),
-                Ints(r.last for r in segments),
-                Bytes(r.data for r in segments),
-                Texts(r.digest for r in segments),
+                Ints([r.attempt for r in segments]),
+                Ints([r.first for r in segments]),
+                Ints([r.last for r in segments]),
+                Bytes([r.data for r in segments]),
+                Texts([r.digest for r in segments]),
             ],
         )
     if files := batch.artifacts:
         keys = _keys([(r.run, r.no, r.index) for r in files])
         yield Call(
             "add_artifacts",
-            [*keys, Texts(r.path for r in files), Texts(r.digest for r in files), Ints(r.size for r in files)],
+            [*keys, Texts([r.path for r in files]), Texts([r.digest for r in files]), Ints([r.size for r in files])],
         )
 
 
 def _keys(keys: list[tuple[int, int, int]]) -> list[Any]:
-    return [Ints(k[0] for k in keys), Ints(k[1] for k in keys), Ints(k[2] for k in keys)]
+    return [Ints([k[0] for k in keys]), Ints([k[1] for k in keys]), Ints([k[2] for k in keys])]
 
 
 def _records(batch: Batch) -> Iterator[Call]:
     if rows := batch.history:
         keys = _keys([(r.run, r.no, r.index) for r in rows])
-        bodies = Bytes(encode((r.facts, r.run_image, r.task_image)) for r in rows)
-        marks = [Ints(r.version for r in rows), Ints(r.at for r in rows), Ints(r.commit for r in rows)]
+        bodies = Bytes([encode((r.facts, r.run_image, r.task_image)) for r in rows])
+        marks = [Ints([r.version for r in rows]), Ints([r.at for r in rows]), Ints([r.commit for r in rows])]
         yield Call("add_history", [*keys, *marks, bodies])
     if batch.entities:
         yield from _entities(batch.entities)
@@ -134,28 +136,28 @@ def _records(batch: Batch) -> Iterator[Call]:
         yield Call(
             "put_answers",
             [
-                Texts(a.scope for a in answers),
-                Texts(a.key for a in answers),
-                Bytes(a.request for a in answers),
-                Ints(a.status for a in answers),
-                Texts(a.location for a in answers),
-                Bytes(a.body for a in answers),
-                Ints(a.at for a in answers),
+                Texts([a.scope for a in answers]),
+                Texts([a.key for a in answers]),
+                Bytes([a.request for a in answers]),
+                Ints([a.status for a in answers]),
+                Texts([a.location for a in answers]),
+                Bytes([a.body for a in answers]),
+                Ints([a.at for a in answers]),
             ],
             len(answers),
         )
     if commits := batch.commits:
-        marks = [Ints(c.commit for c in commits), Ints(c.at for c in commits), Ints(c.node for c in commits)]
-        texts = [Texts(c.actor for c in commits), Texts(c.source for c in commits), Texts(c.why for c in commits)]
+        marks = [Ints([c.commit for c in commits]), Ints([c.at for c in commits]), Ints([c.node for c in commits])]
+        texts = [Texts([c.actor for c in commits]), Texts([c.source for c in commits]), Texts([c.why for c in commits])]
         yield Call("add_commits", [*marks, *texts])
     if outbox := batch.outbox:
         yield Call(
             "add_outbox",
             [
-                Ints(o.due_at for o in outbox),
-                Texts(o.kind for o in outbox),
-                Texts(o.subject for o in outbox),
-                Bytes(o.body for o in outbox),
+                Ints([o.due_at for o in outbox]),
+                Texts([o.kind for o in outbox]),
+                Texts([o.subject for o in outbox]),
+                Bytes([o.body for o in outbox]),
             ],
         )
 
@@ -170,13 +172,13 @@ def _entities(entities: list[Entity]) -> Iterator[Call]:
 
 def _entity_columns(rows: list[Entity]) -> list[Any]:
     return [
-        Ints(e.space for e in rows),
-        Texts(e.kind for e in rows),
-        Texts(e.name for e in rows),
-        Ints(e.version for e in rows),
-        Ints(e.created_at for e in rows),
-        Ints(e.updated_at for e in rows),
-        Ints(e.deleted_at for e in rows),
-        Bytes(e.facts for e in rows),
-        Bytes(e.image for e in rows),
+        Ints([e.space for e in rows]),
+        Texts([e.kind for e in rows]),
+        Texts([e.name for e in rows]),
+        Ints([e.version for e in rows]),
+        Ints([e.created_at for e in rows]),
+        Ints([e.updated_at for e in rows]),
+        Ints([e.deleted_at for e in rows]),
+        Bytes([e.facts for e in rows]),
+        Bytes([e.image for e in rows]),
     ]

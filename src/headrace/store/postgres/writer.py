@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterable, Sequence
+from itertools import chain
 from typing import Any
 
 import psycopg
@@ -133,12 +134,11 @@ class PostgresWriter:
     async def write(self, batch: Batch) -> None:
         """Send every statement of the batch in one round trip. Raises Busy when another node wrote the same key."""
         self._fault("postgres.before_write")
-        todo = list(calls(batch))
-        cursors = await self._send([*todo, Call("xid", [])], "cannot write")
-        for call, cursor in zip(todo, cursors, strict=False):
+        sent = await self._send(chain(calls(batch), [Call("xid", [])]), "cannot write")
+        for call, cursor in sent:
             if call.rows is not None and cursor.rowcount != call.rows:
                 _refuse(call, cursor.rowcount)
-        row = await cursors[-1].fetchone()
+        row = await sent[-1][1].fetchone()
         self._xid = row[0] if row else None
         self._batch = batch
         self._fault("postgres.after_write")
@@ -188,24 +188,26 @@ class PostgresWriter:
 
     async def _patiently(self, name: str, params: list[Any]) -> list[Row]:
         three = [Call("lock_patience", []), Call(name, params), Call("lock_patience_over", [])]
-        cursors = await self._send(three, f"cannot {name}")
-        return await cursors[1].fetchall()
+        sent = await self._send(three, f"cannot {name}")
+        return await sent[1][1].fetchall()
 
     async def _rows(self, name: str, params: list[Any]) -> list[Row]:
-        cursors = await self._send([Call(name, params)], f"cannot {name}")
-        return await cursors[0].fetchall()
+        call = Call(name, params)
+        if self._begun:
+            with translated(f"cannot {name}"):
+                return await (await self._execute(self._open(), call)).fetchall()
+        sent = await self._send([call], f"cannot {name}")
+        return await sent[0][1].fetchall()
 
-    async def _send(self, todo: list[Call], doing: str) -> list[psycopg.AsyncCursor[Row]]:
+    async def _send(self, todo: Iterable[Call], doing: str) -> list[tuple[Call, psycopg.AsyncCursor[Row]]]:
+        """All in one round trip. The server works on one statement while the next one's columns are made here."""
         conn = self._open()
-        begin = not self._begun
-        self._begun = True
+        begin, self._begun = not self._begun, True
         with translated(doing):
-            if len(todo) == 1 and not begin:
-                return [await self._execute(conn, todo[0])]
             async with conn.pipeline():
                 if begin:
                     await conn.execute(self._queries["begin"])
-                return [await self._execute(conn, call) for call in todo]
+                return [(call, await self._execute(conn, call)) for call in todo]
 
     async def _execute(self, conn: Connection, call: Call) -> psycopg.AsyncCursor[Row]:
         return await conn.execute(self._queries[call.name], call.params, prepare=True, binary=True)

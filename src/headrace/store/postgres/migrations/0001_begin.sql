@@ -1,5 +1,9 @@
 -- Everything lives in schema "headrace". Live rows are small: what the rules work on is `image` (MessagePack), the other
 -- columns are what an index needs. Keys are found by primary key only; partial indexes hold live rows only.
+--
+-- A column of a live index is NULL as long as it does not apply (`klass`, `rank` unless ready; `agent` unless leased;
+-- `due_at` unless owed), and `task.state` is in no index: so most updates touch no indexed column and PostgreSQL makes
+-- them in place (HOT), for which `fillfactor` leaves room on each page.
 
 create table meta (
     key text primary key,
@@ -15,19 +19,19 @@ create table id_block (
 create table run (
     id bigint primary key,
     state smallint not null,
-    due_at bigint not null,
+    due_at bigint,
     created_at bigint not null,
     job text,
     labels jsonb,
     input bytea not null,
     image bytea not null
-) with (autovacuum_vacuum_scale_factor = 0.02, autovacuum_analyze_scale_factor = 0.02);
+) with (fillfactor = 50, autovacuum_vacuum_scale_factor = 0.02, autovacuum_analyze_scale_factor = 0.02);
 alter table run alter column image set storage main;
 create index run_created on run (created_at, id);
 create index run_job on run (job, created_at, id) where job is not null;
 create index run_open on run (state, created_at, id) where state < 4;
 create index run_other on run (state, created_at, id) where state > 4;
-create index run_due on run (due_at, id) where due_at > 0;
+create index run_due on run (due_at, id) where due_at is not null;
 create index run_labels on run using gin (labels jsonb_path_ops) where labels is not null;
 
 create table task (
@@ -35,17 +39,17 @@ create table task (
     no bigint not null,
     idx bigint not null,
     state smallint not null,
-    klass bigint not null,
-    rank bigint not null,
-    agent bigint not null,
-    due_at bigint not null,
+    klass bigint,
+    rank bigint,
+    agent bigint,
+    due_at bigint,
     image bytea not null,
     primary key (run, no, idx)
-) with (autovacuum_vacuum_scale_factor = 0.02, autovacuum_analyze_scale_factor = 0.02);
+) with (fillfactor = 50, autovacuum_vacuum_scale_factor = 0.02, autovacuum_analyze_scale_factor = 0.02);
 alter table task alter column image set storage main;
-create index task_ready on task (klass, rank, run, no, idx) where state = 1;
-create index task_leased on task (agent, run, no, idx) where state in (2, 3);
-create index task_due on task (due_at, run, no, idx) where due_at > 0;
+create index task_ready on task (klass, rank, run, no, idx) where klass is not null;
+create index task_leased on task (agent, run, no, idx) where agent is not null;
+create index task_due on task (due_at, run, no, idx) where due_at is not null;
 
 create table value (
     run bigint not null,

@@ -132,27 +132,27 @@ where space = 1 and kind = $1 and name = $2 order by version desc limit $3
 select graph, digest, body from document where graph = $1
 
 -- name: ready
-select run, no, idx, klass, rank from task where state = 1 and klass = $1 order by rank, run, no, idx limit $2
+select run, no, idx, klass, rank from task where klass = $1 order by rank, run, no, idx limit $2
 
 -- name: ready_classes
 -- A seek per class: the next class above the last one, never a walk over its rows.
 with recursive seek (klass) as (
-    (select klass from task where state = 1 order by klass limit 1)
+    (select klass from task where klass is not null order by klass limit 1)
     union all
-    select (select t.klass from task t where t.state = 1 and t.klass > s.klass order by t.klass limit 1)
+    select (select t.klass from task t where t.klass > s.klass order by t.klass limit 1)
     from seek s where s.klass is not null
 )
 select c.klass, c.body from seek join class c on c.klass = seek.klass order by c.klass
 
 -- name: due
-(select due_at, run, no, idx from task where due_at > 0 and due_at <= $1 order by due_at limit $2)
+(select due_at, run, no, idx from task where due_at <= $1 order by due_at limit $2)
 union all
-(select due_at, id, -1, -1 from run where due_at > 0 and due_at <= $1 order by due_at limit $2)
+(select due_at, id, -1, -1 from run where due_at <= $1 order by due_at limit $2)
 order by due_at limit $2
 
 -- name: leased
 select t.run, t.no, t.idx, t.image, r.image from task t join run r on r.id = t.run
-where t.state in (2, 3) and t.agent = $1 and (t.run, t.no, t.idx) > ($2::bigint, $3::bigint, $4::bigint)
+where t.agent = $1 and (t.run, t.no, t.idx) > ($2::bigint, $3::bigint, $4::bigint)
 order by t.run, t.no, t.idx limit $5
 
 -- name: commits
@@ -165,7 +165,7 @@ select seq, kind, subject, body, due_at from outbox where seq > $1 order by seq 
 select count(*) from history_run
 
 -- name: counts
-select 'ready', count(*) from task where state = 1
-union all select 'leased', count(*) from task where state in (2, 3)
-union all select 'due', (select count(*) from task where due_at > 0) + (select count(*) from run where due_at > 0)
+select 'ready', count(*) from task where klass is not null
+union all select 'leased', count(*) from task where agent is not null
+union all select 'due', (select count(*) from task where due_at is not null) + (select count(*) from run where due_at is not null)
 union all select 'runs', count(*) from run where state < 4
