@@ -1,1 +1,1 @@
-"""Changes to named things (jobs, packages, agents, tokens): pure decisions over loaded rows."""
+"""Changes about named things, one file per noun, and what an ask gets back."""

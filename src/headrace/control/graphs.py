@@ -1,0 +1,66 @@
+"""Compiled graphs by number: decoded and compiled once, bounded, never stale because a document never changes.
+
+Never writes. Called by the ledger (each group), the loops and the API.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+
+import msgspec
+from msgspec import Struct
+
+from headrace.core.graph import compile as compile_job
+from headrace.core.nodes import Graph
+from headrace.model.definition import JobDefinition
+from headrace.model.errors import NotFound
+from headrace.store.port import Reader
+
+GRAPHS_MAX = 256
+
+
+class Known(Struct, frozen=True):
+    """A definition and its compiled form. ``one``: one task without ``each``, whose history is the run's own."""
+
+    definition: JobDefinition
+    graph: Graph
+    one: bool
+
+
+class Graphs:
+    """The cache: least recently used goes first."""
+
+    def __init__(self, reader: Reader, most: int = GRAPHS_MAX) -> None:
+        self._reader = reader
+        self._most = most
+        self._known: OrderedDict[int, Known] = OrderedDict()
+        self._decode = msgspec.json.Decoder(JobDefinition).decode
+
+    def get(self, graph: int) -> Known | None:
+        """What is at hand; does no IO."""
+        return self._known.get(graph)
+
+    def compiled(self, graph: int) -> Graph | None:
+        """The compiled graph if it is at hand; does no IO."""
+        known = self._known.get(graph)
+        return None if known is None else known.graph
+
+    async def load(self, graph: int) -> Known:
+        """What is at hand or kept. Raises NotFound when the document is not (or no longer) kept."""
+        known = self._known.get(graph)
+        if known is not None:
+            self._known.move_to_end(graph)
+            return known
+        document = await self._reader.document(graph)
+        if document is None:
+            raise NotFound(f"the definition document {graph} is not kept any more")
+        return self.put(graph, self._decode(document.body))
+
+    def put(self, graph: int, definition: JobDefinition) -> Known:
+        """Remember a definition that was just kept."""
+        compiled = compile_job(definition)
+        one = len(compiled.nodes) == 1 and compiled.nodes[0].each is None
+        known = self._known[graph] = Known(definition, compiled, one)
+        while len(self._known) > self._most:
+            self._known.popitem(last=False)
+        return known

@@ -1,0 +1,320 @@
+"""One group of units: loaded by key, folded in memory, written in one batch. The decisions are core's.
+
+A unit that is refused or raises has touched nothing and fails alone. Never commits, never answers: the ledger does.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from typing import Any
+
+from msgspec import Struct
+
+from headrace.control.changes.agents import AGENT, advanced
+from headrace.control.changes.named import Decided, Rows
+from headrace.control.changes.result import Result
+from headrace.control.graphs import Graphs, Known
+from headrace.control.loading import Loader
+from headrace.control.recording import Recorder
+from headrace.control.unit import Unit
+from headrace.core.reaching import reach
+from headrace.core.stepping import apply, step
+from headrace.core.work import Command, Dispatch, Follow, Keys, Step, StopAttempt, Working
+from headrace.model.cells import RunCell
+from headrace.model.changes import Change, Origin, Settle, Started, Submit
+from headrace.model.errors import Conflict, HeadraceError, Refused
+from headrace.model.ports import Clock, Dice
+from headrace.store.port import Writer
+from headrace.store.rows import Answer, Batch
+
+ANSWERS_KEPT_US = 7 * 24 * 3600 * 1_000_000
+HELD_TWICE = 2
+"""After this many groups in which another node held its rows, a unit waits for the lock."""
+
+log = logging.getLogger(__name__)
+
+
+class Bounds(Struct, frozen=True):
+    """What one commit may hold."""
+
+    rows: int = 2_000
+    size: int = 4 * 1024 * 1024
+    seconds: float = 0.010
+    changes: int = 500
+
+
+class Group:
+    """The units of one commit. ``commands`` are to be handed on after it; ``follows`` did not fit any more."""
+
+    def __init__(
+        self,
+        writer: Writer,
+        graphs: Graphs,
+        working: Working,
+        recorder: Recorder,
+        *,
+        clock: Clock,
+        dice: Dice,
+        bounds: Bounds,
+        now: int,
+    ) -> None:
+        self.commands: list[Command] = []
+        self.follows: dict[Origin, list[Change]] = {}
+        self.refused = 0
+        self._writer = writer
+        self._working = working
+        self._loader = Loader(writer, graphs, working)
+        self._recorder = recorder
+        self._rows = Rows()
+        self._answers: dict[tuple[str, str], Answer] = {}
+        self._clock = clock
+        self._dice = dice
+        self._bounds = bounds
+        self._began = clock.monotonic()
+        self._now = now
+
+    def full(self) -> bool:
+        """Whether the bounds of a commit are reached."""
+        recorder, bounds = self._recorder, self._bounds
+        return (
+            recorder.rows >= bounds.rows
+            or recorder.size >= bounds.size
+            or self._clock.monotonic() - self._began >= bounds.seconds
+        )
+
+    async def round(self, units: Sequence[Unit]) -> None:
+        """Load for all of these, then decide them in order, until the bounds are reached."""
+        await self._load_named(units)
+        changes = [change for unit in units for change in unit.changes[unit.done :]]
+        reached: list[RunCell | None] = []
+        if changes:
+            await self._loader.runs(changes, wait=any(unit.waits >= HELD_TWICE for unit in units))
+            reached = await self._reach(changes)
+        place = 0
+        first = True
+        for unit in units:
+            left = len(unit.changes) - unit.done
+            if first or not self.full():
+                await self._unit(unit, reached[place : place + left])
+                first = False
+            place += left
+
+    def batch(self) -> Batch:
+        """What to write."""
+        return self._recorder.batch(self._working)
+
+    async def _reach(self, changes: Sequence[Change]) -> list[RunCell | None]:
+        """Load what the changes reach as things stand; the run cells for which that was asked."""
+        runs, graphs = self._working.runs, self._loader.graphs
+        wanted: list[tuple[RunCell | None, Keys]] = []
+        reached: list[RunCell | None] = []
+        for change in changes:
+            run = runs.get(change.run)
+            reached.append(run)
+            if run is not None:
+                known = graphs.get(run.graph) or await self._loader.known(change)
+                if known is not None:
+                    wanted.append((run, reach(known.graph, run, change)))
+        await self._loader.keys(wanted)
+        return reached
+
+    async def _load_named(self, units: Sequence[Unit]) -> None:
+        keys = {key for unit in units if unit.named is not None for key in unit.named.names()}
+        keys |= {(AGENT, unit.delivery.name) for unit in units if unit.delivery is not None}
+        keys -= self._rows.entities.keys()
+        if keys:
+            self._rows.entities.update(await self._writer.lock_entities(sorted(keys)))
+        digests = {digest for unit in units if unit.named is not None for digest in unit.named.digests()}
+        if digests:
+            self._rows.documents.update(await self._writer.load_documents(sorted(digests)))
+        answers = {(unit.answer.scope, unit.answer.key) for unit in units if unit.answer is not None}
+        if answers:
+            self._answers.update(await self._writer.load_answers(sorted(answers)))
+
+    async def _unit(self, unit: Unit, reached: Sequence[RunCell | None]) -> None:
+        if unit.answer is not None and unit.done == 0 and self._answered(unit):
+            return
+        held = self._loader.held
+        if held and any(change.run in held for change in unit.changes[unit.done :]):
+            unit.waits += 1
+            return
+        try:
+            if unit.named is not None:
+                self._named(unit)
+            elif unit.atomic:
+                await self._all_or_none(unit, reached)
+            else:
+                await self._one_by_one(unit, reached)
+        except HeadraceError as error:
+            unit.failed = error
+        except Exception as error:
+            log.exception("a change raised; it alone fails")
+            unit.failed = HeadraceError(f"the change could not be decided: {type(error).__name__}: {error}")
+            unit.failed.__cause__ = error
+        if unit.failed is None and unit.answer is not None and unit.over:
+            self._keep_answer(unit)
+
+    def _answered(self, unit: Unit) -> bool:
+        asked = unit.answer
+        if asked is None:
+            return False
+        kept = self._answers.get((asked.scope, asked.key))
+        if kept is None or kept.at < self._now - ANSWERS_KEPT_US:
+            return False
+        if kept.request != asked.request:
+            unit.failed = Conflict(f"the idempotency key {asked.key!r} was used for another request")
+        else:
+            unit.results = [Result(answer=kept)]
+            unit.done = len(unit.changes)
+        return True
+
+    def _keep_answer(self, unit: Unit) -> None:
+        asked = unit.answer
+        if asked is None or any(isinstance(result, HeadraceError) for result in unit.results):
+            return
+        reply = asked.reply([result for result in unit.results if isinstance(result, Result)])
+        kept = Answer(asked.scope, asked.key, asked.request, reply.status, reply.location, reply.body, self._now)
+        self._answers[asked.scope, asked.key] = kept
+        self._recorder.answer(kept)
+
+    def _named(self, unit: Unit) -> None:
+        if unit.named is None:
+            return
+        decided: Decided = unit.named.decide(self._rows, self._now)
+        for entity in decided.entities:
+            self._rows.entities[entity.kind, entity.name] = entity
+        for document in decided.documents:
+            self._rows.documents[document.digest] = document.graph
+        self._recorder.named(decided, unit.origin)
+        unit.results = [Result(value=decided.value)]
+
+    async def _all_or_none(self, unit: Unit, reached: Sequence[RunCell | None]) -> None:
+        mark = self._recorder.mark()
+        done: list[tuple[Step, RunCell | None, list[Any]]] = []
+        commands = len(self.commands)
+        follows = {who: len(changes) for who, changes in self.follows.items()}
+        results = []
+        try:
+            for change, run in zip(unit.changes, reached, strict=True):
+                results.append(await self._decide(change, run, unit.origin, done))
+        except BaseException:
+            self._undo(done)
+            self._recorder.forget(mark)
+            del self.commands[commands:]
+            self.follows = {who: self.follows[who][:count] for who, count in follows.items()}
+            raise
+        unit.results.extend(results)
+        unit.done = len(unit.changes)
+
+    async def _one_by_one(self, unit: Unit, reached: Sequence[RunCell | None]) -> None:
+        rejected: set[tuple[int, int, int]] = set()
+        for change, run in zip(unit.changes[unit.done :], reached, strict=True):
+            if unit.results and self.full() and (change is not unit.changes[0]):
+                break
+            try:
+                unit.results.append(await self._decide(change, run, unit.origin, None))
+            except HeadraceError as error:
+                unit.results.append(error)
+                self._reject(unit, change, error, rejected)
+            except Exception as error:
+                log.exception("a change raised; it alone fails")
+                failed = HeadraceError(f"the change could not be decided: {type(error).__name__}: {error}")
+                failed.__cause__ = error
+                unit.results.append(failed)
+                self._reject(unit, change, failed, rejected)
+            unit.done += 1
+        if unit.delivery is not None:
+            self._delivered(unit, rejected)
+
+    def _reject(self, unit: Unit, change: Change, error: HeadraceError, rejected: set[tuple[int, int, int]]) -> None:
+        """An outcome that cannot be applied is recorded, and the feed moves on."""
+        self.refused += 1
+        if unit.delivery is None or not isinstance(change, Settle | Started):
+            return
+        rejected.add((change.run, change.no, change.index))
+        run = self._working.runs.get(change.run)
+        if run is not None:
+            self._recorder.reject(self._working, change, run, str(error), unit.origin)
+        if isinstance(change, Started):
+            key = (change.run, change.no, change.index)
+            delivery = unit.delivery
+            self.commands.append(StopAttempt(key, delivery.agent, delivery.boot, change.epoch, 0, "stale"))
+
+    def _delivered(self, unit: Unit, rejected: set[tuple[int, int, int]]) -> None:
+        delivery = unit.delivery
+        if delivery is None or not unit.over:
+            return
+        entity = self._rows.entities.get((AGENT, delivery.name))
+        if entity is None:
+            raise Conflict(f"no agent {delivery.name} has said hello")
+        moved = advanced(entity, delivery.boot_id, delivery.after)
+        self._rows.entities[AGENT, delivery.name] = moved
+        self._recorder.cursor(moved)
+        self._recorder.artifacts([a for a in delivery.artifacts if (a.run, a.no, a.index) not in rejected])
+
+    async def _decide(self, change: Change, reached: RunCell | None, origin: Origin, undo: list[Any] | None) -> Result:
+        working = self._working
+        run = working.runs.get(change.run)
+        known = self._loader.graphs.get(change.input.graph if isinstance(change, Submit) else run.graph if run else -1)
+        if known is None:
+            known = await self._loader.known(change)
+            if known is None:
+                raise Refused(f"there is no run {change.run}: {type(change).__name__} refused")
+        if run is not reached:
+            # An earlier change of this group has moved the run: what this one reaches may be more than was loaded.
+            await self._loader.keys([(run, reach(known.graph, run, change))])
+        decided = step(known.graph, working, change, self._now, self._dice.random())
+        return self._take(known, change, decided, origin, undo)
+
+    def _take(self, known: Known, change: Change, decided: Step, origin: Origin, undo: list[Any] | None) -> Result:
+        """Lay a decided step over the working set and write down what it means for the store."""
+        working = self._working
+        recorder = self._recorder
+        before = working.runs.get(change.run)
+        tasks = working.tasks
+        olds = [tasks.get((cell.run, cell.no, cell.index)) for cell in decided.tasks]
+        if undo is not None:
+            undo.append((decided, before, olds))
+        if decided.facts or decided.run is not None or decided.tasks:
+            decided = recorder.step(known, working, change, decided, before, olds, origin)
+            apply(working, decided)
+            if isinstance(change, Submit):
+                working.inputs[change.run] = change.input
+        for key, old in zip(((c.run, c.no, c.index) for c in decided.tasks), olds, strict=True):
+            if old is None:
+                self._loader.new_tasks.add(key)
+        if decided.commands:
+            for command in decided.commands:
+                if isinstance(command, Follow):
+                    self.follows.setdefault(origin, []).append(command.change)
+                else:
+                    self.commands.append(command)
+        return Result(change.run, working.runs.get(change.run))
+
+    def _undo(self, done: list[tuple[Step, RunCell | None, list[Any]]]) -> None:
+        working = self._working
+        for decided, before, olds in reversed(done):
+            for cell, old in zip(decided.tasks, olds, strict=True):
+                if old is None:
+                    working.tasks.pop(cell.key, None)
+                    self._loader.new_tasks.discard(cell.key)
+                else:
+                    working.tasks[cell.key] = old
+            if decided.run is not None:
+                if before is None:
+                    working.runs.pop(decided.run.run, None)
+                    working.inputs.pop(decided.run.run, None)
+                else:
+                    working.runs[before.run] = before
+            for key, _ in decided.values:
+                working.values.pop(key, None)
+            self._give_back(decided)
+
+    def _give_back(self, decided: Step) -> None:
+        for command in decided.commands:
+            if isinstance(command, Dispatch):
+                for offer in self._working.offers:
+                    if (offer.agent, offer.boot) == (command.agent, command.boot):
+                        offer.free += 1
+                        break

@@ -1,0 +1,299 @@
+"""The one way to change state: waiting changes are taken as a group, loaded, decided, written, committed once.
+
+Load, decide and write run on the loop's own thread, only COMMIT apart. Nobody is told of success before the commit.
+Never decides a rule itself (that is core) and never calls an agent. Made by ``control.app``; called by API and loops.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+from msgspec import Struct, structs
+
+from headrace.control.changes.jobs import KeepDocument, classes_of, document_of
+from headrace.control.changes.named import NamedChange
+from headrace.control.changes.result import AnswerKey, Result
+from headrace.control.graphs import Graphs
+from headrace.control.group import Bounds, Group
+from headrace.control.ids import Ids
+from headrace.control.loops.outcomes import Delivery
+from headrace.control.recording import Recorder
+from headrace.control.unit import Answered, Unit
+from headrace.core.graph import compile as compile_job
+from headrace.core.work import Command, Offer, Working
+from headrace.model.cells import ASIDE_MAX, Value
+from headrace.model.changes import SYSTEM, Change, Origin, Settle
+from headrace.model.definition import JobDefinition
+from headrace.model.errors import Busy, HeadraceError, UnknownOutcome
+from headrace.model.ports import Clock, Dice, Fault, no_fault
+from headrace.store.port import Store
+
+COMMITS_BLOCK = 65_536
+GRAPHS_BLOCK = 64
+TRIES_MAX = 20
+"""So often work of our own (feeds, follow-ups) is tried again while the store is busy."""
+
+log = logging.getLogger(__name__)
+
+
+class Room(Protocol):
+    """What the ledger needs of ``control.placement``: who can take work now. Asked at the start of each group."""
+
+    @property
+    def waiting(self) -> frozenset[int]: ...
+
+    def offers(self) -> list[Offer]: ...
+
+
+class Counters(Struct):
+    """What has happened since the start; for metrics and tests."""
+
+    groups: int = 0
+    changes: int = 0
+    refused: int = 0
+    deferred: int = 0
+    unknown: int = 0
+
+
+class Ledger:
+    """``run`` works the queue off until it is cancelled; ``ask`` and its kin wait for their commit."""
+
+    def __init__(
+        self,
+        store: Store,
+        graphs: Graphs,
+        *,
+        clock: Clock,
+        dice: Dice,
+        room: Room,
+        on_commands: Callable[[list[Command]], None],
+        fault: Fault = no_fault,
+        node: int = 1,
+        bounds: Bounds = Bounds(),  # noqa: B008  frozen
+    ) -> None:
+        self.graphs = graphs
+        self.counters = Counters()
+        self._store = store
+        self._clock = clock
+        self._dice = dice
+        self._room = room
+        self._on_commands = on_commands
+        self._fault = fault
+        self._node = node
+        self._bounds = bounds
+        self._queue: deque[Unit] = deque()
+        self._woken = asyncio.Event()
+        self._commits = Ids(store, "commit", COMMITS_BLOCK)
+        self._graph_ids = Ids(store, "graph", GRAPHS_BLOCK)
+        self._documents: dict[bytes, int] = {}
+        self._last_now = 0
+
+    async def ask(self, change: Change, origin: Origin, *, answer: AnswerKey | None = None) -> Result:
+        """Decide and commit one change. Raises what refused it; UnknownOutcome when nobody can say what became of it."""
+        found = (await self._enqueue(Unit((change,), origin, self._future(), atomic=True, answer=answer)))[0]
+        if isinstance(found, HeadraceError):
+            raise found
+        return found
+
+    async def ask_many(self, changes: Sequence[Change], origin: Origin) -> list[Answered]:
+        """Each stands alone: per change its result, or the error that refused it."""
+        if not changes:
+            return []
+        return await self._enqueue(Unit(await self._stowed(changes), origin, self._future()))
+
+    async def ask_all(
+        self, changes: Sequence[Change], origin: Origin, *, answer: AnswerKey | None = None
+    ) -> list[Result]:
+        """All of these in one commit, or none: raises the first refusal. With a kept answer: one result that has it."""
+        if not changes:
+            return []
+        found = await self._enqueue(Unit(changes, origin, self._future(), atomic=True, answer=answer))
+        return [result for result in found if isinstance(result, Result)]
+
+    async def change(self, named: NamedChange, origin: Origin, *, answer: AnswerKey | None = None) -> Result:
+        """Decide and commit a change about a named thing (``control.changes``); ``Result.value`` is what it gives."""
+        found = await self._enqueue(Unit((), origin, self._future(), named=named, answer=answer))
+        if isinstance(found[0], HeadraceError):
+            raise found[0]
+        return found[0]
+
+    async def deliver(self, delivery: Delivery) -> list[Answered]:
+        """Apply what a feed told, its cursor in the same commit. What cannot be applied is recorded as rejected."""
+        changes: Sequence[Change] = [*delivery.started, *await self._stowed(delivery.settles)]
+        origin = Origin(f"agent:{delivery.name}", "link")
+        return await self._enqueue(Unit(changes, origin, self._future(), delivery=delivery))
+
+    async def keep(self, definition: JobDefinition, origin: Origin = SYSTEM) -> int:
+        """The graph number of a definition's document, which is kept from now on."""
+        document = await self.document(definition)
+        known = self._documents.get(document.digest)
+        if known is not None and self.graphs.get(known) is not None:
+            return known
+        graph: int = (await self.change(document, origin)).value
+        self.graphs.put(graph, definition)
+        if len(self._documents) > 4096:
+            self._documents.clear()
+        self._documents[document.digest] = graph
+        return graph
+
+    async def document(self, definition: JobDefinition) -> KeepDocument:
+        """The change that keeps a definition's document; part of ``PutJob``."""
+        digest, body = document_of(definition)
+        number = self._documents.get(digest) or await self._graph_ids.take()
+        return KeepDocument(number, digest, body, classes_of(compile_job(definition)))
+
+    async def run(self) -> None:
+        """Group after group, for ever."""
+        while True:
+            await self._woken.wait()
+            self._woken.clear()
+            while self._queue:
+                await self.run_once()
+
+    async def run_once(self) -> None:
+        """One group: take what waits, decide and commit it, answer."""
+        units = self._gather()
+        if units:
+            await self._attempt(units)
+
+    def _future(self) -> asyncio.Future[list[Answered]]:
+        return asyncio.get_running_loop().create_future()
+
+    async def _enqueue(self, unit: Unit) -> list[Answered]:
+        self._queue.append(unit)
+        self._woken.set()
+        if unit.future is None:
+            return []
+        return await unit.future
+
+    async def _stowed(self, changes: Sequence[Change]) -> Sequence[Change]:
+        """Results too large for a row become blobs first: a committed row never names bytes that are not there."""
+        if not any(_is_large(change) for change in changes):
+            return changes
+        stowed: list[Change] = []
+        for change in changes:
+            if isinstance(change, Settle) and change.result is not None and _is_large(change):
+                self._fault("ledger.before_blob")
+                digest, size = await self._store.blobs.put(change.result.data or b"")
+                v = change.result
+                change = structs.replace(change, result=Value(size, "blob", None, digest, v.lines, v.count))
+            stowed.append(change)
+        return stowed
+
+    def _gather(self) -> list[Unit]:
+        units: list[Unit] = []
+        count = 0
+        queue = self._queue
+        while queue and count < self._bounds.changes:
+            unit = queue.popleft()
+            if unit.future is not None and unit.future.cancelled():
+                continue
+            units.append(unit)
+            count += max(1, len(unit.changes) - unit.done)
+        return units
+
+    async def _attempt(self, units: list[Unit]) -> None:
+        try:
+            await self._commit(units)
+        except UnknownOutcome as error:
+            self.counters.unknown += 1
+            for unit in units:
+                unit.failed = error
+                unit.resolve()
+        except HeadraceError as error:
+            await self._failed(units, error)
+
+    async def _failed(self, units: list[Unit], error: HeadraceError) -> None:
+        """The group did not happen. Alone each, so that one that the store cannot take does not fail the others."""
+        for unit in units:
+            unit.reset()
+        if len(units) > 1:
+            for unit in units:
+                await self._attempt([unit])
+            return
+        unit = units[0]
+        unit.tries += 1
+        ours = unit.future is None or unit.delivery is not None
+        if isinstance(error, Busy) and ours and unit.tries < TRIES_MAX:
+            await asyncio.sleep(0.05 * unit.tries)
+            self._queue.appendleft(unit)
+            return
+        log.error("a group could not be committed: %s", error)
+        unit.failed = error
+        unit.resolve()
+
+    async def _commit(self, units: list[Unit]) -> None:
+        commit = await self._commits.take(len(units) + 1)
+        self._fault("ledger.before_load")
+        writer = self._store.writer
+        await writer.begin()
+        try:
+            group, recorder = self._group(commit)
+            await group.round(units)
+            follows = await self._follow(group)
+            self._fault("ledger.after_decide")
+            if recorder.empty:
+                await writer.rollback()
+            else:
+                await writer.write(group.batch())
+                self._fault("ledger.before_commit")
+                await writer.commit()
+        except BaseException:
+            await writer.rollback()
+            raise
+        self._fault("ledger.after_commit")
+        self._count(units, group)
+        self._hand_on(units, group, follows)
+
+    def _group(self, commit: int) -> tuple[Group, Recorder]:
+        room = self._room
+        working = Working(offers=room.offers(), waiting=room.waiting, incarnation=self._store.identity.incarnation)
+        now = self._last_now = max(self._clock.now(), self._last_now)
+        recorder = Recorder(now=now, node=self._node, commit=commit)
+        group = Group(
+            self._store.writer, self.graphs, working, recorder,
+            clock=self._clock, dice=self._dice, bounds=self._bounds, now=now,
+        )  # fmt: skip
+        return group, recorder
+
+    async def _follow(self, group: Group) -> list[Unit]:
+        """Decide follow-ups in this commit while the bounds allow it; the rest is to be queued after it."""
+        left: list[Unit] = []
+        while group.follows:
+            units = [Unit(changes, origin, None) for origin, changes in group.follows.items()]
+            group.follows = {}
+            if group.full():
+                left.extend(units)
+                continue
+            await group.round(units)
+            left.extend(unit for unit in units if not unit.over)
+        return left
+
+    def _hand_on(self, units: list[Unit], group: Group, follows: list[Unit]) -> None:
+        again = [unit for unit in units if not unit.over]
+        for unit in again:
+            unit.settled()
+        self.counters.deferred += len(again)
+        self._queue.extendleft(reversed(again + follows))
+        if group.commands:
+            self._on_commands(group.commands)
+        self._fault("ledger.before_answer")
+        for unit in units:
+            if unit.over:
+                unit.resolve()
+
+    def _count(self, units: list[Unit], group: Group) -> None:
+        counters = self.counters
+        counters.groups += 1
+        counters.changes += sum(unit.done for unit in units)
+        counters.refused += group.refused
+
+
+def _is_large(change: Change) -> bool:
+    if not isinstance(change, Settle) or change.result is None or change.result.data is None:
+        return False
+    return change.result.size > ASIDE_MAX

@@ -1,0 +1,156 @@
+"""What a group of changes needs from the store, by key: cells, inputs, values, pages; each key is asked for once.
+
+Decides nothing. What the group itself has decided lies over what is loaded and is never overwritten. Called by
+``control.group`` only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+
+from headrace.control.graphs import Graphs, Known
+from headrace.core.work import Keys, Working
+from headrace.model.cells import RunCell, TaskCell, Value
+from headrace.model.changes import Change, Submit
+from headrace.model.ids import WHOLE, TaskKey
+from headrace.model.states import TaskState
+from headrace.store.port import Writer
+
+GROUP_PAGE = 2_000
+
+
+class Loader:
+    """The working set of one group, and what of it was asked for."""
+
+    def __init__(self, writer: Writer, graphs: Graphs, working: Working) -> None:
+        self.working = working
+        self.graphs: dict[int, Known] = {}
+        self.new_tasks: set[TaskKey] = set()
+        self.new_runs: set[int] = set()
+        self.held: set[int] = set()
+        self._writer = writer
+        self._kept = graphs
+        self._asked: set[TaskKey] = set()
+        self._asked_runs: set[int] = set()
+
+    async def runs(self, changes: Sequence[Change], *, wait: bool) -> None:
+        """Lock and load the runs that these changes name; ``held`` are those that another node has."""
+        wanted = {change.run for change in changes} - self._asked_runs
+        if wanted:
+            found, held = await self._writer.lock_runs(sorted(wanted), wait=wait)
+            self.working.runs.update(found)
+            self.held |= held
+            self._asked_runs |= wanted - held
+
+    async def known(self, change: Change) -> Known | None:
+        """The graph of a change's run; None when there is no such run."""
+        if isinstance(change, Submit):
+            graph = change.input.graph
+        else:
+            run = self.working.runs.get(change.run)
+            if run is None:
+                return None
+            graph = run.graph
+        known = self.graphs.get(graph)
+        if known is None:
+            known = self.graphs[graph] = await self._kept.load(graph)
+        return known
+
+    async def keys(self, wanted: Sequence[tuple[RunCell | None, Keys]]) -> None:
+        """Load what these name and is not here."""
+        tasks: list[TaskKey] = []
+        inputs: list[int] = []
+        special = False
+        here, asked = self.working.tasks, self._asked
+        for run, keys in wanted:
+            for key in keys.tasks:
+                if key not in here and key not in asked:
+                    asked.add(key)
+                    tasks.append(key)
+            if keys.input and run is not None and run.run not in self.working.inputs:
+                inputs.append(run.run)
+            special = special or keys.members or bool(keys.values) or bool(keys.gather) or keys.items is not None
+        if tasks:
+            for cell in await self._writer.load_tasks(tasks):
+                here[cell.run, cell.no, cell.index] = cell
+        if inputs:
+            for given in await self._writer.load_inputs(sorted(set(inputs))):
+                self.working.inputs[given.run] = given
+        if special:
+            await self._special(wanted)
+
+    async def _special(self, wanted: Sequence[tuple[RunCell | None, Keys]]) -> None:
+        await self._values([key for _, keys in wanted for key in keys.values])
+        for run, keys in wanted:
+            for group in keys.gather:
+                self.working.values[group] = await self._gathered(group)
+            if keys.items is not None:
+                await self._items(*keys.items)
+            if keys.members and run is not None:
+                await self._members(run.run, keys.members_after, keys.members_max)
+
+    async def _values(self, keys: Sequence[TaskKey]) -> None:
+        """Results that stand aside; those in cells are at hand already."""
+        missing = []
+        for key in dict.fromkeys(keys):
+            cell = self.working.tasks.get(key)
+            if key in self.working.values or (cell is not None and (cell.result is None or cell.result.data)):
+                continue
+            missing.append(key)
+        if missing:
+            self.working.values.update(await self._writer.load_values(missing))
+
+    async def _members(self, run: int, after: tuple[int, int], most: int) -> None:
+        page = await self._writer.load_members(run, after, most)
+        keys = [self._overlaid(cell).key for cell in page]
+        last = keys[-1] if len(page) == most else (run, 2**62, 0)
+        new = [key for key in self.new_tasks if key[0] == run and (run, *after) < key <= last]
+        self.working.members[run] = sorted({*keys, *new})[:most]
+
+    async def _gathered(self, group: TaskKey) -> list[Any]:
+        """Results of a group's instances in item order; None where there is none."""
+        run, no, _ = group
+        cells: dict[int, TaskCell] = {}
+        after = WHOLE
+        while True:
+            page = await self._writer.load_group(run, no, after, GROUP_PAGE)
+            cells.update((cell.index, self._overlaid(cell)) for cell in page)
+            if len(page) < GROUP_PAGE:
+                break
+            after = page[-1].index
+        for key in self.new_tasks:
+            if key[:2] == (run, no) and key[2] >= 0:
+                cells[key[2]] = self.working.tasks[key]
+        await self._values([cell.key for cell in cells.values() if cell.state == TaskState.succeeded])
+        top = max(cells, default=-1)
+        return [self._result(cells.get(index)) for index in range(top + 1)]
+
+    def _result(self, cell: TaskCell | None) -> Any:
+        if cell is None or cell.state != TaskState.succeeded or cell.result is None:
+            return None
+        return _decoded(cell.result if cell.result.data is not None else self.working.values.get(cell.key))
+
+    async def _items(self, source: TaskKey, first: int, most: int) -> None:
+        await self._values([source])
+        cell = self.working.tasks.get(source)
+        value = self.working.values.get(source)
+        if value is None and cell is not None:
+            value = cell.result
+        items = _decoded(value)
+        if isinstance(items, list):
+            self.working.items[source, first] = items[first : first + most]
+
+    def _overlaid(self, cell: TaskCell) -> TaskCell:
+        return self.working.tasks.setdefault((cell.run, cell.no, cell.index), cell)
+
+
+def _decoded(found: Any) -> Any:
+    if not isinstance(found, Value):
+        return found
+    data = found.data or b"null"
+    if found.lines:
+        return [msgspec.json.decode(line) for line in data.splitlines() if line]
+    return msgspec.json.decode(data)

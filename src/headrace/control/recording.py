@@ -1,0 +1,257 @@
+"""What a group's steps mean for the store: changed cells, history, values, attempts, commits: one batch.
+
+Decides nothing and does no IO. Called by ``control.group`` only, once per decided step: this is hot.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from msgspec import Struct, structs
+
+from headrace.control.changes.named import Decided
+from headrace.control.graphs import Known
+from headrace.core.work import Step, Working
+from headrace.model.cells import ASIDE_MAX, RunCell, RunInput, TaskCell, Value
+from headrace.model.changes import Change, Lose, Origin, OutcomeKind, Settle, Started, Submit
+from headrace.model.facts import AnyFact, OutcomeRejected
+from headrace.model.ids import RUN_ITSELF, WHOLE, TaskKey
+from headrace.model.states import TASK_FINAL, TASK_LEASED, TaskState
+from headrace.store.rows import Answer, ArtifactRow, AttemptRow, Batch, CommitRow, Entity, HistoryRow, NewRun
+
+ROW_SIZE = 250
+"""Bytes that a row is reckoned with in the bound of a commit."""
+
+WHY_MAX = 500
+
+
+class Mark(Struct, frozen=True):
+    """How much had been recorded at a moment."""
+
+    lengths: tuple[int, ...]
+    rows: int
+    size: int
+
+
+class Recorder:
+    """Gathers a batch. ``commit`` is the first of the commit numbers it may use, one per origin."""
+
+    def __init__(self, *, now: int, node: int, commit: int) -> None:
+        self.rows = 0
+        self.size = 0
+        self._now = now
+        self._node = node
+        self._next = commit
+        self._commits: dict[Origin, int] = {}
+        self._new_runs: dict[int, RunInput] = {}
+        self._runs: dict[int, None] = {}
+        self._new_tasks: dict[TaskKey, None] = {}
+        self._tasks: dict[TaskKey, None] = {}
+        self._values: dict[TaskKey, Value] = {}
+        self._history: list[HistoryRow] = []
+        self._attempts: list[AttemptRow] = []
+        self._entities: dict[tuple[str, str, int], Entity] = {}
+        self._out = Batch(now)
+
+    def mark(self) -> Mark:
+        """For ``forget``."""
+        return Mark(tuple(len(part) for part in self._parts()), self.rows, self.size)
+
+    def forget(self, mark: Mark) -> None:
+        """Nothing after the mark was recorded."""
+        for part, length in zip(self._parts(), mark.lengths, strict=True):
+            while len(part) > length:
+                if isinstance(part, dict):
+                    part.popitem()
+                else:
+                    part.pop()
+        self.rows, self.size = mark.rows, mark.size
+
+    def _parts(
+        self,
+    ) -> tuple[
+        dict[int, RunInput]
+        | dict[int, None]
+        | dict[TaskKey, None]
+        | dict[TaskKey, Value]
+        | list[HistoryRow]
+        | list[AttemptRow],
+        ...,
+    ]:
+        return (
+            self._new_runs, self._runs, self._new_tasks, self._tasks, self._values, self._history, self._attempts,
+        )  # fmt: skip
+
+    def step(
+        self,
+        known: Known,
+        working: Working,
+        change: Change,
+        decided: Step,
+        before: RunCell | None,
+        olds: Sequence[TaskCell | None],
+        origin: Origin,
+    ) -> Step:
+        """Record a step; gives it as it is to be applied (a run of one task is one entity: its version is the run's)."""
+        commit = self._commits.get(origin) or self._commit(origin)
+        if known.one and decided.run is None and before is not None:
+            decided = structs.replace(decided, run=structs.replace(before, version=before.version + 1))
+        if decided.values:
+            decided = self._keep_values(change, decided)
+        run = decided.run
+        if isinstance(change, Submit):
+            self._new_runs[change.run] = change.input
+            self.size += len(change.input.params)
+        elif run is not None and run.run not in self._new_runs:
+            self._runs[run.run] = None
+        for cell, old in zip(decided.tasks, olds, strict=True):
+            key = (cell.run, cell.no, cell.index)
+            if old is None:
+                self._new_tasks[key] = None
+            elif key not in self._new_tasks:
+                self._tasks[key] = None
+            if old is not None and old.state in TASK_LEASED and cell.state not in TASK_FINAL:
+                self._attempt(change, old, cell)
+        if known.one and run is not None:
+            task = decided.tasks[0] if decided.tasks else working.tasks.get((run.run, 0, WHOLE))
+            self._history.append(
+                HistoryRow(run.run, RUN_ITSELF, WHOLE, run.version, self._now, commit, decided.facts, run, task)
+            )
+            self.rows += 3
+            self.size += ROW_SIZE * 3
+        else:
+            self._many(change.run, decided, commit)
+        return decided
+
+    def reject(self, working: Working, change: Settle | Started, run: RunCell, why: str, origin: Origin) -> None:
+        """An outcome that could not be applied: a fact of its run, and nothing else."""
+        commit = self._commits.get(origin) or self._commit(origin)
+        fact = OutcomeRejected(change.no, change.index, change.epoch, why[:WHY_MAX])
+        marked = structs.replace(run, version=run.version + 1)
+        working.runs[run.run] = marked
+        if run.run not in self._new_runs:
+            self._runs[run.run] = None
+        self._history.append(
+            HistoryRow(run.run, RUN_ITSELF, WHOLE, marked.version, self._now, commit, (fact,), marked,
+                       working.tasks.get((run.run, 0, WHOLE)))
+        )  # fmt: skip
+        self.rows += 2
+
+    def named(self, decided: Decided, origin: Origin) -> None:
+        """What a named change writes."""
+        if origin not in self._commits:
+            self._commit(origin)
+        out = self._out
+        for entity in decided.entities:
+            self._entities[entity.kind, entity.name, entity.version] = entity
+        out.documents.extend(decided.documents)
+        out.classes.extend(decided.classes)
+        out.segments.extend(decided.segments)
+        out.artifacts.extend(decided.artifacts)
+        out.outbox.extend(decided.outbox)
+        self.rows += 1 + len(decided.entities) + len(decided.segments) + len(decided.artifacts)
+        self.size += sum(len(document.body) for document in decided.documents)
+        self.size += sum(len(segment.data or b"") for segment in decided.segments)
+
+    def cursor(self, entity: Entity) -> None:
+        """The row of an agent whose cursor has moved: no history, unless this commit has some of that version."""
+        key = (entity.kind, entity.name, entity.version)
+        told = self._entities.get(key)
+        self._entities[key] = entity if told is None else structs.replace(entity, facts=told.facts)
+        self.rows += 1
+
+    def artifacts(self, rows: Sequence[ArtifactRow]) -> None:
+        """Files that attempts left."""
+        self._out.artifacts.extend(rows)
+        self.rows += len(rows)
+
+    def answer(self, answer: Answer) -> None:
+        """An answer to give again."""
+        self._out.answers.append(answer)
+        self.rows += 1
+        self.size += len(answer.body)
+
+    def batch(self, working: Working) -> Batch:
+        """The newest image of every cell that was touched, and all that goes with them."""
+        out, runs, tasks = self._out, working.runs, working.tasks
+        out.commits = [
+            CommitRow(no, self._now, self._node, o.actor, o.source, o.why) for o, no in self._commits.items()
+        ]
+        out.new_runs = [NewRun(given, runs[run]) for run, given in self._new_runs.items()]
+        out.runs = [runs[run] for run in self._runs]
+        out.new_tasks = [tasks[key] for key in self._new_tasks]
+        out.tasks = [tasks[key] for key in self._tasks]
+        out.history = self._history
+        out.values = list(self._values.items())
+        out.attempts = self._attempts
+        out.entities = list(self._entities.values())
+        return out
+
+    @property
+    def empty(self) -> bool:
+        """Nothing is to be written."""
+        return self.rows == 0
+
+    def _commit(self, origin: Origin) -> int:
+        number = self._next
+        self._next += 1
+        self._commits[origin] = number
+        self.rows += 1
+        return number
+
+    def _many(self, run: int, decided: Step, commit: int) -> None:
+        facts: dict[tuple[int, int], list[AnyFact]] = {}
+        for fact in decided.facts:
+            facts.setdefault((fact.no, fact.index), []).append(fact)
+        rows = self._history
+        if decided.run is not None:
+            told = tuple(facts.get((RUN_ITSELF, WHOLE), ()))
+            rows.append(HistoryRow(run, RUN_ITSELF, WHOLE, decided.run.version, self._now, commit, told, decided.run))
+        for cell in decided.tasks:
+            told = tuple(facts.get((cell.no, cell.index), ()))
+            rows.append(HistoryRow(run, cell.no, cell.index, cell.version, self._now, commit, told, None, cell))
+        self.rows += 2 + 2 * len(decided.tasks)
+        self.size += ROW_SIZE * (1 + 2 * len(decided.tasks))
+
+    def _keep_values(self, change: Change, decided: Step) -> Step:
+        """Values that stand aside; where result and error of one attempt both would, the error stays in its cell."""
+        seen: dict[TaskKey, Value] = {}
+        tasks = list(decided.tasks)
+        for key, value in decided.values:
+            if key in seen:
+                inline = structs.replace(value, place="inline")
+                tasks = [structs.replace(c, error=inline) if c.key == key else c for c in tasks]
+            else:
+                seen[key] = value
+                self.size += value.size
+        self._values.update(seen)
+        self.rows += len(seen)
+        return structs.replace(decided, tasks=tuple(tasks), values=tuple(seen.items()))
+
+    def _attempt(self, change: Change, old: TaskCell, cell: TaskCell) -> None:
+        """An attempt that another one follows keeps what it said, its error in full."""
+        if isinstance(change, Lose):
+            said = structs.replace(old, state=TaskState.lost, reason=change.reason, ended_at=self._now)
+        elif isinstance(change, Settle) and change.kind != OutcomeKind.refused:
+            said = structs.replace(
+                old,
+                state=TaskState.lost if change.kind == OutcomeKind.lost else TaskState.failed,
+                exit_status=change.exit_status,
+                exit_code=change.exit_code,
+                signal=change.signal,
+                reason=change.reason or ("timeout" if change.kind == OutcomeKind.timeout else None),
+                error=_in_full(change.error),
+                started_at=change.started_at,
+                ended_at=change.ended_at,
+                seal=change.seal,
+            )
+        else:
+            return
+        self._attempts.append(AttemptRow(old.run, old.no, old.index, old.attempt, said))
+        self.rows += 1
+
+
+def _in_full(value: Value | None) -> Value | None:
+    if value is None or value.data is None or value.size > ASIDE_MAX:
+        return value
+    return structs.replace(value, place="inline")

@@ -1,0 +1,94 @@
+"""One asking, from its arrival at the ledger to its answer: what is asked, by whom, how far it has come.
+
+Records of a queue; no rules. Made by ``control.ledger``, worked off by ``control.group``.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+
+from headrace.control.changes.named import NamedChange
+from headrace.control.changes.result import AnswerKey, Result
+from headrace.control.loops.outcomes import Delivery
+from headrace.model.changes import Change, Origin
+from headrace.model.errors import HeadraceError
+
+Answered = Result | HeadraceError
+
+
+class Unit:
+    """``atomic``: all changes or none. Otherwise each stands alone, and the unit may be worked off in several commits.
+
+    ``done`` is how many changes are decided. ``waits`` counts groups in which another node held its rows.
+    """
+
+    __slots__ = (
+        "answer",
+        "atomic",
+        "changes",
+        "delivery",
+        "done",
+        "failed",
+        "future",
+        "kept",
+        "named",
+        "origin",
+        "results",
+        "tries",
+        "waits",
+    )
+
+    def __init__(
+        self,
+        changes: Sequence[Change],
+        origin: Origin,
+        future: asyncio.Future[list[Answered]] | None,
+        *,
+        atomic: bool = False,
+        answer: AnswerKey | None = None,
+        named: NamedChange | None = None,
+        delivery: Delivery | None = None,
+    ) -> None:
+        self.changes = changes
+        self.origin = origin
+        self.future = future
+        self.atomic = atomic
+        self.answer = answer
+        self.named = named
+        self.delivery = delivery
+        self.results: list[Answered] = []
+        self.done = 0
+        self.kept = 0
+        self.waits = 0
+        self.tries = 0
+        self.failed: HeadraceError | None = None
+
+    @property
+    def over(self) -> bool:
+        """Nothing of it is left to decide."""
+        return (
+            self.failed is not None
+            or (self.named is None and self.done >= len(self.changes))
+            or bool(self.named is not None and self.results)
+        )
+
+    def reset(self) -> None:
+        """The group did not happen: what it decided of this unit is undecided again."""
+        del self.results[self.kept :]
+        self.done = self.kept
+        self.failed = None
+
+    def settled(self) -> None:
+        """The group was committed: what is decided stays decided."""
+        self.kept = self.done
+
+    def resolve(self) -> None:
+        """Tell the asker, who may be gone."""
+        future = self.future
+        if future is None or future.done():
+            return
+        if self.failed is not None:
+            future.set_exception(self.failed)
+        else:
+            future.set_result(self.results)
