@@ -1,0 +1,267 @@
+"""One call: find the task, rebuild its arguments, run it, say how it ended. Only tasks may be run.
+
+Never lets an exception of user code out, whatever it is. Runs on the runner's main thread. Called by ``runner.main``.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import importlib
+import inspect
+import os
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from headrace.author.context import CURRENT, Context
+from headrace.author.errors import Canceled, Fail, Retry, Skip
+from headrace.author.task import Task, TaskFunction
+from headrace.author.values import NOTHING, Encoded, Receiver, dump, encode
+from headrace.runner.failures import describe, names, text_of
+from headrace.runner.outbox import Outbox
+from headrace.runner.place import Grounds
+from headrace.runner.protocol import INLINE_RESULT, Call, Done, Ok
+
+INFRASTRUCTURE = "runner"
+
+
+class NotATask(Fail):
+    """The target exists, perhaps, but is not a task: it is not run."""
+
+
+class Target:
+    """What ``module:name`` led to, ready to be called."""
+
+    __slots__ = ("context", "function", "is_async", "kind", "receiver")
+
+    def __init__(self, found: Any) -> None:
+        if isinstance(found, TaskFunction):
+            self.kind: type[Task] | None = None
+            self.function: Callable[..., Any] = found.fn
+            self.receiver = found.receiver
+            self.context = found.receiver.context
+        else:
+            self.kind = found
+            self.function = found.run
+            self.receiver = Receiver(found.run, skip=2)
+            self.context = True
+        self.is_async = inspect.iscoroutinefunction(self.function)
+
+
+def resolve(reference: str) -> Target:
+    """Import the module and find the task in it. Raises NotATask, or whatever the import raises."""
+    module, _, name = reference.partition(":")
+    if not module or not name:
+        raise NotATask(f"not a task: {reference!r} is not of the form module:name")
+    found: Any = importlib.import_module(module)
+    for part in name.split("."):
+        try:
+            found = getattr(found, part)
+        except AttributeError:
+            raise NotATask(f"not a task: module {module!r} has no {name!r}") from None
+    if isinstance(found, TaskFunction) or (isinstance(found, type) and issubclass(found, Task) and found is not Task):
+        return Target(found)
+    raise NotATask(f"not a task: {reference} is a {type(found).__name__}; decorate the function with @task")
+
+
+class CallHost:
+    """What the context of the running call speaks to."""
+
+    __slots__ = ("_call", "_grounds", "asked", "newest", "work")
+
+    def __init__(self, call: Call, grounds: Grounds) -> None:
+        self._call = call
+        self._grounds = grounds
+        self.asked = False
+        self.newest = b""
+        self.work: asyncio.Task[Any] | None = None
+
+    def cancelled(self) -> bool:
+        """Whether the agent asked for the end."""
+        return self.asked
+
+    def folder(self, name: str) -> str:
+        """The call's own folder of that name."""
+        return self._grounds.folder(self._call, name)
+
+    def progress(self, text: bytes) -> None:
+        """Kept until the end of the call."""
+        self.newest = text
+
+
+class Caller:
+    """Makes calls, one at a time. ``host`` is that of the running call; ``open`` says that it may be interrupted."""
+
+    def __init__(self, outbox: Outbox, grounds: Grounds, roots: tuple[str, ...]) -> None:
+        self._outbox = outbox
+        self._grounds = grounds
+        self._roots = roots
+        self._targets: dict[str, Target] = {}
+        self.host: CallHost | None = None
+        self.open = False
+
+    def make(self, call: Call, asked: set[int]) -> None:
+        """Run this call and put its end into the outbox."""
+        began = time.time_ns() // 1000
+        self._outbox.running = (call.id, began)
+        host = self.host = CallHost(call, self._grounds)
+        context = Context(call, call.params, host)
+        result, failure = NOTHING, None
+        token = CURRENT.set(context)
+        try:
+            self._grounds.enter(call)
+            self.open = True
+            if call.id in asked:
+                self.interrupt()
+            result = self._run(call, context, host)
+            self.open = False
+        except BaseException as e:  # noqa: BLE001  # reason: every end of user code is an outcome, also SystemExit
+            self.open = False
+            failure = None if isinstance(e, SystemExit) and e.code in (None, 0) else e
+        CURRENT.reset(token)
+        self.host = None
+        if failure is not None and not host.asked and not isinstance(failure, Skip):
+            self._outbox.log("stderr", text_of(failure, self._roots).encode("utf-8", "backslashreplace"))
+        self._end(call, began, context, host, result, failure)
+
+    def interrupt(self) -> None:
+        """The running call was asked to end: raise where it stands. Called in the main thread, also by the signal."""
+        host = self.host
+        if host is None or host.asked or not self.open:
+            return
+        host.asked = True
+        if host.work is not None:
+            host.work.get_loop().call_soon_threadsafe(host.work.cancel)
+            return
+        raise Canceled("the attempt was asked to end")
+
+    def _run(self, call: Call, context: Context, host: CallHost) -> Encoded:
+        target = self._targets.get(call.target)
+        if target is None:
+            target = self._targets[call.target] = resolve(call.target)
+        args, kwargs = target.receiver.arguments(call.args)
+        if target.kind is not None:
+            return self._run_object(target, context, host, args, kwargs)
+        if target.context:
+            args.insert(0, context)
+        if target.is_async:
+            return self._packed(call, _in_loop(target.function(*args, **kwargs), host))
+        return self._packed(call, target.function(*args, **kwargs))
+
+    def _run_object(self, target: Target, context: Context, host: CallHost, args: list[Any], kwargs: dict[str, Any]) -> Encoded:
+        assert target.kind is not None
+        work = target.kind()
+        work.on_status_change("dispatched", "running")
+        try:
+            value = work.run(context, *args, **kwargs)
+            if target.is_async:
+                value = _in_loop(value, host)
+        except BaseException as e:
+            work.on_exception(e)
+            work.on_status_change("running", "canceled" if host.asked else "failed")
+            raise
+        work.on_finished(value)
+        work.on_status_change("running", "succeeded")
+        return encode(value)
+
+    def _packed(self, call: Call, value: object) -> Encoded:
+        if value is None:
+            return NOTHING
+        if isinstance(value, Iterator):
+            return self._streamed(call, value)
+        return encode(value)
+
+    def _streamed(self, call: Call, items: Iterator[Any]) -> Encoded:
+        """A generator's items, one a line, into a file once they are many: never all in memory."""
+        count, waiting, size = 0, [], 0
+        path = self._grounds.result_path(call)
+        file = None
+        try:
+            for item in items:
+                line = dump(item)
+                waiting.append(line)
+                size += len(line) + 1
+                count += 1
+                if size > INLINE_RESULT:
+                    file = file or open(path, "wb")  # noqa: SIM115  # reason: opened only when the result is large
+                    file.write(b"\n".join(waiting) + b"\n")
+                    waiting, size = [], 0
+            rest = b"\n".join(waiting) + b"\n" if waiting else b""
+            if file is None:
+                return Encoded(rest, True, count)
+            file.write(rest)
+            return Encoded(os.fsencode(path), True, -2 - count)
+        finally:
+            if file is not None:
+                file.close()
+
+    def _end(
+        self, call: Call, began: int, context: Context, host: CallHost, result: Encoded, failure: BaseException | None
+    ) -> None:
+        try:
+            files = self._grounds.leave(call)
+        except OSError as e:
+            files, failure = False, failure or e
+        now = time.time_ns() // 1000
+        if failure is not None:
+            self._outbox.finish(failed(call, began, now, context, host, failure, self._roots, files))
+        elif result.lines or files or host.newest or context.exit_status or len(result.data) > INLINE_RESULT:
+            self._outbox.finish(self._succeeded(call, began, now, context, host, result, files))
+        else:
+            self._outbox.finish(Ok(call.id, began, now, result.data))
+
+    def _succeeded(
+        self, call: Call, began: int, now: int, context: Context, host: CallHost, result: Encoded, files: bool
+    ) -> Done:
+        data: bytes | None = result.data
+        path, count = "", result.count
+        if count <= -2:
+            data, path, count = None, os.fsdecode(result.data), -2 - count
+        elif len(result.data) > INLINE_RESULT:
+            data, path = None, self._grounds.result_path(call)
+            with open(path, "wb") as f:
+                f.write(result.data)
+        return Done(
+            call.id, began, now, "succeeded", data, path, result.lines, count,
+            exit_status=context.exit_status, progress=host.newest, files=files,
+        )  # fmt: skip
+
+
+def failed(
+    call: Call, began: int, now: int, context: Context, host: CallHost, failure: BaseException, roots: tuple[str, ...], files: bool
+) -> Done:
+    """The end of a call that raised."""
+    if isinstance(failure, Skip):
+        status = context.exit_status
+        return Done(call.id, began, now, "succeeded", b"null", exit_status=status, skip=True, progress=host.newest, files=files)
+    canceled = host.asked and isinstance(failure, Canceled | asyncio.CancelledError)
+    return Done(
+        call.id,
+        began,
+        now,
+        "canceled" if canceled else "failed",
+        error=describe(failure, roots),
+        error_types=names(failure),
+        exit_status=(failure.exit_status if isinstance(failure, Fail) else None) or context.exit_status,
+        stop_retry=isinstance(failure, Fail),
+        retry_after=failure.after_ms if isinstance(failure, Retry) else None,
+        progress=host.newest,
+        files=files,
+    )
+
+
+def _in_loop(work: Any, host: CallHost) -> Any:
+    """Run a coroutine in an event loop of its own; a cancellation reaches it as CancelledError at an await."""
+
+    async def main() -> Any:
+        host.work = asyncio.current_task()
+        try:
+            value = await work
+            if inspect.isasyncgen(value):
+                value = [item async for item in value]
+            return value
+        finally:
+            host.work = None
+
+    with asyncio.Runner() as runner:
+        return runner.run(main())
