@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import hashlib
 import os
 import random
 import secrets
@@ -26,11 +27,11 @@ from headrace.agent.blobs import FileBlobs
 from headrace.agent.calls import Calls, NoPackages, Packages
 from headrace.agent.disk import RealDisk
 from headrace.agent.executors.command import CommandExecutor
-from headrace.agent.executors.environment import base_environment
+from headrace.agent.executors.environment import MARK, base_environment
 from headrace.agent.executors.port import Executor
 from headrace.agent.journal import Journal
 from headrace.agent.places import FilePlaces
-from headrace.agent.processes import Family, Leaves, become_subreaper
+from headrace.agent.processes import Family, Leaves, become_subreaper, end_with_parent, kill_marked
 from headrace.agent.spool import Spool
 from headrace.link.doorbell import dial_unix
 from headrace.link.port import Doorbell
@@ -91,7 +92,7 @@ class Agent:
         self._executors: dict[str, Executor] = {"command": self._commands, "script": self._commands}
         self._depth: dict[str, int] = {}
         self.link = AgentLink(self._hello())
-        self._bell = BellKeeper(self.link, self._dial, clock=self._clock, dice=random.Random())
+        self._bell = BellKeeper(self.link, self._dial, clock=self._clock, dice=random.Random())  # noqa: S311 # jitter
         journal = Journal(disk)
         self.attempts = Attempts(
             self.boot,
@@ -167,9 +168,11 @@ class Agent:
         return Hello(name, self.boot, self.slots, s.labels, s.version, tuple(sorted(self._executors)), address)
 
     def _make_commands(self) -> CommandExecutor:
-        leaves = Leaves(self.boot if self.settings.cgroups else "")
+        whose = hashlib.sha256(os.path.realpath(self.settings.data).encode()).hexdigest()[:16]
+        kill_marked(MARK + whose.encode() + b".")
+        leaves = Leaves(whose if self.settings.cgroups else "")
         base = base_environment(dict(os.environ), self.settings.pass_env)
-        return CommandExecutor(self.boot, base, family=self._family, leaves=leaves, clock=self._clock)
+        return CommandExecutor(f"{whose}.{self.boot}", base, family=self._family, leaves=leaves, clock=self._clock)
 
 
 class _Server(uvicorn.Server):
@@ -198,6 +201,7 @@ def _listen(path: str) -> socket.socket:
 async def serve(settings: AgentSettings, *, fault: Fault = no_fault) -> None:
     """Run one agent until SIGTERM or SIGINT. Makes this process a subreaper."""
     become_subreaper()
+    end_with_parent()
     os.umask(0o077)
     until = asyncio.Event()
     loop = asyncio.get_running_loop()

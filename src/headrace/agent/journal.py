@@ -116,7 +116,7 @@ class Journal:
         return list(self._taken)
 
     def fenced(self, taken: Taken) -> None:
-        """This attempt is nobody's business any more: it ends without an outcome."""
+        """The attempt is nobody's business any more: it ends without an outcome."""
         if self._open.pop(taken, None) is not None:
             self._try_append("f", taken)
 

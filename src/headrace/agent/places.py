@@ -9,27 +9,37 @@ from __future__ import annotations
 import os
 import shutil
 import stat
+import time
+from collections import deque
 from collections.abc import Iterator, Sequence
 from fnmatch import fnmatchcase
 
 from headrace.agent.blobs import FileBlobs
+from headrace.agent.executors.environment import write_file
 from headrace.agent.executors.port import Place
 from headrace.link.records import Artifact, Assignment, InputFile
 from headrace.model.errors import Invalid
 
 ARTIFACTS_MAX = 10_000
-_FREE_MAX = 64
+_FREE_MAX = 128
+_REST = 32
+"""Folders that rest before the first is used again."""
+
+_TICK_NS = 20_000_000
+"""Longer than a tick of any kernel's clock for file times."""
+
 _PARTS = ("files", "inputs", "outputs", "work")
 
 
 class FilePlace:
     """``Place`` in a real folder."""
 
-    __slots__ = ("_inputs", "_places", "root")
+    __slots__ = ("_folder", "_inputs", "_places", "root")
 
     def __init__(self, places: FilePlaces, inputs: tuple[InputFile, ...]) -> None:
         self._places = places
         self._inputs = inputs
+        self._folder: Folder | None = None
         self.root = ""
 
     @property
@@ -62,6 +72,11 @@ class FilePlace:
         """See ``Place``."""
         return self._root() + "/files/exit-status"
 
+    @property
+    def params(self) -> str:
+        """The parameters as a JSON file."""
+        return self._root() + "/files/params.json"
+
     def make(self) -> None:
         """See ``Place``."""
         self._root()
@@ -71,7 +86,7 @@ class FilePlace:
 
     def harvest(self, globs: Sequence[str] = ()) -> tuple[Artifact, ...]:
         """See ``Place``."""
-        if not self.root:
+        if self._folder is None:
             return ()
         found = dict(_files(self.outputs))
         if globs:
@@ -82,9 +97,25 @@ class FilePlace:
             raise OSError(f"{len(found)} files were left, more than {ARTIFACTS_MAX}")
         return tuple(self._places.blobs.keep_file(path, shown) for shown, path in sorted(found.items()))
 
+    def give_params(self, params: bytes) -> None:
+        """Write the parameter file, unless it is there as it must be. Raises OSError."""
+        self._root()
+        assert self._folder is not None
+        self._folder.give_params(params)
+
+    def touched(self, part: str) -> bool:
+        """False when surely nothing was added, removed or renamed in this part since the place was made."""
+        return self._folder is not None and self._folder.touched(part)
+
+    def drop(self) -> Folder | None:
+        """The folder, which is not this place's any more."""
+        folder, self._folder, self.root = self._folder, None, ""
+        return folder
+
     def _root(self) -> str:
-        if not self.root:
-            self.root = self._places.take()
+        if self._folder is None:
+            self._folder = self._places.take()
+            self.root = self._folder.root
         return self.root
 
     def _put(self, file: InputFile) -> None:
@@ -96,6 +127,84 @@ class FilePlace:
         self._places.blobs.copy_to(file.digest, target)
 
 
+class Folder:
+    """One folder with its four parts, which attempts use one after another as long as they leave it as it was.
+
+    A change of a directory always moves its ctime, which nobody can set; only within a clock tick of the last change
+    could one be missed, so a ctime that young is not believed.
+    """
+
+    def __init__(self, root: str) -> None:
+        self.root = root
+        self._params = b""
+        self._params_stat: tuple[int, int, int] | None = None
+        self._taken_at = 0
+        os.mkdir(root, 0o700)
+        for part in _PARTS:
+            os.mkdir(f"{root}/{part}", 0o700)
+        self._ctimes = self._read()
+
+    def taken(self) -> None:
+        """An attempt begins to use it."""
+        self._taken_at = time.time_ns() - _TICK_NS
+
+    def touched(self, part: str) -> bool:
+        """See ``FilePlace.touched``."""
+        known = self._ctimes[part]
+        return known > self._taken_at or os.lstat(f"{self.root}/{part}").st_ctime_ns != known
+
+    def give_params(self, params: bytes) -> None:
+        """See ``FilePlace.give_params``."""
+        path = f"{self.root}/files/params.json"
+        if self._params_stat is not None:
+            if params == self._params and self._params_stat == _same(path):
+                return
+            os.unlink(path)
+        write_file(path, params)
+        stat_ = _same(path)
+        self._params, self._params_stat = params, stat_
+        self._ctimes["files"] = os.lstat(f"{self.root}/files").st_ctime_ns
+
+    def reset(self) -> bool:
+        """Make it as it was, if that is cheap. False: throw it away."""
+        try:
+            if self.touched("files"):
+                self._clear_files()
+            if self.touched("") and sorted(os.listdir(self.root)) != list(_PARTS):
+                return False
+            if not all(self._is_empty(part) for part in ("inputs", "outputs", "work")):
+                return False
+            self._ctimes = self._read()
+        except OSError:
+            return False
+        return True
+
+    def _clear_files(self) -> None:
+        for name in os.listdir(f"{self.root}/files"):
+            if name != "params.json" or self._params_stat != _same(f"{self.root}/files/params.json"):
+                os.unlink(f"{self.root}/files/{name}")
+                if name == "params.json":
+                    self._params_stat = None
+
+    def _is_empty(self, part: str) -> bool:
+        if not self.touched(part):
+            return True
+        mode = os.lstat(f"{self.root}/{part}").st_mode
+        return stat.S_ISDIR(mode) and stat.S_IMODE(mode) == 0o700 and not os.listdir(f"{self.root}/{part}")
+
+    def _read(self) -> dict[str, int]:
+        return {part: os.lstat(f"{self.root}/{part}").st_ctime_ns for part in ("", *_PARTS)}
+
+
+def _same(path: str) -> tuple[int, int, int] | None:
+    """What tells that a file is the one it was; None when it is gone."""
+    try:
+        s = os.lstat(path)
+    except FileNotFoundError:
+        return None
+    return s.st_ino, s.st_ctime_ns, s.st_size
+
+
 class FilePlaces:
     """``Places`` under one folder."""
 
@@ -104,50 +213,32 @@ class FilePlaces:
         self._folder = os.path.realpath(folder)
         shutil.rmtree(self._folder, ignore_errors=True)
         os.makedirs(self._folder, mode=0o700)
-        self._free: list[str] = []
+        self._free: deque[Folder] = deque()
         self._n = 0
 
     def of(self, a: Assignment) -> Place:
         """See ``Places``."""
         return FilePlace(self, a.inputs)
 
-    def take(self) -> str:
-        """An empty folder with its four parts."""
-        if self._free:
-            return self._free.pop()
-        self._n += 1
-        root = f"{self._folder}/{self._n}"
-        os.mkdir(root, 0o700)
-        for part in _PARTS:
-            os.mkdir(f"{root}/{part}", 0o700)
-        return root
+    def take(self) -> Folder:
+        """An empty folder with its four parts: the one that has rested longest, so that its times are old."""
+        if len(self._free) >= _REST:
+            folder = self._free.popleft()
+        else:
+            self._n += 1
+            folder = Folder(f"{self._folder}/{self._n}")
+        folder.taken()
+        return folder
 
     def clear(self, place: Place) -> None:
         """See ``Places``."""
-        root = getattr(place, "root", "")
-        if not root:
+        folder = place.drop() if isinstance(place, FilePlace) else None
+        if folder is None:
             return
-        if len(self._free) < _FREE_MAX and _emptied(root):
-            self._free.append(root)
+        if len(self._free) < _FREE_MAX and folder.reset():
+            self._free.append(folder)
         else:
-            shutil.rmtree(root, onerror=_retry)
-
-
-def _emptied(root: str) -> bool:
-    """Whether only the four parts are left, all empty and as they were made; our own files are removed first."""
-    try:
-        for name in os.listdir(f"{root}/files"):
-            os.unlink(f"{root}/files/{name}")
-        if len(os.listdir(root)) != len(_PARTS):
-            return False
-        for part in _PARTS:
-            path = f"{root}/{part}"
-            mode = os.lstat(path).st_mode
-            if not stat.S_ISDIR(mode) or stat.S_IMODE(mode) != 0o700 or os.listdir(path):
-                return False
-    except OSError:
-        return False
-    return True
+            shutil.rmtree(folder.root, onerror=_retry)
 
 
 def _retry(function: object, path: str, _error: object) -> None:

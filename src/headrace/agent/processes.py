@@ -11,16 +11,47 @@ import contextlib
 import ctypes
 import os
 import signal
+import time
 from collections.abc import Iterator
 
+_PR_SET_PDEATHSIG = 1
 _PR_SET_CHILD_SUBREAPER = 36
 
 
 def become_subreaper() -> None:
     """Orphans of this process's descendants become its children. Raises OSError."""
+    _prctl(_PR_SET_CHILD_SUBREAPER, 1)
+
+
+def end_with_parent() -> None:
+    """SIGTERM to this process when its parent dies. Raises OSError."""
+    _prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+
+
+def _prctl(option: int, value: int) -> None:
     libc = ctypes.CDLL(None, use_errno=True)
-    if libc.prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) != 0:
-        raise OSError(ctypes.get_errno(), "prctl(PR_SET_CHILD_SUBREAPER)")
+    if libc.prctl(option, value, 0, 0, 0) != 0:
+        raise OSError(ctypes.get_errno(), "prctl")
+
+
+def kill_marked(prefix: bytes) -> int:
+    """Kill every process whose environment marks it as an attempt of an earlier life; gives how many.
+
+    For the start of an agent only: its predecessor is gone, so whatever carries the mark belongs to nobody.
+    """
+    killed, found = 0, True
+    while found:
+        found = False
+        for name in os.listdir("/proc"):
+            if name.isdigit() and int(name) != os.getpid():
+                trace = Trace(int(name), prefix)
+                if trace.marks and not trace.zombie:
+                    send(int(name), signal.SIGKILL)
+                    found = True
+                    killed += 1
+        if found:
+            time.sleep(0.005)
+    return killed
 
 
 class Leaf:
@@ -104,6 +135,7 @@ def _make_group(name: str) -> str:
     if not base:
         return ""
     path = f"{base}/headrace-{name}"
+    _remove_group(path)
     try:
         os.mkdir(path)
         if not os.path.exists(f"{path}/cgroup.kill"):
@@ -112,6 +144,24 @@ def _make_group(name: str) -> str:
     except OSError:
         return ""
     return path
+
+
+def _remove_group(path: str) -> None:
+    """What an earlier life of this agent left: kill it and take the group away."""
+    if not os.path.isdir(path):
+        return
+    with contextlib.suppress(OSError):
+        with open(f"{path}/cgroup.kill", "wb") as f:
+            f.write(b"1")
+        for _ in range(200):
+            with open(f"{path}/cgroup.events", "rb") as f:
+                if b"populated 0" in f.read():
+                    break
+            time.sleep(0.005)
+        for leaf in os.scandir(path):
+            if leaf.is_dir():
+                os.rmdir(leaf.path)
+        os.rmdir(path)
 
 
 def _own_group() -> str:
@@ -218,11 +268,7 @@ class Family:
 
     def strays(self) -> list[int]:
         """Living children that are nobody's; dead ones are reaped here."""
-        found = []
-        for pid in self._children.pids():
-            if pid not in self.owned and not _reaped(pid):
-                found.append(pid)
-        return found
+        return [pid for pid in self._children.pids() if pid not in self.owned and not _reaped(pid)]
 
     def close(self) -> None:
         """Free the handle."""

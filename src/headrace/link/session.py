@@ -157,7 +157,7 @@ class ControlLink:
         self.state = _move(CONTROL_MOVES, self.state, "cut")
 
     def stalled(self, seconds: float) -> None:
-        """This node itself stood still: nobody is to blame for pulses that were not read meanwhile."""
+        """The node itself stood still: nobody is to blame for pulses that were not read meanwhile."""
         self._heard_at += seconds
 
     def silent(self, at: float) -> float:

@@ -178,7 +178,7 @@ class _Proc:
         """Start the main process. Raises OSError, ValueError; leaves nothing open then."""
         a = self.a
         env = environment(self.executor.base, a, self.place.root, self.key)
-        write_file(self.place.files + "/params.json", a.params)
+        self.place.give_params(a.params)
         argv = list(a.argv)
         if a.kind == "script":
             script = self.place.files + "/script"
@@ -299,7 +299,7 @@ class _Proc:
             self.executor.leaves.give(self._leaf)
             self._leaf = None
         code = os.waitstatus_to_exitcode(status)
-        if self.a.outputs or os.listdir(self.place.outputs):
+        if self.a.outputs or (self.place.touched("outputs") and os.listdir(self.place.outputs)):
             harvest = self.loop.run_in_executor(None, self.place.harvest, self.a.outputs)
             harvest.add_done_callback(lambda done: self._harvested(code, done))
         else:

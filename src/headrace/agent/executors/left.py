@@ -61,10 +61,12 @@ def ending_of(
     status = str(code) if code >= 0 else f"signal:{-code}"
     message = "" if code == 0 else (f"exit code {code}" if code > 0 else f"killed by {_signal_name(-code)}")
     error_type = "" if code == 0 else ("ExitCode" if code > 0 else "Signal")
-    said = _read(place.exit_status, EXIT_STATUS_MAX)
+    result, bad, said = None, "", None
+    if place.touched("files"):
+        said = _read(place.exit_status, EXIT_STATUS_MAX)
+        result, bad = _result(place.result)
     if said is not None and said.strip():
-        status = said.strip()[:EXIT_STATUS_MAX].decode(errors="replace")
-    result, bad = _result(place.result)
+        status = said.strip().decode(errors="replace")
     for problem, name in ((bad, "InvalidResult"), (trouble, "OutputsLost")):
         if problem and kind is OutcomeKind.succeeded:
             kind, message, error_type = OutcomeKind.failed, problem, name
