@@ -23,6 +23,12 @@ class Ids:
         self._end = 0
         self._lock = asyncio.Lock()
 
+    async def first(self) -> int:
+        """The next number that will be handed out; every later one of this life is at least as high."""
+        first = await self.take(1)
+        self._next -= 1
+        return first
+
     async def take(self, count: int = 1) -> int:
         """The first of ``count`` consecutive numbers."""
         if self._end - self._next < count:

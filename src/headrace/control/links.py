@@ -16,6 +16,7 @@ from typing import Protocol
 from msgspec import Struct
 
 from headrace.control.assign import Assigner
+from headrace.control.changes.agents import AGENT, AgentHello, AgentLinked
 from headrace.control.ledger import Ledger
 from headrace.control.loops.dispatch import Starter, refusal
 from headrace.control.loops.logs import LogKeeper
@@ -30,7 +31,7 @@ from headrace.model.changes import SYSTEM, Change, Lose
 from headrace.model.errors import HeadraceError, LinkError, Refused
 from headrace.model.ids import TaskKey
 from headrace.model.ports import Clock, Fault
-from headrace.store.port import Blobs, Reader
+from headrace.store.port import Store
 from headrace.store.rows import LeasedRow
 
 HELLO_S = 10.0
@@ -51,8 +52,7 @@ class Services(Struct, frozen=True):
     """What a session needs of its node."""
 
     ledger: Ledger
-    reader: Reader
-    blobs: Blobs
+    store: Store
     placement: Placement
     assigner: Assigner
     connect: Callable[[Hello], LinkedCalls]
@@ -75,14 +75,14 @@ class Session:
             linked, calls, s.ledger, assigner=s.assigner, placement=s.placement, clock=s.clock, fault=s.fault
         )
         self.stopper = Stopper(linked, calls, s.fault)
-        self.keeper = LogKeeper(calls, s.ledger, s.reader, s.blobs, clock=s.clock, fault=s.fault)
+        self.keeper = LogKeeper(calls, s.ledger, s.store.reader, s.store.blobs, clock=s.clock, fault=s.fault)
         self.collector = Collector(
             linked,
             calls,
             s.ledger,
             after=after,
             placement=s.placement,
-            blobs=s.blobs,
+            blobs=s.store.blobs,
             logs=self.keeper.ended,
             files=s.assigner.left_files,
             clock=s.clock,
@@ -126,7 +126,7 @@ class Session:
         """Everything this agent owns by the store, in all its lives; placement learns it."""
         believed: dict[AttemptName, LeasedRow] = {}
         after: TaskKey | None = None
-        while rows := await self._s.reader.leased(self.linked.agent, after, PAGE):
+        while rows := await self._s.store.reader.leased(self.linked.agent, after, PAGE):
             for row in rows:
                 believed[AttemptName(row.run, row.no, row.index, row.epoch)] = row
                 name = (row.run, row.no, row.index, row.epoch)
@@ -206,8 +206,8 @@ class Links:
             await bell.close()
 
     async def _linked(self, bell: Doorbell, link: ControlLink, hello: Hello) -> None:
-        welcome = await self._s.ledger.hello(hello)
-        agent = welcome.agent
+        welcome = await self._greet(hello)
+        agent = welcome.number
         await self._end(agent)
         linked = Linked(
             agent=agent,
@@ -239,6 +239,24 @@ class Links:
                 del self._sessions[agent], self._tasks[agent]
             self._s.placement.unlink(agent, linked.link_epoch)
             await calls.close()
+
+    async def _greet(self, hello: Hello) -> AgentLinked:
+        """Write the agent's row: a higher link epoch, and a new life when the boot id is new."""
+        known = await self._s.store.reader.entity((AGENT, hello.agent))
+        number = 0 if known is not None else await self._s.store.reserve_ids("agent", 1)
+        change = AgentHello(
+            hello.agent,
+            hello.boot,
+            number,
+            slots=hello.slots,
+            labels=hello.labels,
+            version=hello.version,
+            address=hello.address,
+        )
+        answered = (await self._s.ledger.change(change, SYSTEM)).value
+        if not isinstance(answered, AgentLinked):
+            raise LinkError(f"hello of {hello.agent} was not answered")
+        return answered
 
     async def _end(self, agent: int) -> None:
         """A newer doorbell of the same agent takes over: end the session before it."""

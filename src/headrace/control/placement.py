@@ -120,7 +120,7 @@ class Placement:
         return list(self._agents.values())
 
     def took(self, agent: int, name: Name, klass: int) -> None:
-        """This attempt is the agent's now."""
+        """The attempt is the agent's now."""
         linked = self._agents.get(agent)
         if linked is not None:
             linked.held[name] = klass

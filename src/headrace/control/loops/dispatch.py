@@ -116,10 +116,12 @@ class Starter(Loop):
     async def _fail(self, unable: Sequence[tuple[AttemptName, str]]) -> None:
         """Code or input that nobody has: another attempt would fare no better."""
         now = self._clock.now()
-        await self._give_back([
-            Settle(n.run, n.no, n.index, n.epoch, OutcomeKind.failed, now, now, stop_retry=True, reason=why)
-            for n, why in unable
-        ])
+        await self._give_back(
+            [
+                Settle(n.run, n.no, n.index, n.epoch, OutcomeKind.failed, now, now, stop_retry=True, reason=why)
+                for n, why in unable
+            ]
+        )
 
     async def _refuse(self, refused: Sequence[tuple[AttemptName, str]]) -> None:
         """The agent did not take these: they cost no attempt and are ready again."""

@@ -13,10 +13,12 @@ from typing import Protocol
 
 import msgspec
 
+from headrace.control.changes.logs import KeepSegments
 from headrace.control.loops.loop import Backoff, Loop
 from headrace.link.port import AgentCalls
 from headrace.link.records import AttemptName, LogRecord, Outcome, Seal
 from headrace.model.cells import TaskCell
+from headrace.model.changes import SYSTEM, Origin
 from headrace.model.errors import Busy, LinkError, NotFound
 from headrace.model.ports import Clock, Fault
 from headrace.store.port import Blobs, Reader
@@ -34,7 +36,8 @@ _ENCODER = msgspec.msgpack.Encoder()
 class KeepsLogs(Protocol):
     """The part of the ledger that writes segments; returns when they are committed."""
 
-    async def keep_logs(self, segments: list[LogSegment]) -> None: ...
+    async def change(self, named: KeepSegments, origin: Origin) -> object:
+        """Commit it."""
 
 
 class LogKeeper(Loop):
@@ -125,10 +128,8 @@ class LogKeeper(Loop):
             digest, _ = await self._blobs.put(data)
             data = None
         self._fault("logs.before_store")
-        segment = LogSegment(
-            name.run, name.no, name.index, attempt, records[0].seq, records[-1].seq, data, digest
-        )
-        await self._ledger.keep_logs([segment])
+        segment = LogSegment(name.run, name.no, name.index, attempt, records[0].seq, records[-1].seq, data, digest)
+        await self._ledger.change(KeepSegments((segment,)), SYSTEM)
 
 
 def sealed_at(cell: TaskCell) -> int:

@@ -54,7 +54,7 @@ class Backoff:
         self._next = self._first
 
 
-async def whole(asked: Coroutine[Any, Any, None]) -> None:
+async def whole(asked: Coroutine[Any, Any, object]) -> None:
     """Await this to its end even when the caller is cancelled meanwhile: what was asked must not be half heard."""
     task = asyncio.ensure_future(asked)
     try:

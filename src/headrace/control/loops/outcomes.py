@@ -7,8 +7,7 @@ already done or stale. One per link session.
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 import msgspec
@@ -17,7 +16,7 @@ from headrace.control.loops.loop import Backoff, Loop, whole
 from headrace.control.placement import WINDOW, Linked, Placement
 from headrace.link.port import AgentCalls
 from headrace.link.records import Feed, Outcome, StartedNote
-from headrace.model.cells import ASIDE_MAX, INLINE_MAX, Value
+from headrace.model.cells import INLINE_MAX, Value
 from headrace.model.changes import Settle, Started
 from headrace.model.errors import Busy, LinkError, NotFound
 from headrace.model.ports import Clock, Fault
@@ -45,7 +44,7 @@ class Delivery(msgspec.Struct, frozen=True):
 class Applies(Protocol):
     """The part of the ledger that takes a delivery; returns when it is committed."""
 
-    async def deliver(self, delivery: Delivery) -> None:
+    async def deliver(self, delivery: Delivery) -> object:
         """Apply and commit."""
 
 

@@ -1,0 +1,100 @@
+"""Control, wired: settings in; a store, a ledger, the loops and two doors out.
+
+The only file of the room that names a concrete store. It contains no rule; the order of start and end is all it
+decides. Called by ``cli.control`` and tests.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+
+from headrace.control.api import build_api
+from headrace.control.api.definitions import Definitions
+from headrace.control.api.services import Services as ApiServices
+from headrace.control.api.values import Values
+from headrace.control.auth import Auth, mint_token
+from headrace.control.changes.admin import AdminToken
+from headrace.control.clock import SystemClock
+from headrace.control.connect import connect
+from headrace.control.doorbell import DoorbellApp
+from headrace.control.folder import DataFolder
+from headrace.control.node import Node
+from headrace.control.server import Doors, bind
+from headrace.control.settings import ControlSettings
+from headrace.model.changes import SYSTEM
+from headrace.model.errors import Invalid, StoreError
+from headrace.model.ports import Clock, Fault, no_fault
+from headrace.store.port import Store
+
+
+class Control:
+    """One control process with its doors open. Made by ``open_control``."""
+
+    def __init__(self, node: Node, doors: Doors, folder: DataFolder, url: str) -> None:
+        self.node = node
+        self.url = url
+        self._doors = doors
+        self._folder = folder
+
+    async def run(self, until: asyncio.Event) -> None:
+        """Serve until the event is set. Raises StoreError, chained from what failed, when a loop could not go on."""
+        waiting = [asyncio.ensure_future(until.wait()), asyncio.ensure_future(self.node.failure())]
+        done, pending = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+        for task in pending:
+            task.cancel()
+        error = done.pop().result()
+        if isinstance(error, BaseException):
+            raise StoreError(f"control cannot go on: {error}") from error
+
+    async def close(self) -> None:
+        """Close the doors, end the loops, close the store."""
+        self._folder.withdraw()
+        await self._doors.close()
+        await self.node.close()
+
+
+async def open_control(settings: ControlSettings, *, fault: Fault = no_fault) -> Control:
+    """Take the data folder, open the store, start the loops, open the doors. Raises Busy or StoreError."""
+    folder = DataFolder(settings.data)
+    folder.take()
+    tcp = bind(settings.host, settings.port)
+    port = tcp.getsockname()[1]
+    url = settings.url or f"http://{settings.host}:{port}"
+    clock = SystemClock()
+    node = Node(await _open_store(settings, clock, fault), clock=clock, dice=random.Random(), fault=fault)  # noqa: S311 - jitter
+    secret = folder.secret()
+    links = await node.start(secret=secret, url=url, connect=connect)
+    token, _ = mint_token()
+    await node.ledger.change(AdminToken(folder.admin_token(token)), SYSTEM)
+    services = ApiServices(
+        ledger=node.ledger,
+        reader=node.store.reader,
+        blobs=node.store.blobs,
+        auth=Auth(node.store.reader, clock, run_secret=secret),
+        clock=clock,
+        ids=node.ids,
+        definitions=Definitions(node.store.reader),
+        values=Values(node.store.reader, node.store.blobs),
+        waiters=node.waiters,
+        agents=links.calls,
+        offers=node.placement.offers,
+        alone=not settings.store,
+        store_name="postgres" if settings.store else "sqlite",
+    )
+    doors = Doors(build_api(services), DoorbellApp(links))
+    await doors.open(tcp, settings.socket)
+    folder.announce(url)
+    return Control(node, doors, folder, url)
+
+
+async def _open_store(settings: ControlSettings, clock: Clock, fault: Fault) -> Store:
+    if not settings.store:
+        from headrace.store.sqlite.store import open_sqlite  # each store brings its driver along
+
+        return await open_sqlite(str(settings.data), clock=clock, fault=fault)
+    if settings.store.startswith(("postgresql://", "postgres://")):
+        from headrace.store.postgres.store import open_postgres  # an optional extra
+
+        return await open_postgres(settings.store, clock=clock, fault=fault)
+    raise Invalid(f"no store is called {settings.store!r}: leave it empty for SQLite, or give a postgresql:// URL")

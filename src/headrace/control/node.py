@@ -1,0 +1,139 @@
+"""What runs in a control process without any socket: ledger, loops and links over one store.
+
+Wiring only, no rule. ``control.app`` gives it a store and doors, the simulator a virtual store and network: everything
+that is said here holds in both. Must never name a concrete store, open a socket or read the machine's clock.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+from headrace.control.api.waiters import Waiters
+from headrace.control.assign import Assigner
+from headrace.control.auth import mint_run_token
+from headrace.control.commands import Commands
+from headrace.control.graphs import Graphs
+from headrace.control.ids import Ids
+from headrace.control.ledger import Ledger
+from headrace.control.links import LinkedCalls, Links, Services
+from headrace.control.loops.claim import ClaimLoop
+from headrace.control.loops.due import DueLoop
+from headrace.control.placement import Placement
+from headrace.core.work import Command
+from headrace.link.records import Hello
+from headrace.model.ports import Clock, Dice, Fault
+from headrace.store.port import Store
+
+RUN_TOKEN_US = 7 * 24 * 3600 * 1_000_000
+"""How long a run token opens the routes of its run."""
+
+log = logging.getLogger("headrace.control")
+
+
+class Node:
+    """One control process's ledger, loops and links. ``start`` begins, ``failure`` tells trouble, ``close`` ends."""
+
+    def __init__(self, store: Store, *, clock: Clock, dice: Dice, fault: Fault) -> None:
+        self.store = store
+        self.clock = clock
+        self.fault = fault
+        self.waiters = Waiters()
+        self.placement = Placement()
+        self.graphs = Graphs(store.reader)
+        self.ids = Ids(store, "run")
+        self.ledger = Ledger(
+            store,
+            self.graphs,
+            clock=clock,
+            dice=dice,
+            room=self.placement,
+            on_commands=self._take,
+            fault=fault,
+        )
+        self.claims = ClaimLoop(store.reader, self.ledger, self.placement)
+        self.due = DueLoop(store.reader, self.ledger, clock)
+        self._commands: Commands | None = None
+        self._tasks: list[asyncio.Task[None]] = []
+        self._failure: asyncio.Future[BaseException] = asyncio.get_running_loop().create_future()
+
+    async def start(self, *, secret: bytes, url: str, connect: Callable[[Hello], LinkedCalls]) -> Links:
+        """Begin: read what is owed and what waits, then take links. ``connect`` gives the calls of an agent."""
+        first = await self.ids.first()
+        clock = self.clock
+
+        def token(run: int, no: int, index: int, epoch: int) -> str:
+            return mint_run_token(secret, run, no, index, epoch=epoch, expires_at=clock.now() + RUN_TOKEN_US)
+
+        assigner = Assigner(
+            self.store.reader,
+            self.store.blobs,
+            self.graphs.compiled,
+            self.placement.durations,
+            tokens=token,
+            url=url,
+            fresh_from=first,
+        )
+        services = Services(
+            self.ledger,
+            self.store,
+            self.placement,
+            assigner,
+            connect,
+            self._klass_of,
+            self.failed,
+            clock,
+            self.fault,
+        )
+        links = Links(services)
+        self._commands = Commands(
+            self.placement,
+            links,
+            claims=self.claims,
+            due=self.due,
+            assigner=assigner,
+            ended=self.waiters.ended,
+        )
+        self.own(self.ledger.run())
+        await self.claims.start()
+        self.own(self.claims.run())
+        self.own(self.due.run())
+        return links
+
+    def _take(self, commands: list[Command]) -> None:
+        if self._commands is not None:
+            self._commands(commands)
+
+    def own(self, work: Coroutine[Any, Any, None]) -> None:
+        """Run a loop; its failure is this process's failure."""
+        task = asyncio.ensure_future(work)
+        task.add_done_callback(self._ended)
+        self._tasks.append(task)
+
+    def failed(self, error: BaseException) -> None:
+        """Trouble that only a new life mends: ``failure`` raises it."""
+        if not self._failure.done():
+            log.error("control stops: %s", error, exc_info=error)
+            self._failure.set_result(error)
+
+    async def failure(self) -> BaseException:
+        """Wait until something fails; gives what it was."""
+        return await asyncio.shield(self._failure)
+
+    async def close(self) -> None:
+        """End the loops and close the store; what was not done is found again."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        self.waiters.close()
+        await self.store.close()
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        if not task.cancelled() and (error := task.exception()) is not None:
+            self.failed(error)
+
+    def _klass_of(self, graph: int, no: int) -> int:
+        compiled = self.graphs.compiled(graph)
+        return 0 if compiled is None else compiled.nodes[no].klass
