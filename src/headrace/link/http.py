@@ -148,7 +148,8 @@ class _Connection(asyncio.Protocol):
     async def exchange(self, head: bytes, body: bytes, deadline: float, *, no_body: bool) -> Answer:
         if self._transport is None or self._over:
             raise _Stale(self._why or "closed")
-        self._waiter = waiter = self._loop.create_future()
+        waiter: asyncio.Future[Answer] = self._loop.create_future()
+        self._waiter = waiter
         self._parser = httptools.HttpResponseParser(self)
         self._headers, self._body = {}, []
         self._size = self._head_size = 0
@@ -209,7 +210,7 @@ class _Connection(asyncio.Protocol):
     # httptools callbacks
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        self._head_size += len(name) + len(value)
+        self._head_size += len(name) + len(value) + 4
         if self._head_size > HEAD_MAX:
             raise LinkError("the response head is too large")
         self._headers[name.decode("latin-1").lower()] = value.decode("latin-1")

@@ -38,9 +38,10 @@ def encode_bell(record: Bell) -> bytes:
 def decode_bell(data: bytes) -> Bell:
     """One doorbell record. Raises ``LinkError``."""
     try:
-        return _BELLS.decode(data)
+        record: Bell = _BELLS.decode(data)
     except msgspec.MsgspecError as e:
         raise LinkError(f"not a doorbell record: {e}") from e
+    return record
 
 
 def name_text(name: AttemptName) -> str:
