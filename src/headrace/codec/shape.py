@@ -175,7 +175,7 @@ class _Walker:
                 continue
             inner = (*path, key)
             if not isinstance(info.key_type, (inspect.StrType, inspect.AnyType)):
-                self._other(info.key_type, key, inner)
+                self._other(info.key_type, key, inner, strict=False)
             elif isinstance(info.key_type, inspect.StrType):
                 self._simple(info.key_type, key, inner, "")
             built = self.walk(info.value_type, value, inner)
@@ -214,13 +214,13 @@ class _Walker:
         near = self._near(data, names) if isinstance(data, str) else ""
         return self._bad(path, f"{_expected('one of ' + ', '.join(names), data)}{near}")
 
-    def _other(self, info: Any, data: Any, path: Path) -> Any:
+    def _other(self, info: Any, data: Any, path: Path, *, strict: bool = True) -> Any:
         """Types that JSON has no words for (instants, uuids, enums, ...): as msgspec sees them, one at a time."""
         target = getattr(info, "cls", None) or _NATIVE.get(type(info).__name__)
         if target is None:
             return data
         try:
-            return msgspec.convert(data, target, str_keys=True)
+            return msgspec.convert(data, target, str_keys=True, strict=strict)
         except (msgspec.ValidationError, ValueError, OverflowError) as error:
             return self._bad(path, _MSGSPEC_PATH.sub("", str(error)))
 
@@ -261,6 +261,8 @@ _NATIVE: dict[str, Any] = {
     "UUIDType": uuid.UUID,
     "DecimalType": decimal.Decimal,
     "BytesType": bytes,
+    "IntType": int,
+    "FloatType": float,
 }
 
 

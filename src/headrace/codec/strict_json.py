@@ -137,9 +137,9 @@ class Scanner:
         if key in keys:
             raise malformed(f"the key {shown(key)} stands here twice", self.lines.place(offset), path_text(self._path))
         keys.add(key)
-        kind, piece, _ = self._next()
+        kind, piece, behind = self._next()
         if piece != ":" or kind != "mark":
-            self._fail("a colon is expected behind the key")
+            self._fail("a colon is expected behind the key", behind)
         self.found[tuple(self._path)] = offset
 
     def _value(self) -> None:

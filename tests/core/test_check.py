@@ -1,0 +1,201 @@
+from __future__ import annotations
+
+import pytest
+
+from headrace.codec.shape import shape
+from headrace.core.check import NOT_YET, check, warnings
+from headrace.model.definition import KINDS, KINDS_NOW, JobDefinition
+
+
+def define(*tasks, **job):
+    made = [
+        {"name": f"t{no}", **({} if set(task) & set(KINDS) else {"command": ["x"]}), **task}
+        for no, task in enumerate(tasks)
+    ]
+    return shape({"name": "job", "tasks": made or [{"name": "t0", "command": ["x"]}], **job}, JobDefinition)
+
+
+def told(definition, **known):
+    return {problem.path: problem.message for problem in check(definition, **known)}
+
+
+def test_the_definition_of_the_contract_has_only_what_is_not_available_yet():
+    definition = define(
+        {"name": "fetch", "command": ["curl", "https://example.test/${params.day}.csv"], "outputs": ["sales.csv"]},
+        {"name": "clean", "needs": ["fetch"], "python": "reports.sales:clean", "with": {"day": "${params.day}"}},
+        {"name": "per-region", "each": "${tasks.clean.result.regions}", "label": "${item}", "concurrency": 4,
+         "python": "reports.sales:summarise", "with": {"region": "${item}", "n": "${index}"}},
+        {"name": "tell", "needs": [{"task": "per-region", "state": "failed"}], "script": "echo $OWNER ${HOME}",
+         "env": {"OWNER": '${params.owner ?? "ops"}'}},
+        {"name": "tidy", "finally": True, "command": ["rm", "-rf", "scratch"], "needs": [{"task": "fetch", "state": "ended"}]},
+        params={"type": "object", "properties": {"day": {"type": "string"}, "owner": {"type": "string"}}},
+        result="${tasks.per-region.result}",
+        package="reports",
+    )  # fmt: skip
+    assert told(definition) == {}
+    assert warnings(definition) == []
+
+
+@pytest.mark.parametrize(
+    ("task", "path", "message"),
+    [
+        ({"script": "x", "command": ["x"]}, "tasks[0].script", "exactly one kind; this one has command and script"),
+        ({"needs": ["tt1"]}, "tasks[0].needs[0]", "no task 'tt1' (did you mean 't1'?)"),
+        ({"needs": [{"task": "zzzz"}]}, "tasks[0].needs[0].task", "no task 'zzzz'"),
+        ({"needs": {"any": ["t9"]}}, "tasks[0].needs.any[0]", "no task 't9'"),
+        ({"needs": ["t0"]}, "tasks[0].needs[0]", "cannot need itself"),
+        ({"needs": [{"task": "t1", "state": []}]}, "tasks[0].needs[0].state", "can never hold"),
+        ({"needs": [{"task": "t1", "state": "skipped", "exit": "*"}]}, "tasks[0].needs[0].exit", "can never hold"),
+        ({"env": {"A": "${params.x + 1}"}}, "tasks[0].env.A", "bad expression"),
+        ({"env": {"A": "${parms.x}"}}, "tasks[0].env.A", "'parms' is not known here"),
+        ({"env": {"A": "${params.dya}"}}, "tasks[0].env.A", "does not declare 'dya' (did you mean 'day'?)"),
+        ({"env": {"a b": "${params[0]}"}}, 'tasks[0].env["a b"]', "name a parameter"),
+        ({"env": {"A": "${tasks.tt1.result}"}}, "tasks[0].env.A", "no task 'tt1' (did you mean"),
+        ({"env": {"A": "${tasks.t1.reslt}"}}, "tasks[0].env.A", "(did you mean 'result'?)"),
+        ({"env": {"A": "${tasks.t1}"}}, "tasks[0].env.A", "say which task"),
+        ({"env": {"A": "${tasks.t0.result}"}}, "tasks[0].env.A", "its own result"),
+        ({"env": {"A": "${item}"}}, "tasks[0].env.A", "only in the texts of a task with each"),
+        ({"env": {"A": "${run.idd}"}}, "tasks[0].env.A", "(did you mean 'id'?)"),
+        ({"env": {"A": "${fire}"}}, "tasks[0].env.A", "fire has instant"),
+        ({"env": {"A=B": "x"}}, "tasks[0].env", "has no ="),
+        ({"env": {"HEADRACE_RUN": "x"}}, "tasks[0].env", "set by headrace"),
+        ({"command": ["a", "b\0"]}, "tasks[0].command[1]", "NUL"),
+        ({"command": [""]}, "tasks[0].command", "missing"),
+        ({"each": ["a"], "command": ["${index.x}"]}, "tasks[0].command[0]", "has no fields"),
+        ({"each": ["${item}"]}, "tasks[0].each[0]", "before there are instances"),
+        ({"each": ["a"], "when": {"value": "${item}", "eq": 1}}, "tasks[0].when.value", "before there are instances"),
+        ({"each": "abc"}, "tasks[0].each", "a list is wanted"),
+        ({"each": "x${params.day}"}, "tasks[0].each", "exactly one expression"),
+        ({"each": {"zip": [[1]], "product": [[1]]}}, "tasks[0].each", "either zip or product"),
+        ({"each": {"zip": [5]}}, "tasks[0].each.zip[0]", "a list is wanted"),
+        ({"concurrency": 2}, "tasks[0].concurrency", "instances of each"),
+        ({"when": {"eq": 1}}, "tasks[0].when", "write value and one of"),
+        ({"when": {"value": 1, "eq": 1, "ne": 2}}, "tasks[0].when", "write value and one of"),
+        ({"when": {"all": []}}, "tasks[0].when.all", "says nothing"),
+        ({"when": {"not": {"any": [{"value": 1}]}}}, "tasks[0].when.not.any[0]", "write value and one of"),
+        ({"when": {"value": "${params.dya}", "eq": 1}}, "tasks[0].when.value", "does not declare"),
+        ({"interpreter": ["sh"]}, "tasks[0].interpreter", "for a script"),
+        ({"with": {"a": 1}}, "tasks[0].with", "python tasks"),
+        ({"package": "p"}, "tasks[0].package", "python tasks"),
+        ({"python": "os.system"}, "tasks[0].python", "write module:function"),
+        ({"outputs": ["../x"]}, "tasks[0].outputs[0]", "working folder"),
+        ({"outputs": ["/x"]}, "tasks[0].outputs[0]", "working folder"),
+        ({"timeout": "999999999d"}, "tasks[0].timeout", "too long"),
+        ({"retries": {"max": 1, "only": ["x y"]}}, "tasks[0].retries.only[0]", "exit:N"),
+        ({"needs": ["fin"]}, "tasks[0].needs[0]", "is a finally task"),
+        ({"env": {"A": "${tasks.fin.result}"}}, "tasks[0].env.A", "is a finally task"),
+        ({"name": "t1"}, "tasks[1].name", "is that of tasks[0]"),
+    ],
+)  # fmt: skip
+def test_a_mistake_is_found_with_its_path(task, path, message):
+    definition = define(
+        task,
+        {"name": "t1"},
+        {"name": "fin", "finally": True},
+        params={"type": "object", "properties": {"day": {}}},
+    )
+    problems = told(definition)
+    assert list(problems) == [path]
+    assert message in problems[path]
+
+
+def test_a_task_without_a_kind_is_told_the_kinds():
+    definition = shape({"name": "j", "tasks": [{"name": "a"}]}, JobDefinition)
+    assert told(definition) == {"tasks[0]": "a task needs exactly one kind: command, script, python"}
+
+
+LATER_KINDS = {
+    "container": {"image": "x"}, "job": "other", "wait": {"for": "1s"}, "approve": {}, "http": {"url": "x"},
+    "chunk": {}, "service": {},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", [kind for kind in KINDS if kind not in KINDS_NOW])
+def test_a_later_kind_is_not_available_yet(kind):
+    problems = told(define({kind: LATER_KINDS[kind]}))
+    assert list(problems) == [f"tasks[0].{kind}"]
+    assert problems[f"tasks[0].{kind}"].startswith(NOT_YET)
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [("secrets", {"A": "b"}), ("secret_files", {"a": "b"}), ("resources", {"cpus": 1}), ("limits", {"crm": 1}),
+     ("cache", {"for": "1h"}), ("repeat", {"times": 2}), ("delay", "5s"), ("listeners", [1])],
+)  # fmt: skip
+def test_a_later_feature_of_a_task_is_not_available_yet(field, value):
+    problems = told(define({field: value}))
+    assert problems == {f"tasks[0].{field}": f"{NOT_YET}{field} of a task"}
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [("concurrency", {"max": 1}), ("exclusive", True), ("phases", ["a"]), ("schedules", [{}]), ("notify", [{}]),
+     ("listeners", [1])],
+)  # fmt: skip
+def test_a_later_feature_of_a_job_is_not_available_yet(field, value):
+    assert told(define(**{field: value})) == {field: f"{NOT_YET}{field} of a job"}
+
+
+def test_a_circle_is_written_out_with_implied_needs_and_each():
+    definition = define(
+        {"name": "a", "needs": ["c"]},
+        {"name": "b", "env": {"X": "${tasks.a.result}"}},
+        {"name": "c", "each": "${tasks.b.result}"},
+        {"name": "behind", "needs": ["c"]},
+    )
+    assert told(definition) == {"tasks[0].needs[0]": "tasks wait for each other in a circle: a needs c needs b needs a"}
+
+
+def test_every_separate_circle_is_found():
+    definition = define(
+        {"name": "a", "needs": ["b"]}, {"name": "b", "needs": ["a"]},
+        {"name": "c", "needs": ["d"]}, {"name": "d", "needs": ["c", "a"]},
+    )  # fmt: skip
+    assert set(told(definition)) == {"tasks[0].needs[0]", "tasks[2].needs[0]"}
+
+
+def test_shell_variables_in_program_text_are_left_alone_and_ours_are_warned_of():
+    definition = define(
+        {"command": ["bash", "-ec", "echo ${HOME} ${params.day}"]},
+        {"script": "echo ${HOME:-x} ${params.day} $${params.x}"},
+        {"command": ["echo", "${params.day}"]},
+    )
+    assert told(definition) == {}
+    assert [problem.path for problem in warnings(definition)] == ["tasks[0].command[2]", "tasks[1].script"]
+    assert "HEADRACE_PARAM_<NAME>" in warnings(definition)[0].message
+
+
+@pytest.mark.parametrize(
+    "schema",
+    [None, {"type": "object", "additionalProperties": True}, {"patternProperties": {".*": {}}}, {"allOf": []},
+     {"$ref": "#/$defs/P", "$defs": {"P": {}}}],
+)  # fmt: skip
+def test_an_open_schema_declares_every_parameter(schema):
+    job = {} if schema is None else {"params": schema}
+    assert told(define({"env": {"A": "${params.x}"}}, **job)) == {}
+
+
+def test_job_env_knows_no_tasks():
+    assert list(told(define(env={"A": "${tasks.t0.result}", "B": "${run.id}"}))) == ["env.A"]
+
+
+def test_a_result_names_known_tasks():
+    assert list(told(define(result={"x": ["${tasks.t0.result}", "${tasks.zz.result}"]}))) == ["result.x[1]"]
+
+
+def test_packages_are_inferred_when_exactly_one_has_the_task():
+    known = {"m:f": ["p"], "m:g": ["p", "q"]}
+    assert told(define({"python": "m:f"}), known_tasks=known) == {}
+    assert told(define({"python": "m:g", "package": "q"}), known_tasks=known) == {}
+    assert "several packages" in told(define({"python": "m:g"}), known_tasks=known)["tasks[0].python"]
+    assert "has no task" in told(define({"python": "m:f", "package": "q"}), known_tasks=known)["tasks[0].python"]
+    assert "did you mean 'm:f'" in told(define({"python": "m:ff"}), known_tasks={"m:f": ["p"]})["tasks[0].python"]
+
+
+def test_a_long_chain_and_a_long_circle_need_no_recursion():
+    count = 20_000
+    chain = [{"needs": [f"t{no - 1}"]} if no else {} for no in range(count)]
+    assert told(define(*chain)) == {}
+    chain[0] = {"needs": [f"t{count - 1}"]}
+    (message,) = told(define(*chain)).values()
+    assert "(19980 more)" in message
