@@ -17,7 +17,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from headrace.cli.children import die_with_parent
-from headrace.control.settings import ControlSettings, UpSettings
+from headrace.control.settings import SOCKET_NAME, ControlSettings, UpSettings
 
 __all__ = ["UpSettings", "run"]
 
@@ -60,7 +60,7 @@ class Child:
             code = self._work()
         except SystemExit as e:
             code = e.code if isinstance(e.code, int) else 1
-        except BaseException:  # noqa: BLE001 - the last frame of a process: say why and end
+        except BaseException:
             traceback.print_exc()
         finally:
             sys.stdout.flush()
@@ -136,7 +136,9 @@ class Supervisor:
             self._ready = True
             self._port = int(text.split()[-1].rpartition(":")[2])
             if not self._settings.quiet:
-                print(f"Headrace is up: {text.split()[-1]}  (data in {self._settings.data}; Ctrl+C ends it)", flush=True)
+                print(
+                    f"Headrace is up: {text.split()[-1]}  (data in {self._settings.data}; Ctrl+C ends it)", flush=True
+                )
 
     def _reap(self) -> None:
         while True:
@@ -185,7 +187,8 @@ class Supervisor:
     def _agent(self) -> int:
         from headrace.cli.agent import run_local  # likewise
 
-        return run_local(self._settings.data, self._settings.workers)
+        run_local(self._settings.data, self._settings.data / SOCKET_NAME, self._settings.workers)
+        return 1
 
 
 def _drain(fd: int) -> bytes:

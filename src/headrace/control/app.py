@@ -10,7 +10,7 @@ import asyncio
 import random
 
 from headrace.control.api import build_api
-from headrace.control.api.definitions import Definitions
+from headrace.control.api.saved import SavedJobs
 from headrace.control.api.services import Services as ApiServices
 from headrace.control.api.values import Values
 from headrace.control.auth import Auth, mint_token
@@ -67,6 +67,7 @@ async def open_control(settings: ControlSettings, *, fault: Fault = no_fault) ->
     links = await node.start(secret=secret, url=url, connect=connect)
     token, _ = mint_token()
     await node.ledger.change(AdminToken(folder.admin_token(token)), SYSTEM)
+    alone = not settings.store
     services = ApiServices(
         ledger=node.ledger,
         reader=node.store.reader,
@@ -74,12 +75,13 @@ async def open_control(settings: ControlSettings, *, fault: Fault = no_fault) ->
         auth=Auth(node.store.reader, clock, run_secret=secret),
         clock=clock,
         ids=node.ids,
-        definitions=Definitions(node.store.reader),
+        graphs=node.graphs,
+        jobs=SavedJobs(node.store.reader, alone=alone),
         values=Values(node.store.reader, node.store.blobs),
         waiters=node.waiters,
         agents=links.calls,
         offers=node.placement.offers,
-        alone=not settings.store,
+        alone=alone,
         store_name="postgres" if settings.store else "sqlite",
     )
     doors = Doors(build_api(services), DoorbellApp(links))
@@ -94,7 +96,7 @@ async def _open_store(settings: ControlSettings, clock: Clock, fault: Fault) -> 
 
         return await open_sqlite(str(settings.data), clock=clock, fault=fault)
     if settings.store.startswith(("postgresql://", "postgres://")):
-        from headrace.store.postgres.store import open_postgres  # an optional extra
+        from headrace.store.postgres.store import open_store  # an optional extra
 
-        return await open_postgres(settings.store, clock=clock, fault=fault)
+        return await open_store(settings.store, fault=fault)
     raise Invalid(f"no store is called {settings.store!r}: leave it empty for SQLite, or give a postgresql:// URL")

@@ -42,19 +42,18 @@ class Commands:
         stops: dict[int, list[StopAttempt]] = {}
         waits: set[int] = set()
         for c in commands:
-            kind = type(c)
-            if kind is Dispatch:
+            if isinstance(c, Dispatch):
                 run, no, index = c.key
                 self._placement.took(c.agent, (run, no, index, c.epoch), c.klass)
                 starts.setdefault(c.agent, []).append(c)
-            elif kind is Ended:
+            elif isinstance(c, Ended):
                 self._assigner.ended(c.run)
                 self._ended(c.run)
-            elif kind is Alarm:
+            elif isinstance(c, Alarm):
                 self._due.alarm(c.at)
-            elif kind is Waits:
+            elif isinstance(c, Waits):
                 waits.add(c.klass)
-            elif kind is StopAttempt:
+            elif isinstance(c, StopAttempt):
                 stops.setdefault(c.agent, []).append(c)
         for agent, batch in starts.items():
             self._links.start(agent, batch)

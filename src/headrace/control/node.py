@@ -55,6 +55,7 @@ class Node:
         )
         self.claims = ClaimLoop(store.reader, self.ledger, self.placement)
         self.due = DueLoop(store.reader, self.ledger, clock)
+        self.links: Links
         self._commands: Commands | None = None
         self._tasks: list[asyncio.Task[None]] = []
         self._failure: asyncio.Future[BaseException] = asyncio.get_running_loop().create_future()
@@ -87,7 +88,7 @@ class Node:
             clock,
             self.fault,
         )
-        links = Links(services)
+        self.links = links = Links(services)
         self._commands = Commands(
             self.placement,
             links,

@@ -1,0 +1,190 @@
+"""Control and the real agent together, in one process: work goes through, and goes on after either began again."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Coroutine
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+import uvloop
+from headrace.agent.spool import decode_inline
+from headrace.core.work import Dispatch
+from headrace.link.records import LogRecord, Seal
+from headrace.model.changes import SYSTEM, Cancel
+from headrace.model.states import RunState, TaskState
+
+from tests.control.whole import Whole
+
+
+def run(work: Coroutine[Any, Any, None]) -> None:
+    """Drive one test on the loop that the product uses."""
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(asyncio.wait_for(work, 60))
+
+
+def command(*argv: str, **more: Any) -> dict[str, Any]:
+    return {"name": "t", "tasks": [{"name": "a", "command": list(argv), **more}]}
+
+
+async def until_running(whole: Whole, runs: list[int]) -> None:
+    """Wait until the store knows that these run."""
+    for r in runs:
+        while [c.state for c in await whole.tasks(r)] != [TaskState.running]:
+            await asyncio.sleep(0.01)
+
+
+def test_a_command_runs_and_its_log_is_kept(tmp_path: Path) -> None:
+    async def work() -> None:
+        async with Whole(tmp_path) as whole:
+            runs = await whole.submit(command("sh", "-c", "echo out; echo err >&2; exit 3"))
+            (row,) = await whole.ended(runs)
+            (cell,) = await whole.tasks(runs[0])
+            assert (row.cell.state, cell.exit_code, cell.attempt) == (RunState.failed, 3, 1)
+            records = decode_inline(msgspec.msgpack.decode(cell.seal, type=Seal).inline)
+            assert {(r.stream, r.data) for r in records} == {("stdout", b"out\n"), ("stderr", b"err\n")}
+
+    run(work())
+
+
+def test_a_large_log_is_fetched_into_the_store_and_dropped_by_the_agent(tmp_path: Path) -> None:
+    async def work() -> None:
+        async with Whole(tmp_path) as whole:
+            (r,) = await whole.submit(command("sh", "-c", "seq 1 60000"))
+            await whole.ended([r])
+            while whole.agent.attempts.spool.waiting():
+                await asyncio.sleep(0.01)
+            segments = await whole.node.store.reader.segments((r, 0, -1), 1)
+            data = b""
+            for s in segments:
+                raw = s.data if s.data is not None else await whole.node.store.blobs.get(s.digest)
+                data += b"".join(x.data for x in msgspec.msgpack.decode(raw, type=list[LogRecord]))
+            assert data == "".join(f"{i}\n" for i in range(1, 60001)).encode()
+
+    run(work())
+
+
+def test_files_of_an_earlier_task_reach_the_later_one(tmp_path: Path) -> None:
+    async def work() -> None:
+        async with Whole(tmp_path) as whole:
+            make = {"name": "make", "command": ["sh", "-c", 'echo 42 > "$HEADRACE_OUTPUTS/n.txt"']}
+            read = {"name": "read", "needs": ["make"], "command": ["sh", "-c", 'cat "$HEADRACE_INPUTS/make/n.txt" > "$HEADRACE_RESULT"']}
+            runs = await whole.submit({"name": "files", "tasks": [make, read]})
+            (row,) = await whole.ended(runs)
+            cells = await whole.tasks(runs[0])
+            assert row.cell.state is RunState.succeeded, cells
+            assert cells[1].result is not None and cells[1].result.data == b"42"
+
+    run(work())
+
+
+def test_more_work_than_room_waits_and_is_all_done_once(tmp_path: Path) -> None:
+    async def work() -> None:
+        async with Whole(tmp_path, slots=1) as whole:
+            trace = tmp_path / "trace"
+            runs = await whole.submit(command("sh", "-c", f"echo $HEADRACE_RUN >> {trace}"), 30)
+            await whole.ended(runs)
+            assert sorted(map(int, trace.read_text().split())) == runs
+
+    run(work())
+
+
+def test_work_goes_on_while_control_is_away_and_is_told_once(tmp_path: Path) -> None:
+    async def work() -> None:
+        async with Whole(tmp_path) as whole:
+            trace = tmp_path / "trace"
+            runs = await whole.submit(command("sh", "-c", f"sleep 0.5; echo $HEADRACE_ATTEMPT >> {trace}"), 2)
+            await until_running(whole, runs)
+            await whole.stop_control()
+            while not trace.exists() or len(trace.read_text().split()) < 2:
+                await asyncio.sleep(0.02)
+            await whole.start_control()
+            rows = await whole.ended(runs)
+            assert {r.cell.state for r in rows} == {RunState.succeeded}
+            assert trace.read_text().split() == ["1", "1"]
+
+    run(work())
+
+
+def test_what_was_claimed_but_never_delivered_is_given_again_without_costing_an_attempt(tmp_path: Path) -> None:
+    async def work() -> None:
+        async with Whole(tmp_path) as whole:
+            await until_linked(whole)
+            lost: list[Dispatch] = []
+            session = whole.node.links.session(1)
+            assert session is not None
+            session.starter.take = lost.extend  # type: ignore[method-assign] # the POST that never happens
+            runs = await whole.submit(command("true"))
+            while not lost:
+                await asyncio.sleep(0.01)
+            await whole.stop_control()
+            await whole.start_control()
+            (row,) = await whole.ended(runs)
+            (cell,) = await whole.tasks(runs[0])
+            assert row.cell.state is RunState.succeeded
+            assert cell.epoch > lost[0].epoch
+            assert not cell.lost
+
+    run(work())
+
+
+def test_the_work_of_an_agent_that_began_again_is_lost_and_retried(tmp_path: Path) -> None:
+    async def work() -> None:
+        async with Whole(tmp_path) as whole:
+            flag = tmp_path / "flag"
+            runs = await whole.submit(command("sh", "-c", f"test -e {flag} && exit 0; touch {flag}; sleep 60"))
+            await until_running(whole, runs)
+            while not flag.exists():
+                await asyncio.sleep(0.01)
+            await whole.stop_agent()
+            whole.start_agent()
+            (row,) = await whole.ended(runs)
+            (cell,) = await whole.tasks(runs[0])
+            assert (row.cell.state, cell.attempt) == (RunState.succeeded, 2)
+
+    run(work())
+
+
+def test_cancel_ends_what_runs(tmp_path: Path) -> None:
+    async def work() -> None:
+        async with Whole(tmp_path) as whole:
+            runs = await whole.submit(command("sleep", "60"))
+            await until_running(whole, runs)
+            await whole.node.ledger.ask(Cancel(runs[0], "enough"), SYSTEM)
+            (row,) = await whole.ended(runs)
+            assert row.cell.state is RunState.canceled
+            assert not whole.node.placement.agents()[0].held
+
+    run(work())
+
+
+def test_a_retry_comes_by_itself_when_it_is_due(tmp_path: Path) -> None:
+    async def work() -> None:
+        async with Whole(tmp_path) as whole:
+            retries = {"max": 2, "delay": "100ms", "jitter": 0}
+            flag = tmp_path / "flag"
+            runs = await whole.submit(command("sh", "-c", f"test -e {flag} || {{ touch {flag}; exit 1; }}", retries=retries))
+            (row,) = await whole.ended(runs)
+            (cell,) = await whole.tasks(runs[0])
+            assert (row.cell.state, cell.attempt) == (RunState.succeeded, 2)
+
+    run(work())
+
+
+async def until_linked(whole: Whole) -> None:
+    while not whole.node.placement.offers():
+        await asyncio.sleep(0.01)
+
+
+@pytest.mark.parametrize("count", [200])
+def test_nothing_is_held_when_all_is_done(tmp_path: Path, count: int) -> None:
+    async def work() -> None:
+        async with Whole(tmp_path) as whole:
+            runs = await whole.submit(command("true"), count)
+            await whole.ended(runs)
+            assert not whole.node.placement.agents()[0].held
+            assert not await whole.node.store.reader.leased(1, None, 10)
+
+    run(work())
