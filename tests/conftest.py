@@ -6,6 +6,10 @@ import os
 
 import pytest
 
+from conformance.postgres_server import empty_postgres_dsn, own_postgres, postgres_dsn, postgres_server
+
+__all__ = ["empty_postgres_dsn", "own_postgres", "postgres_dsn", "postgres_server"]
+
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, exitstatus: int, config: pytest.Config) -> None:
     """A skipped test in CI is a failure: a server that must be there was missing."""

@@ -2,7 +2,7 @@
 
 Never skips: without a server the tests that need one fail and say why, unless HEADRACE_TEST_NO_POSTGRES=1 says that
 this machine has none on purpose. The server runs under a small guard that stops it when the test process is gone, however
-that ended. Load the fixtures with ``pytest_plugins`` or by importing them in a conftest.
+that ended. ``tests/conftest.py`` gives the fixtures to every folder: ask for them by name, never import this file.
 """
 
 from __future__ import annotations
@@ -22,7 +22,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import psycopg
 import pytest
 
 USER = "headrace"
@@ -77,6 +76,8 @@ class PostgresServer:
 
     def start(self) -> None:
         """Start it under the guard and wait until it answers."""
+        import psycopg
+
         with (self.folder / "server.log").open("ab") as log:
             self._guard = subprocess.Popen(
                 [sys.executable, "-c", _GUARD, *_ids(), self._bin / "postgres", "-D", self.folder / "data"],
@@ -128,6 +129,9 @@ class PostgresServer:
         self.admin(f"drop database if exists {name[1]} with (force)")
 
     def admin(self, statement: str) -> list[tuple[object, ...]]:
+        """One statement on the server's own database, as its superuser."""
+        import psycopg
+
         with psycopg.connect(self.dsn(), autocommit=True) as conn:
             cursor = conn.execute(statement.encode())
             return cursor.fetchall() if cursor.description else []

@@ -12,7 +12,7 @@ from typing import Any
 
 from psycopg.pq import TransactionStatus
 
-from headrace.model.errors import StoreError
+from headrace.model.errors import StoreAway, StoreError
 from headrace.store.postgres.connect import Connection, Queries, connect, translated
 from headrace.store.postgres.records import Row
 
@@ -40,10 +40,14 @@ class Pool:
                 await self._give_back(conn)
 
     async def rows(self, name: str, params: list[Any]) -> list[Row]:
-        """All rows of one named statement: one snapshot."""
-        async with self.connection() as conn:
-            cursor = await conn.execute(self._queries[name], params, prepare=True, binary=True)
-            return await cursor.fetchall() if cursor.description else []
+        """All rows of one named statement: one snapshot. Only for statements that may safely be done twice.
+
+        A connection that lay free while the server restarted is found out here, so it is tried once more on a new one.
+        """
+        try:
+            return await self._once(name, params)
+        except StoreAway:
+            return await self._once(name, params)
 
     async def row(self, name: str, params: list[Any]) -> Row | None:
         """The first row, or None."""
@@ -55,6 +59,11 @@ class Pool:
         self._closed = True
         while self._free:
             await self._free.pop().close()
+
+    async def _once(self, name: str, params: list[Any]) -> list[Row]:
+        async with self.connection() as conn:
+            cursor = await conn.execute(self._queries[name], params, prepare=True, binary=True)
+            return await cursor.fetchall() if cursor.description else []
 
     async def _take(self) -> Connection:
         if self._closed:

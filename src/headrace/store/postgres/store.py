@@ -14,6 +14,7 @@ from headrace.store.postgres.hints import Hints, OnHint
 from headrace.store.postgres.migrate import migrate
 from headrace.store.postgres.pool import Pool
 from headrace.store.postgres.reader import PostgresReader
+from headrace.store.postgres.verdict import PATIENCE
 from headrace.store.postgres.writer import PostgresWriter
 from headrace.store.rows import Batch
 
@@ -25,7 +26,14 @@ class PostgresStore:
     """``store.port.Store``. Made by ``open_store`` only."""
 
     def __init__(
-        self, dsn: str, statements: Queries, identity: Identity, *, fault: Fault, on_hint: OnHint | None
+        self,
+        dsn: str,
+        statements: Queries,
+        identity: Identity,
+        *,
+        fault: Fault,
+        on_hint: OnHint | None,
+        patience: float,
     ) -> None:
         self.identity = identity
         self._reading = Pool(dsn, statements, "read_only", size=READERS)
@@ -33,7 +41,7 @@ class PostgresStore:
         self.hints = None if on_hint is None else Hints(dsn, statements, on_hint)
         self.blobs = PostgresBlobs(self._writing, statements, fault=fault)
         self.reader = PostgresReader(self._reading, self.blobs)
-        self.writer = PostgresWriter(dsn, statements, self.blobs, fault=fault, told=self._committed)
+        self.writer = PostgresWriter(dsn, statements, self.blobs, fault=fault, told=self._committed, patience=patience)
 
     async def reserve_ids(self, what: str, count: int) -> int:
         """The first of ``count`` numbers that nobody else was or will be given; those not used are lost."""
@@ -55,14 +63,18 @@ class PostgresStore:
             self.hints.committed(batch)
 
 
-async def open_store(dsn: str, *, fault: Fault = no_fault, on_hint: OnHint | None = None) -> PostgresStore:
+async def open_store(
+    dsn: str, *, fault: Fault = no_fault, on_hint: OnHint | None = None, patience: float = PATIENCE
+) -> PostgresStore:
     """Migrate, check and open. ``on_hint`` is called when another node may have made work; it must return at once.
+
+    ``patience``: seconds in which a server that was lost during COMMIT may come back and say what became of it.
 
     Raises StoreAway when the server does not answer, StoreError when it must not be used (weak durability, newer schema).
     """
     statements = queries()
     identity = await _prepare(dsn, statements, fault)
-    store = PostgresStore(dsn, statements, identity, fault=fault, on_hint=on_hint)
+    store = PostgresStore(dsn, statements, identity, fault=fault, on_hint=on_hint, patience=patience)
     try:
         await store.writer.open()
         await store.blobs.sweep()

@@ -1,7 +1,8 @@
 """What became of a transaction whose connection was lost during COMMIT: asks the server before anybody is answered.
 
-Never guesses: a transaction id is believed only on the timeline that gave it (a promoted standby counts anew).
-Called by ``writer``.
+Never guesses. ``pg_xact_status`` says when the transaction is over; that it committed is believed only of the commit row
+that it wrote: a server that crashed, or a promoted standby, may have given the same transaction id to somebody else.
+That it aborted may be believed of the id, for the id of a commit is never given again. Called by ``writer``.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import asyncio
 from typing import Literal, NamedTuple
 
 import psycopg
+from psycopg import errors as pg
 
 from headrace.model.errors import HeadraceError
 from headrace.store.postgres.connect import Connection, Queries, connect
@@ -23,14 +25,15 @@ _PAUSE = 0.1
 
 
 class Lost(NamedTuple):
-    """The transaction: its id, the backend that ran it, the timeline on which both mean something."""
+    """The transaction: its id, the backend that ran it, the timeline on which both mean something, a commit it wrote."""
 
     xid: str
     backend: int
     timeline: str
+    commit: int | None
 
 
-async def ask(dsn: str, queries: Queries, lost: Lost, patience: float = PATIENCE) -> Verdict:
+async def ask(dsn: str, queries: Queries, lost: Lost, patience: float) -> Verdict:
     """The server's own word, or "unknown" when it gave none within ``patience`` seconds."""
     loop = asyncio.get_running_loop()
     until = loop.time() + patience
@@ -52,18 +55,25 @@ async def ask(dsn: str, queries: Queries, lost: Lost, patience: float = PATIENCE
 
 async def _verdict(conn: Connection, queries: Queries, lost: Lost, until: float) -> Verdict:
     loop = asyncio.get_running_loop()
-    if await _scalar(conn, queries["timeline"]) != lost.timeline:
-        return "unknown"
-    while True:
-        status = await _scalar(conn, queries["xact_status"], lost.xid)
-        if status in {"committed", "aborted"}:
-            return "committed" if status == "committed" else "aborted"
-        if status is None or loop.time() >= until:
+    same_server = await _scalar(conn, queries["timeline"]) == lost.timeline
+    while same_server and (status := await _status(conn, queries, lost.xid)) == "in progress":
+        if loop.time() >= until:
             return "unknown"
         await conn.execute(queries["end_backend"], [lost.backend, lost.xid])
         await asyncio.sleep(_PAUSE)
+    if lost.commit is not None:
+        return "aborted" if await _scalar(conn, queries["commit_there"], lost.commit) is None else "committed"
+    return "aborted" if same_server and status in {"aborted", "never"} else "unknown"
 
 
-async def _scalar(conn: Connection, query: bytes, *params: str) -> str | None:
+async def _status(conn: Connection, queries: Queries, xid: str) -> str | None:
+    try:
+        return await _scalar(conn, queries["xact_status"], xid)
+    except pg.InvalidParameterValue:
+        # "in the future": the server crashed before it had written anything of this transaction.
+        return "never"
+
+
+async def _scalar(conn: Connection, query: bytes, *params: str | int) -> str | None:
     row = await (await conn.execute(query, params)).fetchone()
     return None if row is None or row[0] is None else str(row[0])

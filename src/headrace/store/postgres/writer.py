@@ -33,12 +33,15 @@ Committed = Callable[[Batch], None]
 class PostgresWriter:
     """One connection, one transaction at a time. ``store.port.Writer``."""
 
-    def __init__(self, dsn: str, queries: Queries, blobs: PostgresBlobs, *, fault: Fault, told: Committed) -> None:
+    def __init__(
+        self, dsn: str, queries: Queries, blobs: PostgresBlobs, *, fault: Fault, told: Committed, patience: float
+    ) -> None:
         self._dsn = dsn
         self._queries = queries
         self._blobs = blobs
         self._fault = fault
         self._told = told
+        self._patience = patience
         self._conn: Connection | None = None
         self._timeline = ""
         self._backend = 0
@@ -150,7 +153,7 @@ class PostgresWriter:
             return
         self._fault("postgres.before_commit")
         try:
-            cursor = await conn.execute(self._queries["commit"])
+            cursor = await conn.execute(self._queries["commit"], prepare=False)
         except psycopg.Error as e:
             if not (is_lost(e) or conn.closed):
                 raise translate(e, "cannot commit") from e
@@ -180,7 +183,10 @@ class PostgresWriter:
         await conn.close()
         if self._xid is None:
             raise StoreAway(f"the connection was lost: {e}") from e
-        verdict = await ask(self._dsn, self._queries, Lost(self._xid, self._backend, self._timeline))
+        commits = self._batch.commits if self._batch is not None else []
+        commit = commits[0].commit if commits else None
+        lost = Lost(self._xid, self._backend, self._timeline, commit)
+        verdict = await ask(self._dsn, self._queries, lost, self._patience)
         if verdict == "aborted":
             raise StoreAway(f"the connection was lost and the server rolled back: {e}") from e
         if verdict != "committed":

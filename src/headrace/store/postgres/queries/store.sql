@@ -37,6 +37,9 @@ select pg_current_xact_id_if_assigned()::text
 -- name: xact_status
 select pg_xact_status($1::text::xid8)
 
+-- name: commit_there
+select commit_no from commit_row where commit_no = $1
+
 -- name: end_backend
 -- Ends our own lost connection's backend, so that its transaction is decided now and not after TCP's patience.
 select pg_terminate_backend(pid) from pg_stat_activity where pid = $1::int and backend_xid = ($2::text::xid8)::xid
