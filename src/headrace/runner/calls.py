@@ -22,7 +22,8 @@ from headrace.runner.outbox import Outbox
 from headrace.runner.place import Grounds
 from headrace.runner.protocol import INLINE_RESULT, Call, Done, Ok
 
-INFRASTRUCTURE = "runner"
+SPAWN_US = 100
+"""No process can be started in less: shorter calls are looked after together, when their frame ends."""
 
 
 class NotATask(Fail):
@@ -124,6 +125,10 @@ class Caller:
             self._outbox.log("stderr", text_of(failure, self._roots).encode("utf-8", "backslashreplace"))
         self._end(call, began, context, host, result, failure)
 
+    def sweep(self) -> None:
+        """The frame is over: nothing that its calls started may go on."""
+        self._grounds.end_children()
+
     def interrupt(self) -> None:
         """The running call was asked to end: raise where it stands. Called in the main thread, also by the signal."""
         host = self.host
@@ -199,6 +204,8 @@ class Caller:
         self, call: Call, began: int, context: Context, host: CallHost, result: Encoded, failure: BaseException | None
     ) -> None:
         try:
+            if time.time_ns() // 1000 - began > SPAWN_US:
+                self._grounds.end_children()
             files = self._grounds.leave(call)
         except OSError as e:
             files, failure = False, failure or e

@@ -54,6 +54,7 @@ class Runner:
                 self._read_now()
             self._caller.make(call, self._asked)
         self._working = False
+        self._caller.sweep()
         self._outbox.flush()
 
     def _take(self, data: bytes) -> None:

@@ -12,9 +12,12 @@ import shutil
 import signal
 import time
 
-from headrace.runner.protocol import Call
+from headrace.runner.protocol import Call, kept_path
 
 SCRATCH = ("work", "outputs", "inputs")
+WATCHED = ("work", "outputs")
+UNTOUCHED_NS = 1_000_000_000
+"""Change time given to an empty folder: any file made or removed in it sets another one. One fstat instead of a listing."""
 REAP_SECONDS = 5.0
 
 
@@ -63,11 +66,10 @@ class Grounds:
         return (call.outputs if name == "outputs" else call.inputs) or self._paths[name]
 
     def leave(self, call: Call) -> bool:
-        """Take everything of the call away: files, changed variables, processes. True when outputs were moved to ``keep``."""
-        self._end_children()
+        """Take everything of the call away: files and changed variables. True when outputs were kept."""
         kept = False
-        for name in SCRATCH:
-            if os.listdir(self._fds[name]):
+        for name in WATCHED:
+            if os.stat(self._fds[name]).st_mtime_ns != UNTOUCHED_NS:
                 kept = self._clear(call, name) or kept
         if os.environ._data != self._encoded:  # type: ignore[attr-defined]  # noqa: SLF001  # reason: comparing all variables decoded costs 20 µs a call
             self._plain = False
@@ -78,12 +80,9 @@ class Grounds:
         return os.path.join(self._scratch, f"result-{call.id}")
 
     def _clear(self, call: Call, name: str) -> bool:
-        moved = name == "outputs" and bool(call.keep)
+        moved = name == "outputs" and bool(os.listdir(self._fds[name]))
         if moved:
-            os.makedirs(os.path.dirname(call.keep), exist_ok=True)
-            with contextlib.suppress(OSError):
-                os.rmdir(call.keep)
-            os.rename(self._paths[name], call.keep)
+            os.rename(self._paths[name], kept_path(self._scratch, call.id))
         self._renew(name)
         return moved
 
@@ -91,6 +90,7 @@ class Grounds:
         path = self._paths[name]
         shutil.rmtree(path, ignore_errors=True)
         os.makedirs(path, mode=0o700)
+        os.utime(path, ns=(UNTOUCHED_NS, UNTOUCHED_NS))
         if name in self._fds:
             os.close(self._fds[name])
         self._fds[name] = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
@@ -109,8 +109,8 @@ class Grounds:
         self._expected = wanted
         self._encoded = dict(os.environ._data)  # type: ignore[attr-defined]  # noqa: SLF001  # reason: see leave
 
-    def _end_children(self) -> None:
-        """Kill what the call started and left running; this process is the subreaper of its orphans."""
+    def end_children(self) -> None:
+        """Kill what calls started and left running: this process is the subreaper of their orphans."""
         deadline = time.monotonic() + REAP_SECONDS
         while True:
             try:

@@ -29,7 +29,7 @@ class Call(Struct, frozen=True, array_like=True, tag="c"):
     """One attempt to make. ``id`` is the pool's own number of it, never used twice in one runner.
 
     ``work``, ``outputs``, ``inputs`` are the attempt's own folders, which exist when they are named; otherwise the
-    runner lends its scratch folders. ``keep`` is where files left in the scratch ``outputs`` are to be moved.
+    runner lends its scratch folders.
     """
 
     id: int
@@ -48,7 +48,6 @@ class Call(Struct, frozen=True, array_like=True, tag="c"):
     work: str = ""
     outputs: str = ""
     inputs: str = ""
-    keep: str = ""
 
 
 class Work(Struct, frozen=True, array_like=True, tag="w"):
@@ -91,7 +90,7 @@ class Ok(Struct, frozen=True, array_like=True, tag="k"):
 
 
 class Done(Struct, frozen=True, array_like=True, tag="d"):
-    """Any end. ``kind`` is succeeded | failed | canceled. ``files``: outputs were moved to ``keep``."""
+    """Any end. ``kind`` is succeeded | failed | canceled. ``files``: outputs lie in ``kept_path``."""
 
     id: int
     started_at: int
@@ -109,6 +108,11 @@ class Done(Struct, frozen=True, array_like=True, tag="d"):
     retry_after: int | None = None
     progress: bytes = b""
     files: bool = False
+
+
+def kept_path(scratch: str, id: int) -> str:
+    """Where a runner leaves the output files of a call that had no folder of its own."""
+    return f"{scratch}/outputs-{id}"
 
 
 ToRunner = Work | Ask
