@@ -5,7 +5,7 @@ import json
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from strategies import DEFINITIONS
+from codec_strategies import DEFINITIONS
 
 from headrace.codec.documents import attach, definition_from, read_document
 from headrace.codec.positions import Positions
@@ -51,7 +51,7 @@ def test_every_problem_comes_at_once_with_path_line_and_column():
         ("tasks[1].retries.max", 12, 15),
         ("tasks[1].retries.dely", 12, 24),
         ("tasks[2].env.X", 15, 11),
-        ("tasks[2].env.Y", 15, 29),
+        ("tasks[2].env.Y", 15, 30),
         ("tasks[2].container", 16, 5),
         ("tasks[2].container", 16, 5),
     ]
@@ -96,7 +96,7 @@ def test_what_is_no_definition_is_told(data):
         (b'{"name": "j", "tasks": [{"name": "a", "command": ["x"]}]}', {}),
         (b'\xef\xbb\xbf{"name": "j", "tasks": [{"name": "a", "command": ["x"]}]}', {"name": "j.json"}),
         (b"name: j\ntasks: [{name: a, command: [x]}]", {"name": "x.YML"}),
-        (b'{name: j, tasks: [{name: a, command: [x]}]}', {"name": "x.yaml"}),
+        (b"{name: j, tasks: [{name: a, command: [x]}]}", {"name": "x.yaml"}),
         (b"# comment\nname: j\ntasks: [{name: a, command: [x]}]", {}),
         (b"name: j\ntasks: [{name: a, command: [x]}]", {"media": "application/yaml; charset=utf-8"}),
     ],

@@ -5,7 +5,7 @@ import json
 import jsonschema
 import pytest
 from hypothesis import given
-from strategies import DEFINITIONS
+from codec_strategies import DEFINITIONS
 
 from headrace.codec.schema import components_of, job_schema, schema_of
 from headrace.codec.wire import JSON, encode

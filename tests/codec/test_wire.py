@@ -6,7 +6,7 @@ import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from strategies import DEFINITIONS
+from codec_strategies import DEFINITIONS
 
 from headrace.codec.wire import EDN, JSON, MEDIA, MSGPACK, YAML, decode, encode, media_of, plain
 from headrace.core.check import check, warnings
@@ -32,9 +32,9 @@ def test_any_definition_can_be_checked(definition):
 
 @pytest.mark.parametrize(
     ("header", "media"),
-    [("application/json; charset=utf-8", JSON), ("Application/JSON", JSON), ("application/x-msgpack", MSGPACK)]
-    + [("text/yaml", YAML), (" application/edn ;v=1", EDN)],
-)
+    [("application/json; charset=utf-8", JSON), ("Application/JSON", JSON), ("application/x-msgpack", MSGPACK),
+     ("text/yaml", YAML), (" application/edn ;v=1", EDN)],
+)  # fmt: skip
 def test_a_content_type_is_read_without_its_parameters(header, media):
     assert media_of(header) == media
 

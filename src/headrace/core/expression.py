@@ -189,8 +189,16 @@ def render_text(value: Any, scope: Scope) -> str:
 def refs_of(value: Any) -> tuple[Ref, ...]:
     """Every path used anywhere in a JSON value, each once. Raises ``ExpressionError`` at the first bad text."""
     found: dict[Ref, None] = {}
-    for _, text in texts_of(value):
-        found.update(dict.fromkeys(parse(text).refs))
+    todo = [value]
+    while todo:
+        item = todo.pop()
+        if isinstance(item, str):
+            if "${" in item:
+                found.update(dict.fromkeys(parse(item).refs))
+        elif isinstance(item, dict):
+            todo.extend(reversed(item.values()))
+        elif isinstance(item, (list, tuple)):
+            todo.extend(reversed(item))
     return tuple(found)
 
 
