@@ -16,7 +16,7 @@ from headrace.model.facts import AnyFact
 from headrace.model.ids import TaskKey
 
 
-class Keys(Struct, frozen=True):
+class Keys(Struct, frozen=True, gc=False):
     """What a change may touch, O(out-degree): ``tasks`` to load, ``values`` (results) to read, ``input`` if needed.
 
     ``members`` asks for a page of existing task rows of the run, in (no, index) order after ``members_after``
@@ -73,7 +73,7 @@ class Working(Struct):
     """Classes in which older ready tasks wait for room: new ones queue behind them instead of being claimed at once."""
 
 
-class Dispatch(Struct, frozen=True):
+class Dispatch(Struct, frozen=True, gc=False):
     """After the commit: hand this attempt to its agent. ``spec`` is the rendered task (see ``core.render.Rendered``)."""
 
     key: TaskKey
@@ -86,7 +86,7 @@ class Dispatch(Struct, frozen=True):
     klass: int = 0
 
 
-class StopAttempt(Struct, frozen=True):
+class StopAttempt(Struct, frozen=True, gc=False):
     """After the commit: the first rung of the ladder for an attempt that an agent owns."""
 
     key: TaskKey
@@ -97,26 +97,26 @@ class StopAttempt(Struct, frozen=True):
     reason: str
 
 
-class Follow(Struct, frozen=True):
+class Follow(Struct, frozen=True, gc=False):
     """Another change to decide, in the same commit where the bounds allow it, else in the next."""
 
     change: Change
 
 
-class Alarm(Struct, frozen=True):
+class Alarm(Struct, frozen=True, gc=False):
     """A cell is owed a ``Wake`` at ``at``: a hint for the timer loop, the truth is ``due_at`` in the row."""
 
     key: TaskKey
     at: int
 
 
-class Ended(Struct, frozen=True):
+class Ended(Struct, frozen=True, gc=False):
     """The run reached its final state: wakes those who wait for it."""
 
     run: int
 
 
-class Waits(Struct, frozen=True):
+class Waits(Struct, frozen=True, gc=False):
     """A task of this class became ready and found no room: a hint for the claim loop, the truth is the row."""
 
     klass: int
@@ -125,7 +125,7 @@ class Waits(Struct, frozen=True):
 Command = Dispatch | StopAttempt | Follow | Alarm | Ended | Waits
 
 
-class Step(Struct, frozen=True):
+class Step(Struct, frozen=True, gc=False):
     """What one change decided: new images, facts, commands. Applying it is ``Working.apply``-simple: overlay by key."""
 
     run: RunCell | None = None

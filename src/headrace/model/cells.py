@@ -19,7 +19,7 @@ ASIDE_MAX = 262_144
 """Bytes of a value kept as a row; larger ones are blobs."""
 
 
-class Value(Struct, frozen=True, array_like=True):
+class Value(Struct, frozen=True, array_like=True, gc=False):
     """A JSON text, wherever it is kept. ``data`` is the text itself when it is at hand.
 
     ``place`` is ``inline`` (in the cell), ``aside`` (a row of its own) or ``blob`` (by digest). ``lines`` says that the
@@ -34,7 +34,7 @@ class Value(Struct, frozen=True, array_like=True):
     count: int = -1
 
 
-class Counts(Struct, frozen=True, array_like=True):
+class Counts(Struct, frozen=True, array_like=True, gc=False):
     """A group knows its instances by counts only. ``created`` is also the cursor of the lazy expansion.
 
     ``total`` is the number of items; instances from ``created`` on have no rows yet. ``offset`` is the byte offset of
@@ -58,7 +58,7 @@ class Counts(Struct, frozen=True, array_like=True):
         return self.succeeded + self.failed + self.canceled + self.skipped + self.lost
 
 
-class TaskCell(Struct, frozen=True, array_like=True):
+class TaskCell(Struct, frozen=True, array_like=True, gc=False):
     """One task instance, or the group (``counts`` set, ``index`` WHOLE) of a task with ``each``.
 
     ``pending`` counts unmet needs. ``due_at`` is the instant at which a ``Wake`` is owed (retry time, propagation,
@@ -104,7 +104,7 @@ class TaskCell(Struct, frozen=True, array_like=True):
         return (self.run, self.no, self.index)
 
 
-class RunCell(Struct, frozen=True, array_like=True):
+class RunCell(Struct, frozen=True, array_like=True, gc=False):
     """One run: counts, never lists.
 
     ``left`` counts ordinary tasks (a group is one) that are not final, ``finals`` the ``finally`` tasks that are not.
@@ -139,7 +139,7 @@ class RunCell(Struct, frozen=True, array_like=True):
     """All ordinary tasks have ended and the ``finally`` tasks were told so; from then on ``cursor`` counts these."""
 
 
-class RunInput(Struct, frozen=True, array_like=True):
+class RunInput(Struct, frozen=True, array_like=True, gc=False):
     """What was given when the run was made; never changes.
 
     ``params`` is the JSON text of the parameters after defaults were filled in.

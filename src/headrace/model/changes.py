@@ -26,7 +26,7 @@ class OutcomeKind(StrEnum):
     """The agent did not start it (no room, no such package, stale): costs no attempt."""
 
 
-class Submit(Struct, frozen=True):
+class Submit(Struct, frozen=True, gc=False):
     """A new run. Its id was reserved by the node; ``input`` is checked against the schema of its parameters."""
 
     input: RunInput
@@ -36,7 +36,7 @@ class Submit(Struct, frozen=True):
         return self.input.run
 
 
-class Started(Struct, frozen=True):
+class Started(Struct, frozen=True, gc=False):
     """An attempt is running since ``at`` (told only when it is not also over)."""
 
     run: int
@@ -46,7 +46,7 @@ class Started(Struct, frozen=True):
     at: int
 
 
-class Settle(Struct, frozen=True):
+class Settle(Struct, frozen=True, gc=False):
     """An attempt is over.
 
     ``digest`` identifies this outcome: the same (epoch, digest) again is already done, a lower epoch is stale.
@@ -75,7 +75,7 @@ class Settle(Struct, frozen=True):
     reason: str | None = None
 
 
-class Claim(Struct, frozen=True):
+class Claim(Struct, frozen=True, gc=False):
     """The claim loop found this ready task and an agent with room: give it out if it is still ready."""
 
     run: int
@@ -83,7 +83,7 @@ class Claim(Struct, frozen=True):
     index: int
 
 
-class Wake(Struct, frozen=True):
+class Wake(Struct, frozen=True, gc=False):
     """``due_at`` of a cell has come: retry, propagate, expand, sweep, time out, fence. Harmless when nothing is owed."""
 
     run: int
@@ -93,7 +93,7 @@ class Wake(Struct, frozen=True):
     """A hint for the expansion of a group: the item to go on with; -1 asks for the whole list."""
 
 
-class Lose(Struct, frozen=True):
+class Lose(Struct, frozen=True, gc=False):
     """The attempt's owner is gone (new boot id, lease over): it is known lost."""
 
     run: int
@@ -103,7 +103,7 @@ class Lose(Struct, frozen=True):
     reason: str
 
 
-class Cancel(Struct, frozen=True):
+class Cancel(Struct, frozen=True, gc=False):
     """Bring the run to its end: the ladder ask → kill → fence for what runs, ``canceled`` for what never began."""
 
     run: int
@@ -113,7 +113,7 @@ class Cancel(Struct, frozen=True):
 Change = Submit | Started | Settle | Claim | Wake | Lose | Cancel
 
 
-class Origin(Struct, frozen=True):
+class Origin(Struct, frozen=True, gc=False):
     """Who asked, why and from where: what a commit row records."""
 
     actor: str

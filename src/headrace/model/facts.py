@@ -11,25 +11,25 @@ from headrace.model.ids import RUN_ITSELF, WHOLE
 from headrace.model.states import RunState, TaskState
 
 
-class Fact(Struct, frozen=True, array_like=True, tag=True):
+class Fact(Struct, frozen=True, array_like=True, tag=True, gc=False):
     """Base: ``no`` and ``index`` say which task of the run it is about."""
 
     no: int = RUN_ITSELF
     index: int = WHOLE
 
 
-class RunSubmitted(Fact, frozen=True, array_like=True, tag="rs"):
+class RunSubmitted(Fact, frozen=True, array_like=True, tag="rs", gc=False):
     """The run exists."""
 
 
-class RunChanged(Fact, frozen=True, array_like=True, tag="rc"):
+class RunChanged(Fact, frozen=True, array_like=True, tag="rc", gc=False):
     """The run moved to ``state`` (started, paused, stopping …)."""
 
     state: RunState = RunState.running
     reason: str | None = None
 
 
-class RunEnded(Fact, frozen=True, array_like=True, tag="re"):
+class RunEnded(Fact, frozen=True, array_like=True, tag="re", gc=False):
     """The run's one final state."""
 
     state: RunState = RunState.succeeded
@@ -37,11 +37,11 @@ class RunEnded(Fact, frozen=True, array_like=True, tag="re"):
     reason: str | None = None
 
 
-class TaskReadied(Fact, frozen=True, array_like=True, tag="tr"):
+class TaskReadied(Fact, frozen=True, array_like=True, tag="tr", gc=False):
     """Nothing but room is missing."""
 
 
-class TaskDispatched(Fact, frozen=True, array_like=True, tag="td"):
+class TaskDispatched(Fact, frozen=True, array_like=True, tag="td", gc=False):
     """Attempt ``attempt`` was given to an agent under ``epoch``."""
 
     attempt: int = 0
@@ -49,13 +49,13 @@ class TaskDispatched(Fact, frozen=True, array_like=True, tag="td"):
     agent: int = 0
 
 
-class TaskStarted(Fact, frozen=True, array_like=True, tag="ts"):
+class TaskStarted(Fact, frozen=True, array_like=True, tag="ts", gc=False):
     """The attempt is running since ``at``."""
 
     at: int = 0
 
 
-class TaskRetrying(Fact, frozen=True, array_like=True, tag="ty"):
+class TaskRetrying(Fact, frozen=True, array_like=True, tag="ty", gc=False):
     """The attempt failed or was lost; another follows at ``due_at``."""
 
     attempt: int = 0
@@ -63,13 +63,13 @@ class TaskRetrying(Fact, frozen=True, array_like=True, tag="ty"):
     reason: str | None = None
 
 
-class TaskHeld(Fact, frozen=True, array_like=True, tag="th"):
+class TaskHeld(Fact, frozen=True, array_like=True, tag="th", gc=False):
     """It waits for a person; ``reason`` says for what."""
 
     reason: str | None = None
 
 
-class TaskEnded(Fact, frozen=True, array_like=True, tag="te"):
+class TaskEnded(Fact, frozen=True, array_like=True, tag="te", gc=False):
     """The task's final state, with what its last attempt said."""
 
     state: TaskState = TaskState.succeeded
@@ -80,14 +80,14 @@ class TaskEnded(Fact, frozen=True, array_like=True, tag="te"):
     ended_at: int = 0
 
 
-class GroupExpanded(Fact, frozen=True, array_like=True, tag="ge"):
+class GroupExpanded(Fact, frozen=True, array_like=True, tag="ge", gc=False):
     """Instances up to ``created`` of ``total`` exist."""
 
     created: int = 0
     total: int = 0
 
 
-class OutcomeRejected(Fact, frozen=True, array_like=True, tag="or"):
+class OutcomeRejected(Fact, frozen=True, array_like=True, tag="or", gc=False):
     """An outcome that could not be applied: stale, or nonsense. The feed moved on."""
 
     epoch: int = 0

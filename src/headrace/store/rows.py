@@ -12,7 +12,7 @@ from headrace.model.facts import AnyFact
 from headrace.model.ids import MAIN_SPACE, RUN_ITSELF, WHOLE, TaskKey
 
 
-class CommitRow(Struct, frozen=True, array_like=True):
+class CommitRow(Struct, frozen=True, array_like=True, gc=False):
     """Who asked for what was written, why and from where; one per commit and origin."""
 
     commit: int
@@ -23,7 +23,7 @@ class CommitRow(Struct, frozen=True, array_like=True):
     why: str | None = None
 
 
-class HistoryRow(Struct, frozen=True):
+class HistoryRow(Struct, frozen=True, gc=False):
     """The facts of one change to one entity of a run, and the small image after it.
 
     ``no`` is RUN_ITSELF for the run. A run of one task is one entity: its row carries both images. ``version`` is dense
@@ -41,14 +41,14 @@ class HistoryRow(Struct, frozen=True):
     task_image: TaskCell | None = None
 
 
-class NewRun(Struct, frozen=True):
+class NewRun(Struct, frozen=True, gc=False):
     """A run's first row: what never changes (``input``) and its first cell."""
 
     input: RunInput
     cell: RunCell
 
 
-class AttemptRow(Struct, frozen=True):
+class AttemptRow(Struct, frozen=True, gc=False):
     """An attempt that was followed by another one; the newest attempt lives in its task's cell."""
 
     run: int
@@ -58,7 +58,7 @@ class AttemptRow(Struct, frozen=True):
     cell: TaskCell
 
 
-class LogSegment(Struct, frozen=True):
+class LogSegment(Struct, frozen=True, gc=False):
     """A piece of an attempt's log: MessagePack of ``list[link.records.LogRecord]``, inline or as a blob."""
 
     run: int
@@ -71,7 +71,7 @@ class LogSegment(Struct, frozen=True):
     digest: str = ""
 
 
-class ArtifactRow(Struct, frozen=True):
+class ArtifactRow(Struct, frozen=True, gc=False):
     """A file that an attempt left; its bytes are a blob."""
 
     run: int
@@ -82,7 +82,7 @@ class ArtifactRow(Struct, frozen=True):
     size: int
 
 
-class Entity(Struct, frozen=True):
+class Entity(Struct, frozen=True, gc=False):
     """A named thing: job, package, agent, token, limit … ``image`` is the MessagePack of its own record.
 
     ``version`` is dense per entity and is its history's key. ``deleted_at`` 0 means it is there. Writing it with empty
@@ -104,7 +104,7 @@ EntityKey = tuple[str, str]
 """(kind, name)."""
 
 
-class Answer(Struct, frozen=True):
+class Answer(Struct, frozen=True, gc=False):
     """The first answer given under an idempotency key: the same request gets it again for 7 days.
 
     ``scope`` is who asked; ``request`` the digest of method, path and body.
@@ -119,7 +119,7 @@ class Answer(Struct, frozen=True):
     at: int
 
 
-class OutboxRow(Struct, frozen=True):
+class OutboxRow(Struct, frozen=True, gc=False):
     """Something that must be told outside, written in the commit that made it true. ``seq`` is given by the store."""
 
     kind: str
@@ -128,7 +128,7 @@ class OutboxRow(Struct, frozen=True):
     due_at: int
 
 
-class Document(Struct, frozen=True):
+class Document(Struct, frozen=True, gc=False):
     """A kept definition document, by digest; ``graph`` is its number. Kept as long as any run or job version uses it."""
 
     graph: int
@@ -158,7 +158,7 @@ class Batch(Struct):
     outbox: list[OutboxRow] = field(default_factory=list)
 
 
-class ReadyRow(Struct, frozen=True):
+class ReadyRow(Struct, frozen=True, gc=False):
     """A ready task as the claim loop sees it."""
 
     run: int
@@ -168,7 +168,7 @@ class ReadyRow(Struct, frozen=True):
     rank: int
 
 
-class LeasedRow(Struct, frozen=True):
+class LeasedRow(Struct, frozen=True, gc=False):
     """A task that an agent owns."""
 
     run: int
@@ -181,7 +181,7 @@ class LeasedRow(Struct, frozen=True):
     graph: int
 
 
-class DueRow(Struct, frozen=True):
+class DueRow(Struct, frozen=True, gc=False):
     """A cell that is owed a ``Wake``; ``no`` RUN_ITSELF for a run."""
 
     due_at: int
@@ -190,7 +190,7 @@ class DueRow(Struct, frozen=True):
     index: int = WHOLE
 
 
-class RunFilter(Struct, frozen=True):
+class RunFilter(Struct, frozen=True, gc=False):
     """Which runs a list shows. Ordered by (created_at, id), newest first unless ``ascending``; ``after`` is exclusive."""
 
     job: str | None = None
@@ -204,7 +204,7 @@ class RunFilter(Struct, frozen=True):
     limit: int = 100
 
 
-class RunRow(Struct, frozen=True):
+class RunRow(Struct, frozen=True, gc=False):
     """A run as lists and pages show it."""
 
     input: RunInput
