@@ -24,7 +24,7 @@ from headrace.core.work import Command, Dispatch, Follow, Keys, Step, StopAttemp
 from headrace.model.cells import RunCell
 from headrace.model.changes import Change, Origin, Settle, Started, Submit
 from headrace.model.errors import Conflict, HeadraceError, Refused
-from headrace.model.ports import Clock, Dice
+from headrace.model.ports import Dice
 from headrace.store.port import Writer
 from headrace.store.rows import Answer, Batch
 
@@ -54,7 +54,6 @@ class Group:
         working: Working,
         recorder: Recorder,
         *,
-        clock: Clock,
         dice: Dice,
         bounds: Bounds,
         now: int,
@@ -68,25 +67,19 @@ class Group:
         self._recorder = recorder
         self._rows = Rows()
         self._answers: dict[tuple[str, str], Answer] = {}
-        self._clock = clock
         self._dice = dice
         self._bounds = bounds
-        self._began = clock.monotonic()
         self._now = now
 
     def full(self) -> bool:
         """Whether the bounds of a commit are reached."""
         recorder, bounds = self._recorder, self._bounds
-        return (
-            recorder.rows >= bounds.rows
-            or recorder.size >= bounds.size
-            or self._clock.monotonic() - self._began >= bounds.seconds
-        )
+        return recorder.rows >= bounds.rows or recorder.size >= bounds.size
 
     async def round(self, units: Sequence[Unit]) -> None:
         """Load for all of these, then decide them in order, until the bounds are reached."""
         await self._load_named(units)
-        changes = [change for unit in units for change in unit.changes[unit.done :]]
+        changes = [change for unit in units for change in unit.changes[unit.done : unit.until]]
         reached: list[RunCell | None] = []
         if changes:
             await self._loader.runs(changes, wait=any(unit.waits >= HELD_TWICE for unit in units))
@@ -94,7 +87,7 @@ class Group:
         place = 0
         first = True
         for unit in units:
-            left = len(unit.changes) - unit.done
+            left = unit.until - unit.done
             if first or not self.full():
                 await self._unit(unit, reached[place : place + left])
                 first = False
@@ -136,7 +129,7 @@ class Group:
         if unit.answer is not None and unit.done == 0 and self._answered(unit):
             return
         held = self._loader.held
-        if held and any(change.run in held for change in unit.changes[unit.done :]):
+        if held and any(change.run in held for change in unit.changes[unit.done : unit.until]):
             unit.waits += 1
             return
         try:
@@ -209,7 +202,7 @@ class Group:
 
     async def _one_by_one(self, unit: Unit, reached: Sequence[RunCell | None]) -> None:
         rejected: set[tuple[int, int, int]] = set()
-        for change, run in zip(unit.changes[unit.done :], reached, strict=True):
+        for change, run in zip(unit.changes[unit.done : unit.until], reached, strict=True):
             if unit.results and self.full() and (change is not unit.changes[0]):
                 break
             try:

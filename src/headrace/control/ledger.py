@@ -34,6 +34,9 @@ from headrace.store.port import Store
 
 COMMITS_BLOCK = 65_536
 GRAPHS_BLOCK = 64
+CHANGES_MIN = 16
+"""The fewest changes that a group may be cut down to when the machine is slow."""
+
 TRIES_MAX = 20
 """So often work of our own (feeds, follow-ups) is tried again while the store is busy."""
 
@@ -91,6 +94,7 @@ class Ledger:
         self._graph_ids = Ids(store, "graph", GRAPHS_BLOCK)
         self._documents: dict[bytes, int] = {}
         self._last_now = 0
+        self._most = bounds.changes
 
     async def ask(self, change: Change, origin: Origin, *, answer: AnswerKey | None = None) -> Result:
         """Decide and commit one change. Raises what refused it; UnknownOutcome when nobody can say what became of it."""
@@ -188,13 +192,24 @@ class Ledger:
         units: list[Unit] = []
         count = 0
         queue = self._queue
-        while queue and count < self._bounds.changes:
+        while queue and count < self._most:
             unit = queue.popleft()
             if unit.future is not None and unit.future.cancelled():
                 continue
             units.append(unit)
-            count += max(1, len(unit.changes) - unit.done)
+            count += unit.take(self._most - count)
         return units
+
+    def _adapt(self, units: list[Unit], seconds: float) -> None:
+        """So many changes that a group holds the loop for about ``bounds.seconds``: what is loaded is then decided."""
+        if seconds <= 0:
+            return
+        count = sum(unit.until - unit.began for unit in units)
+        fitting = count * self._bounds.seconds / seconds
+        if fitting < self._most:
+            self._most = max(CHANGES_MIN, int(fitting), self._most // 2)
+        elif count >= self._most:
+            self._most = min(self._bounds.changes, int(fitting), self._most * 2)
 
     async def _attempt(self, units: list[Unit]) -> None:
         try:
@@ -231,6 +246,7 @@ class Ledger:
         self._fault("ledger.before_load")
         writer = self._store.writer
         await writer.begin()
+        began = self._clock.monotonic()
         try:
             group, recorder = self._group(commit)
             await group.round(units)
@@ -240,6 +256,7 @@ class Ledger:
                 await writer.rollback()
             else:
                 await writer.write(group.batch())
+                self._adapt(units, self._clock.monotonic() - began)
                 self._fault("ledger.before_commit")
                 await writer.commit()
         except BaseException:
@@ -256,7 +273,7 @@ class Ledger:
         recorder = Recorder(now=now, node=self._node, commit=commit)
         group = Group(
             self._store.writer, self.graphs, working, recorder,
-            clock=self._clock, dice=self._dice, bounds=self._bounds, now=now,
+            dice=self._dice, bounds=self._bounds, now=now,
         )  # fmt: skip
         return group, recorder
 

@@ -26,6 +26,7 @@ class Unit:
     __slots__ = (
         "answer",
         "atomic",
+        "began",
         "changes",
         "delivery",
         "done",
@@ -36,6 +37,7 @@ class Unit:
         "origin",
         "results",
         "tries",
+        "until",
         "waits",
     )
 
@@ -60,9 +62,21 @@ class Unit:
         self.results: list[Answered] = []
         self.done = 0
         self.kept = 0
+        self.began = 0
+        self.until = len(changes)
+        """How far this group goes; only an atomic unit is always taken whole."""
         self.waits = 0
         self.tries = 0
         self.failed: HeadraceError | None = None
+
+    def take(self, most: int) -> int:
+        """How many changes this group takes of it, at most ``most`` unless it is atomic."""
+        left = len(self.changes) - self.done
+        if not self.atomic:
+            left = min(left, most)
+        self.began = self.done
+        self.until = self.done + left
+        return max(1, left)
 
     @property
     def over(self) -> bool:

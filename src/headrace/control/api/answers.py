@@ -33,17 +33,25 @@ class Told(Struct, frozen=True):
 Tell = Callable[[list[Result]], Told]
 
 
-async def ask(call: Call, change: Change | NamedChange, tell: Tell) -> Reply:
-    """Ask for one change and answer; committed when it returns. Raises what refused it."""
+async def ask(call: Call, change: Change, tell: Tell) -> Reply:
+    """Ask for one change of a run and answer; committed when it returns. Raises what refused it."""
     call.asked = True
+    ledger = call.services.ledger
     if call.key is None:
-        result = await call.services.ledger.ask(change, call.origin)
-        return _reply(tell([result]))
-    result = await call.services.ledger.ask(change, call.origin, answer=_key(call, tell))
+        return _reply(tell([await ledger.ask(change, call.origin)]))
+    result = await ledger.ask(change, call.origin, answer=_key(call, tell))
     return _again(call, result.answer) if result.answer is not None else _reply(tell([result]))
 
 
-async def ask_all(call: Call, changes: Sequence[Change | NamedChange], tell: Tell) -> Reply:
+async def ask_named(call: Call, change: NamedChange, tell: Tell) -> Reply:
+    """The same for a change about a named thing."""
+    call.asked = True
+    answer = None if call.key is None else _key(call, tell)
+    result = await call.services.ledger.change(change, call.origin, answer=answer)
+    return _again(call, result.answer) if result.answer is not None else _reply(tell([result]))
+
+
+async def ask_all(call: Call, changes: Sequence[Change], tell: Tell) -> Reply:
     """Ask for many changes, all or nothing."""
     call.asked = True
     answer = None if call.key is None else _key(call, tell)
@@ -55,7 +63,7 @@ async def ask_all(call: Call, changes: Sequence[Change | NamedChange], tell: Tel
 
 async def answered_before(call: Call, error: HeadraceError) -> Reply:
     """A request that is refused now may have been answered before: that answer again, else the error."""
-    result = await call.services.ledger.ask(Refuse(error), call.origin, answer=_key(call, lambda _: Told(500, None)))
+    result = await call.services.ledger.change(Refuse(error), call.origin, answer=_key(call, lambda _: Told(500, None)))
     if result.answer is None:
         raise error
     return _again(call, result.answer)
@@ -66,7 +74,7 @@ class Refuse(Struct, frozen=True):
 
     error: HeadraceError
 
-    def keys(self) -> tuple[EntityKey, ...]:
+    def names(self) -> tuple[EntityKey, ...]:
         """No rows."""
         return ()
 

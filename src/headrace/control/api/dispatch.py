@@ -35,7 +35,7 @@ _FIXED: Headers = (
 _UNSAFE = frozenset({"POST", "PUT", "PATCH", "DELETE"})
 
 
-class Gone(Exception):  # noqa: N818 - it is no failure: the caller hung up while sending
+class Gone(Exception):
     """The caller hung up before the request was whole."""
 
 
@@ -155,10 +155,10 @@ class Dispatch:
             raise _Answered(document(404, f"there is no {path[:200]}", path))
         if endpoint is None:
             allow = ", ".join(sorted(found[0]))
-            raise _Answered(
-                document(405, f"{path[:200]} knows {allow}", path), ((b"allow", allow.encode()),)
-            )
-        call = Call(self._services, method, path, dict(zip(endpoint.names, found[1], strict=True)), scope["query_string"])
+            raise _Answered(document(405, f"{path[:200]} knows {allow}", path), ((b"allow", allow.encode()),))
+        call = Call(
+            self._services, method, path, dict(zip(endpoint.names, found[1], strict=True)), scope["query_string"]
+        )
         call.caller = caller
         _permit(endpoint.route, call)
         call.accept = media_of(headers.get(b"accept"), endpoint.route.media)
@@ -181,7 +181,7 @@ class Dispatch:
         return caller if caller is not None else await self._auth.caller(header)
 
 
-class _Answered(Exception):  # noqa: N818 - a way out of the walk, never seen outside this file
+class _Answered(Exception):
     """A problem document that no error record stands for."""
 
     def __init__(self, view: ProblemView, headers: Headers = ()) -> None:

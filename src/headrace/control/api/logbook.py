@@ -13,9 +13,9 @@ from collections.abc import AsyncIterator, Callable, Iterator
 import msgspec
 from msgspec import Struct
 
-from headrace.control.graphs import Known
 from headrace.control.api.system_records import attempt_record, run_record
 from headrace.control.api.values import Values
+from headrace.control.graphs import Known
 from headrace.link.port import AgentCalls
 from headrace.link.records import AttemptName, LogRecord, Seal
 from headrace.model.cells import TaskCell
@@ -297,4 +297,3 @@ async def lines_of(book: Logbook, position: Position) -> AsyncIterator[list[Line
         if page.over or (not page.lines and page.position == position):
             return
         position = page.position
-

@@ -24,7 +24,9 @@ def problem_of(error: BaseException, instance: str) -> tuple[ProblemView, tuple[
     if isinstance(error, HeadraceError) and not isinstance(error, StoreError):
         return _known(error, instance)
     _log.error("a request failed: %s", instance, exc_info=error)
-    text = "the store failed; the server's log says why" if isinstance(error, StoreError) else "the server's log says why"
+    text = (
+        "the store failed; the server's log says why" if isinstance(error, StoreError) else "the server's log says why"
+    )
     return ProblemView(status=500, title="Internal Server Error", detail=text, instance=instance), ()
 
 

@@ -27,7 +27,7 @@ class Request(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omi
     """Base of the request records."""
 
 
-class NewRun(Request, kw_only=True):
+class NewRun(Request, frozen=True, kw_only=True):
     """``POST /jobs/{name}/runs``: a run of a saved job. ``version``: an older one instead of the newest."""
 
     params: dict[str, Any] = {}
@@ -41,7 +41,7 @@ class NewRun(Request, kw_only=True):
     expires: Duration | UnsetType = UNSET
 
 
-class AnyRun(NewRun, kw_only=True):
+class AnyRun(NewRun, frozen=True, kw_only=True):
     """``POST /runs``: a run of whatever is given. Exactly one of ``job command script container task``.
 
     ``job`` is a definition that is not saved, or the name of a saved job. ``task`` is the reference of a registered
@@ -64,13 +64,13 @@ class AnyRun(NewRun, kw_only=True):
     agent: AgentChoice | UnsetType = UNSET
 
 
-class NewRuns(Request, kw_only=True):
+class NewRuns(Request, frozen=True, kw_only=True):
     """``POST /runs/batch``: many runs, all or nothing."""
 
     runs: Annotated[list[AnyRun], Meta(min_length=1)]
 
 
-class TaskRun(NewRun, kw_only=True):
+class TaskRun(NewRun, frozen=True, kw_only=True):
     """``POST /tasks/{reference}/runs``: one task as a run; ``params`` are its arguments."""
 
     package: str | UnsetType = UNSET
@@ -78,13 +78,13 @@ class TaskRun(NewRun, kw_only=True):
     timeout: Duration | UnsetType = UNSET
 
 
-class Why(Request, kw_only=True):
+class Why(Request, frozen=True, kw_only=True):
     """``POST /runs/{id}/cancel`` and the like."""
 
     reason: Reason | None = None
 
 
-class JobView(JobDefinition, frozen=True, kw_only=True, omit_defaults=True):
+class JobView(JobDefinition, kw_only=True):
     """A saved job: the fields of its definition, and which version this is since when."""
 
     version: int
@@ -92,30 +92,30 @@ class JobView(JobDefinition, frozen=True, kw_only=True, omit_defaults=True):
     updated_at: datetime
 
 
-class CheckView(View, kw_only=True):
+class CheckView(View, frozen=True, kw_only=True):
     """What ``POST /jobs/check`` found. ``ok`` is false when there is a problem; warnings do not count."""
 
     ok: bool
-    problems: list[Problem] = []
-    warnings: list[Problem] = []
+    problems: list[Problem] = field(default_factory=list)
+    warnings: list[Problem] = field(default_factory=list)
     name: str | None = None
 
 
-class Accepted(View, kw_only=True):
+class Accepted(View, frozen=True, kw_only=True):
     """A command on a run was accepted; the run's state says how far it is."""
 
     id: int
     state: str
 
 
-class RunEvents(View, kw_only=True):
+class RunEvents(View, frozen=True, kw_only=True):
     """A page of a run's events."""
 
     items: list[Any] = field(default_factory=list)
     next_cursor: str | None = None
 
 
-class TaskName(View, kw_only=True):
+class TaskName(View, frozen=True, kw_only=True):
     """A registered task."""
 
     reference: str
@@ -124,7 +124,7 @@ class TaskName(View, kw_only=True):
     summary: str = ""
 
 
-class Items(View, kw_only=True):
+class Items(View, frozen=True, kw_only=True):
     """A page of anything that has no page record of its own."""
 
     items: list[Any] = field(default_factory=list)

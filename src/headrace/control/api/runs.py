@@ -13,7 +13,6 @@ import msgspec
 
 from headrace.control.api.answers import Told, ask
 from headrace.control.api.call import Call, Reply
-from headrace.control.graphs import Known
 from headrace.control.api.lookup import agent_names, run_of, run_row, task_number
 from headrace.control.api.outputs import with_output
 from headrace.control.api.records import Accepted, Items, Why
@@ -22,6 +21,7 @@ from headrace.control.api.times import instant_of, seconds_of
 from headrace.control.api.views import TaskViews, run_view
 from headrace.control.auth import Permission
 from headrace.control.changes.result import Result
+from headrace.control.graphs import Known
 from headrace.model.cells import TaskCell
 from headrace.model.changes import Cancel
 from headrace.model.errors import Conflict, Invalid, NotFound, Problem
@@ -82,7 +82,7 @@ async def whole_run(call: Call, row: RunRow, known: Known) -> RunView:
         rows = await services.reader.attempts(cell.key) if cell.attempt > 1 else []
         tasks.append(await views.full(cell, states, rows))
     if call.text("with") == "output":
-        tasks = [await with_output(services, cell, view) for cell, view in zip(cells, tasks, strict=True)]
+        tasks = [await with_output(services, row, known, cell, view) for cell, view in zip(cells, tasks, strict=True)]
     return run_view(row, result=await services.values.run_result(row, known), tasks=tasks)
 
 

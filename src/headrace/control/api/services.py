@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from headrace.codec.params import ParamsSchemas
 from headrace.control.api.saved import SavedJobs
 from headrace.control.api.values import Values
 from headrace.control.api.waiters import Waiters
@@ -53,8 +54,8 @@ class Services:
     clock: Clock
     ids: TakesIds
     graphs: Graphs
-    values: Values
     jobs: SavedJobs
+    values: Values
     waiters: Waiters = field(default_factory=Waiters)
     agents: Callable[[int], AgentCalls | None] = no_agent
     offers: Callable[[], Sequence[Offer]] = no_offers
@@ -62,3 +63,4 @@ class Services:
     hosts: tuple[str, ...] = ()
     alone: bool = True
     store_name: str = "sqlite"
+    schemas: ParamsSchemas = field(default_factory=ParamsSchemas)

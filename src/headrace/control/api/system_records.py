@@ -86,7 +86,8 @@ def _is_last(cell: TaskCell) -> bool:
 
 def _behind(known: Known, node: Node) -> list[str]:
     """Tasks that need this one's success and nothing else would do."""
-    found, seen, open_ = [], {node.no}, [node]
+    found: list[str] = []
+    seen, open_ = {node.no}, [node]
     while open_ and len(found) <= _NAMES_MAX:
         for edge in open_.pop(0).edges:
             if edge.to in seen or edge.any or edge.states != _SUCCEEDED_BIT:

@@ -12,8 +12,8 @@ from typing import Any
 
 from msgspec import Struct
 
-from headrace.control.auth import Permission
 from headrace.control.api.call import Call, Reply
+from headrace.control.auth import Permission
 
 JSON = "application/json"
 MSGPACK = "application/msgpack"

@@ -24,6 +24,8 @@ from headrace.store.rows import RunRow
 SHOWN_MAX = 16 * 1024 * 1024
 """Bytes of a value that is shown inside a view; a larger one is told by its size."""
 
+_LINES = msgspec.json.Decoder(Any)
+
 GATHER_MAX = 100_000
 """Instances whose results are put together in one answer."""
 
@@ -45,7 +47,7 @@ class Values:
         if data is None:
             data = await self._blobs.get(value.digest)
         if value.lines:
-            return msgspec.json.decode_lines(data)
+            return _LINES.decode_lines(data)
         return msgspec.json.decode(data)
 
     async def result(self, cell: TaskCell, known: Known) -> Any:

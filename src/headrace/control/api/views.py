@@ -11,8 +11,8 @@ from typing import Any
 
 import msgspec
 
-from headrace.control.graphs import Known
 from headrace.control.api.values import Values
+from headrace.control.graphs import Known
 from headrace.core.expression import MISSING, MissingValue, render_text, walk
 from headrace.model.cells import Counts, RunCell, TaskCell
 from headrace.model.ids import WHOLE
@@ -182,7 +182,9 @@ class TaskViews:
             return []
         node = self._known.graph.nodes[cell.no]
         needed = dict.fromkeys(need.task for need in (*node.needs, *node.gate))
-        return [self._known.graph.nodes[no].name for no in needed if states.get(no, TaskState.blocked) < TaskState.succeeded]
+        return [
+            self._known.graph.nodes[no].name for no in needed if states.get(no, TaskState.blocked) < TaskState.succeeded
+        ]
 
     def _label(self, cell: TaskCell) -> str | None:
         text = self._known.definition.tasks[cell.no].label

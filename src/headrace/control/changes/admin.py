@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from msgspec import Struct
 
-from headrace.control.auth import TOKEN_KIND, Role, TokenRecord, hash_token, token_entity
+from headrace.control.auth import Role, hash_token, put_token, token_name
 from headrace.control.changes.named import Decided, Rows
+from headrace.control.changes.tokens import TOKEN
 from headrace.store.rows import EntityKey
 
 
@@ -16,7 +17,7 @@ class AdminToken(Struct, frozen=True):
 
     def names(self) -> tuple[EntityKey, ...]:
         """The token's row."""
-        return ((TOKEN_KIND, hash_token(self.text)),)
+        return ((TOKEN, token_name(hash_token(self.text))),)
 
     def digests(self) -> tuple[bytes, ...]:
         """No document."""
@@ -25,6 +26,6 @@ class AdminToken(Struct, frozen=True):
     def decide(self, rows: Rows, now: int) -> Decided:
         """Make the row unless it is there; a revoked token stays revoked."""
         hashed = hash_token(self.text)
-        if (TOKEN_KIND, hashed) in rows.entities:
+        if (TOKEN, token_name(hashed)) in rows.entities:
             return Decided()
-        return Decided(entities=(token_entity(hashed, TokenRecord(Role.admin, "admin-file"), now),))
+        return put_token(hashed, Role.admin).decide(rows, now)

@@ -1,0 +1,106 @@
+"""Files that a run left: the list, and the bytes of one. Bytes come from the blobs by digest; a path is only a key.
+
+Answers are never shown inside a page: they are sent as downloads with a type that no browser runs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from urllib.parse import quote
+
+from headrace.control.api.call import Call, Reply
+from headrace.control.api.lookup import run_of, task_number
+from headrace.control.api.records import Items
+from headrace.control.api.table import BASE, BYTES, Query, Route
+from headrace.control.auth import Permission
+from headrace.control.graphs import Known
+from headrace.model.errors import Invalid, NotFound
+from headrace.model.ids import WHOLE
+from headrace.model.views import ArtifactView
+from headrace.store.rows import ArtifactRow
+
+TYPES = {
+    "txt": "text/plain; charset=utf-8",
+    "csv": "text/csv; charset=utf-8",
+    "json": "application/json",
+    "png": "image/png",
+    "jpg": "image/jpeg",
+    "pdf": "application/pdf",
+    "zip": "application/zip",
+    "html": "text/html; charset=utf-8",
+    "svg": "image/svg+xml",
+}
+
+
+async def list_artifacts(call: Call) -> Reply:
+    """``GET /runs/{id}/artifacts``."""
+    row, known = await run_of(call)
+    rows = await call.services.reader.artifacts(row.cell.run)
+    return Reply(Items(items=[_view(r, known) for r in rows]))
+
+
+async def get_artifact(call: Call) -> Reply:
+    """``GET /runs/{id}/artifacts/{path}``: ``?task=`` and ``?index=`` where several tasks left the same path."""
+    row, known = await run_of(call)
+    rows = await call.services.reader.artifacts(row.cell.run)
+    found = _named(call, rows, known)
+    if not found:
+        raise NotFound(f"run {row.cell.run} left no file {call.values['path'][:200]!r}")
+    if len(found) > 1:
+        tasks = ", ".join(sorted({known.graph.nodes[r.no].name for r in found}))
+        raise Invalid(f"several tasks left this path ({tasks}): say ?task= and ?index=", malformed=True)
+    artifact = found[0]
+    name = artifact.path.rpartition("/")[2]
+    headers = (
+        (b"content-length", str(artifact.size).encode()),
+        (b"content-disposition", f"attachment; filename*=UTF-8''{quote(name, safe='')}".encode()),
+        (b"content-security-policy", b"sandbox; default-src 'none'"),
+        (b"etag", f'"{artifact.digest}"'.encode()),
+    )
+    media = TYPES.get(name.rpartition(".")[2].lower(), BYTES)
+    return Reply(media=media, headers=headers, stream=call.services.blobs.stream(artifact.digest))
+
+
+def _named(call: Call, rows: Sequence[ArtifactRow], known: Known) -> list[ArtifactRow]:
+    path, task, index = call.values["path"], call.text("task"), call.text("index")
+    if task is not None:
+        no = task_number(known, task)
+        at = WHOLE if index is None else call.whole("index", 0, most=999_999_999)
+        return [r for r in rows if (r.no, r.path) == (no, path) and (index is None or r.index == at)]
+    return [r for r in rows if path in {r.path, _full(r, known)}]
+
+
+def _full(row: ArtifactRow, known: Known) -> str:
+    """The path as dependents see it: with the task's name, and the instance's number, in front."""
+    name = known.graph.nodes[row.no].name
+    return f"{name}/{row.path}" if row.index == WHOLE else f"{name}/{row.index}/{row.path}"
+
+
+def _view(row: ArtifactRow, known: Known) -> ArtifactView:
+    index = None if row.index == WHOLE else row.index
+    return ArtifactView(
+        task=known.graph.nodes[row.no].name, index=index, path=row.path, size=row.size, digest=row.digest
+    )
+
+
+ROUTES = (
+    Route(
+        method="GET",
+        path=BASE + "/runs/{id}/artifacts",
+        permission=Permission.runs_read,
+        handler=list_artifacts,
+        summary="The files that a run left",
+        response=Items,
+        run_token=True,
+    ),
+    Route(
+        method="GET",
+        path=BASE + "/runs/{id}/artifacts/{path...}",
+        permission=Permission.runs_read,
+        handler=get_artifact,
+        summary="The bytes of one file; the path may begin with the task's name",
+        media=("*/*",),
+        query=(Query("task", "the task that left it"), Query("index", "the instance of a task with `each`")),
+        run_token=True,
+    ),
+)

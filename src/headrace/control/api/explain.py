@@ -1,0 +1,92 @@
+"""Why a run runs, does not run, or will not run: the reasons of the very function that decides. Reads only."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from headrace.control.api.call import Call, Reply
+from headrace.control.api.lookup import run_of
+from headrace.control.api.table import BASE, Route
+from headrace.control.api.views import instant
+from headrace.control.auth import Permission
+from headrace.control.graphs import Known
+from headrace.core.eligible import Reason
+from headrace.core.explaining import explain
+from headrace.core.work import Working
+from headrace.model.cells import RunCell, TaskCell
+from headrace.model.ids import WHOLE
+from headrace.model.states import RUN_FINAL, TASK_FINAL, TASK_LEASED, RunState, TaskState
+from headrace.model.views import ExplainView, ReasonView
+
+TASKS_MAX = 500
+REASONS_MAX = 100
+
+
+async def get_explain(call: Call) -> Reply:
+    """``GET /runs/{id}/explain``."""
+    row, known = await run_of(call)
+    run, services = row.cell, call.services
+    cells = await services.reader.tasks(run.run, groups_only=True, limit=TASKS_MAX)
+    if run.state in RUN_FINAL:
+        reasons = [Reason("ended", f"the run has ended: {run.state.name}", str(run.run)), *_failures(run, known, cells)]
+        return Reply(_view(run.state.name, reasons))
+    working = Working(runs={run.run: run}, tasks={cell.key: cell for cell in cells})
+    offers = list(services.offers())
+    found: list[Reason] = []
+    for cell in [*cells, *await _instances(call, run.run, cells)]:
+        if cell.state not in TASK_FINAL and len(found) < REASONS_MAX:
+            found.extend(explain(known.graph, run, cell, working, offers, now=services.clock.now()))
+    due = [c.due_at for c in cells if c.state is TaskState.retrying and c.due_at]
+    return Reply(_view(_decision(run.state.name, cells), list(dict.fromkeys(found)), min(due, default=0)))
+
+
+async def _instances(call: Call, run: int, cells: Sequence[TaskCell]) -> list[TaskCell]:
+    """Some instances of each live group: enough to see what they wait for."""
+    found: list[TaskCell] = []
+    for cell in cells:
+        if cell.counts is not None and cell.state not in TASK_FINAL:
+            page = await call.services.reader.tasks(run, no=cell.no, after=(cell.no, WHOLE), limit=100)
+            found.extend(c for c in page if c.state not in TASK_FINAL)
+    return found[:REASONS_MAX]
+
+
+def _failures(run: RunCell, known: Known, cells: Sequence[TaskCell]) -> list[Reason]:
+    """Which tasks made the run end as it did."""
+    bad = {TaskState.failed, TaskState.lost} if run.state is RunState.failed else set()
+    found = []
+    for cell in cells:
+        if cell.state in bad:
+            name = known.graph.nodes[cell.no].name
+            why = cell.reason or (f"exit status {cell.exit_status}" if cell.exit_status else "no reason given")
+            found.append(Reason("failed", f"{name} {cell.state.name} at attempt {cell.attempt}: {why}", name))
+    return found[:REASONS_MAX]
+
+
+def _decision(state: str, cells: Sequence[TaskCell]) -> str:
+    """In one word: what the run does now."""
+    states = {cell.state for cell in cells}
+    if states & TASK_LEASED or any(c.counts is not None and c.counts.live for c in cells):
+        return "running"
+    if TaskState.ready in states:
+        return "waits for room"
+    if TaskState.retrying in states:
+        return "waits for the next attempt"
+    return "waits" if states else state
+
+
+def _view(decision: str, reasons: Sequence[Reason], expected: int = 0) -> ExplainView:
+    shown = [ReasonView(code=r.code, message=r.message, refers_to=r.refers_to or None) for r in reasons]
+    return ExplainView(decision=decision, reasons=shown, expected_at=instant(expected))
+
+
+ROUTES = (
+    Route(
+        method="GET",
+        path=BASE + "/runs/{id}/explain",
+        permission=Permission.runs_read,
+        handler=get_explain,
+        summary="Why the run runs, waits, or ended as it did",
+        response=ExplainView,
+        run_token=True,
+    ),
+)

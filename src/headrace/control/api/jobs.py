@@ -1,0 +1,193 @@
+"""Saved jobs: save, check, read. A version is immutable; the ledger decides which version a save makes.
+
+Called through the route table only.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any
+
+import msgspec
+from msgspec import structs
+
+from headrace.codec.documents import attach, definition_from, read_document
+from headrace.control.api.answers import Told, ask_named
+from headrace.control.api.call import Call, Reply
+from headrace.control.api.catalog import read_catalog, unpinned
+from headrace.control.api.incoming import WRITTEN_BY_SERVER, definition_of
+from headrace.control.api.records import CheckView, JobView
+from headrace.control.api.saved import Saved
+from headrace.control.api.table import BASE, DOCUMENTS, PAGE, Kind, Query, Route
+from headrace.control.api.views import moment
+from headrace.control.auth import Permission
+from headrace.control.changes.jobs import JOB, JobSaved, PutJob, read_job
+from headrace.control.changes.result import Result
+from headrace.core.check import check, warnings
+from headrace.model.definition import JobDefinition
+from headrace.model.errors import Invalid, NotFound, Problem
+from headrace.model.views import JobPage
+
+
+async def post_job(call: Call) -> Reply:
+    """``POST /jobs``: new 201, the same content 200, other content 409."""
+    return await _save(call, await definition_of(call), create=True)
+
+
+async def put_job(call: Call) -> Reply:
+    """``PUT /jobs/{name}``: new 201, else 200; changed content is the next version."""
+    return await _save(call, await definition_of(call, call.values["name"]), create=False)
+
+
+async def _save(call: Call, definition: JobDefinition, *, create: bool) -> Reply:
+    services = call.services
+    if create and definition.packages:
+        definition = await _as_saved(call, definition)
+    change = PutJob(definition, await services.ledger.document(definition), create=create)
+    try:
+        return await ask_named(call, change, partial(_told, definition))
+    finally:
+        services.jobs.forget(definition.name)
+
+
+async def _as_saved(call: Call, definition: JobDefinition) -> JobDefinition:
+    """The saved definition when it says the same about another version of the code: POST changes nothing then."""
+    saved = await call.services.jobs.get(definition.name)
+    if saved is None:
+        return definition
+    known = await call.services.graphs.load(saved.record.graph)
+    return known.definition if unpinned(known.definition) == unpinned(definition) else definition
+
+
+def _told(definition: JobDefinition, results: list[Result]) -> Told:
+    saved: JobSaved = results[0].value
+    view = job_view(definition, saved.version, saved.created_at, saved.updated_at)
+    return Told(201 if saved.outcome == "new" else 200, view, f"{BASE}/jobs/{definition.name}")
+
+
+def job_view(definition: JobDefinition, version: int, created_at: int, updated_at: int) -> JobView:
+    """A job as it is shown."""
+    return JobView(
+        **structs.asdict(definition), version=version, created_at=moment(created_at), updated_at=moment(updated_at)
+    )
+
+
+async def get_job(call: Call) -> Reply:
+    """``GET /jobs/{name}``, the newest version or ``?version=``."""
+    name = call.values["name"]
+    version = call.whole("version", 0, least=1)
+    jobs = call.services.jobs
+    saved = await (jobs.version(name, version) if version else jobs.get(name))
+    if saved is None:
+        raise NotFound(f"there is no job {name[:100]!r}" + (f" with a version {version}" if version else ""))
+    return Reply(await _view(call, saved))
+
+
+async def _view(call: Call, saved: Saved) -> JobView:
+    known = await call.services.graphs.load(saved.record.graph)
+    row = saved.row
+    return job_view(known.definition, row.version, row.created_at, row.updated_at)
+
+
+async def list_jobs(call: Call) -> Reply:
+    """``GET /jobs``: by name."""
+    limit = call.limit()
+    sought, labels = call.text("q"), _labels(call)
+    after = call.text("cursor") or ""
+    items: list[dict[str, Any]] = []
+    while len(items) < limit:
+        rows = await call.services.reader.entities(JOB, after=after, limit=limit)
+        for row in rows:
+            after = row.name
+            record = read_job(row.image)
+            if _fits(row.name, record.description, sought) and labels.items() <= record.labels.items():
+                items.append(msgspec.to_builtins(await _view(call, Saved(row, record))))
+                if len(items) == limit:
+                    return Reply(JobPage(items=items, next_cursor=after))
+        if len(rows) < limit:
+            break
+    return Reply(JobPage(items=items))
+
+
+def _fits(name: str, description: str, sought: str | None) -> bool:
+    return sought is None or sought.lower() in name or sought.lower() in description.lower()
+
+
+def _labels(call: Call) -> dict[str, str]:
+    found = {}
+    for text in call.query.get("label", ()):
+        name, equals, value = text.partition("=")
+        if not equals or not name:
+            raise Invalid("query parameter label: must be written name=value", malformed=True)
+        found[name] = value
+    return found
+
+
+async def check_job(call: Call) -> Reply:
+    """``POST /jobs/check``: every problem and warning, nothing saved; 200 whatever was found."""
+    try:
+        document = read_document(call.raw, media=call.content_type)
+        if isinstance(document.data, dict):
+            data = {key: value for key, value in document.data.items() if key not in WRITTEN_BY_SERVER}
+            document = structs.replace(document, data=data)
+        catalog = await read_catalog(call.services.reader)
+        definition = definition_from(document, partial(check, known_tasks=catalog.tasks))
+    except Invalid as error:
+        problems = list(error.problems) or [Problem("", error.message)]
+        return Reply(CheckView(ok=False, problems=problems))
+    return Reply(CheckView(ok=True, warnings=attach(warnings(definition), document.positions), name=definition.name))
+
+
+ROUTES = (
+    Route(
+        method="POST",
+        path=BASE + "/jobs",
+        permission=Permission.jobs_write,
+        handler=post_job,
+        summary="Save a new job; the same content again changes nothing, other content is refused (use PUT)",
+        statuses=(201, 200, 409, 422),
+        response=JobView,
+        accepts=DOCUMENTS,
+    ),
+    Route(
+        method="GET",
+        path=BASE + "/jobs",
+        permission=Permission.jobs_read,
+        handler=list_jobs,
+        summary="Saved jobs, by name",
+        response=JobPage,
+        query=(
+            Query("q", "with this text in name or description"),
+            Query("label", "with this label, name=value; may be repeated"),
+            *PAGE,
+        ),
+    ),
+    Route(
+        method="POST",
+        path=BASE + "/jobs/check",
+        permission=Permission.jobs_read,
+        handler=check_job,
+        summary="Every problem and warning of a definition; saves nothing",
+        response=CheckView,
+        accepts=DOCUMENTS,
+    ),
+    Route(
+        method="GET",
+        path=BASE + "/jobs/{name}",
+        permission=Permission.jobs_read,
+        handler=get_job,
+        summary="A saved job: its definition, version and instants",
+        response=JobView,
+        query=(Query("version", "an older version", Kind.whole),),
+    ),
+    Route(
+        method="PUT",
+        path=BASE + "/jobs/{name}",
+        permission=Permission.jobs_write,
+        handler=put_job,
+        summary="Save a job; changed content makes the next version",
+        statuses=(200, 201, 422),
+        response=JobView,
+        accepts=DOCUMENTS,
+    ),
+)

@@ -1,0 +1,122 @@
+"""The OpenAPI 3.1 document, made from the route table and the records: it cannot say anything that is not served.
+
+Pure. Made once by ``build_api``; also called by the generator of the reference.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from http import HTTPStatus
+from typing import Any
+
+import headrace
+from headrace.codec.schema import components_of
+from headrace.control.api.table import JSON, PROBLEM, YAML, Route
+from headrace.control.auth import ROLES, Permission
+from headrace.model.definition import JobDefinition
+from headrace.model.views import ProblemView
+
+COMMON = (400, 401, 403, 404, 406, 413, 414, 415, 421, 429, 431, 500, 503)
+_PLACE = re.compile(r"\{(\w+)(\.\.\.)?\}")
+
+
+def openapi(routes: Sequence[Route]) -> dict[str, Any]:
+    """The document."""
+    types = _types(routes)
+    schemas, components = components_of(types)
+    by_type = dict(zip(map(repr, types), schemas, strict=True))
+    paths: dict[str, dict[str, Any]] = {}
+    for route in routes:
+        path = _PLACE.sub(r"{\1}", route.path)
+        paths.setdefault(path, {})[route.method.lower()] = _operation(route, by_type)
+    return {
+        "openapi": "3.1.0",
+        "info": {
+            "title": "Headrace",
+            "version": headrace.__version__,
+            "description": "Jobs, runs and everything about them. Every call but health needs a bearer token.",
+            "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
+        },
+        "servers": [{"url": "/"}],
+        "security": [{"token": []}],
+        "paths": paths,
+        "components": {
+            "schemas": components,
+            "securitySchemes": {"token": {"type": "http", "scheme": "bearer"}},
+        },
+    }
+
+
+def _types(routes: Sequence[Route]) -> list[Any]:
+    found: dict[str, Any] = {repr(ProblemView): ProblemView, repr(JobDefinition): JobDefinition}
+    for route in routes:
+        for type_ in (route.request, route.response):
+            if type_ is not None:
+                found[repr(type_)] = type_
+    return list(found.values())
+
+
+def _operation(route: Route, by_type: dict[str, Any]) -> dict[str, Any]:
+    operation: dict[str, Any] = {
+        "operationId": route.operation,
+        "summary": route.summary,
+        "tags": [_tag(route)],
+        "parameters": [*_places(route), *_queries(route), *_headers(route)],
+        "responses": _responses(route, by_type),
+        "x-permission": route.permission.value,
+        "x-roles": sorted(role.value for role, held in ROLES.items() if route.permission in held),
+    }
+    if route.permission is Permission.public:
+        operation["security"] = []
+    if route.accepts:
+        operation["requestBody"] = {"required": route.request is None, "content": _body(route, by_type)}
+    return operation
+
+
+def _body(route: Route, by_type: dict[str, Any]) -> dict[str, Any]:
+    schema: Any = {}
+    if route.request is not None:
+        schema = by_type[repr(route.request)]
+    elif YAML in route.accepts:
+        schema = by_type[repr(JobDefinition)]
+    return {media: {"schema": schema} for media in route.accepts}
+
+
+def _responses(route: Route, by_type: dict[str, Any]) -> dict[str, Any]:
+    problem = {PROBLEM: {"schema": by_type[repr(ProblemView)]}}
+    found: dict[str, Any] = {}
+    for status in (*route.statuses, *COMMON):
+        words = HTTPStatus(status).phrase
+        if status >= 400:
+            found.setdefault(str(status), {"description": words, "content": problem})
+            continue
+        schema = by_type[repr(route.response)] if route.response is not None else {}
+        content = {media: {"schema": schema if media == JSON or "msgpack" in media else {}} for media in route.media}
+        found[str(status)] = {"description": words, "content": content}
+    return found
+
+
+def _places(route: Route) -> list[dict[str, Any]]:
+    return [
+        {"name": name, "in": "path", "required": True, "schema": {"type": "integer" if name == "id" else "string"}}
+        for name, _ in _PLACE.findall(route.path)
+    ]
+
+
+def _queries(route: Route) -> list[dict[str, Any]]:
+    return [
+        {"name": q.name, "in": "query", "description": q.summary, "schema": {"type": q.kind.value}} for q in route.query
+    ]
+
+
+def _headers(route: Route) -> list[dict[str, Any]]:
+    if route.method != "POST":
+        return []
+    text = "the same key with the same body gets the first answer again, for 7 days"
+    return [{"name": "Idempotency-Key", "in": "header", "description": text, "schema": {"type": "string"}}]
+
+
+def _tag(route: Route) -> str:
+    words = [w for w in route.path.split("/") if w not in {"", "api", "v1"}]
+    return words[0].partition(".")[0]

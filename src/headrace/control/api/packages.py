@@ -1,0 +1,147 @@
+"""Registered code: packages, and the tasks found in them. The bytes are read and scanned, never imported.
+
+Called through the route table only.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from functools import partial
+
+from headrace.control.api.answers import Told, ask_named
+from headrace.control.api.call import Call, Reply
+from headrace.control.api.records import Items, TaskName
+from headrace.control.api.table import BASE, BYTES, PACKAGE_BODY_MAX, PAGE, ZIP, Query, Route
+from headrace.control.api.views import moment
+from headrace.control.auth import Permission
+from headrace.control.changes.packages import PACKAGE, PackageSaved, PutPackage, read_package
+from headrace.control.changes.result import Result
+from headrace.model.errors import Invalid, NotFound, Problem
+from headrace.model.views import PackageView
+from headrace.store.rows import Entity
+
+_NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}")
+
+
+async def put_package(call: Call) -> Reply:
+    """``PUT /packages/{name}``: the bytes of a zip or wheel; the same bytes again change nothing."""
+    name = call.values["name"]
+    if not _NAME.fullmatch(name):
+        raise Invalid("1 problem", problems=(Problem("name", "lower-case letters, digits, _ and -, at most 63"),))
+    # reading and scanning 64 MiB takes seconds: apart, so that nobody else waits
+    tasks, jobs = await asyncio.to_thread(_found, call.raw)
+    digest, size = await call.services.blobs.put(call.raw)
+    return await ask_named(
+        call, PutPackage(name, digest, size, tasks, jobs), partial(_told, PutPackage(name, digest, size, tasks, jobs))
+    )
+
+
+def _told(change: PutPackage, results: list[Result]) -> Told:
+    saved: PackageSaved = results[0].value
+    view = PackageView(
+        name=change.name,
+        digest=change.digest,
+        version=saved.version,
+        size=change.size,
+        created_at=moment(saved.created_at),
+        tasks=list(change.tasks),
+        jobs=list(change.jobs),
+    )
+    return Told(201 if saved.outcome == "new" else 200, view, f"{BASE}/packages/{change.name}")
+
+
+def _found(data: bytes) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """References of tasks and jobs in a package. Raises Invalid or TooLarge for a bad archive."""
+    from headrace.codec.archive import read_package as read_zip
+    from headrace.codec.scan import scan
+
+    found = scan(read_zip(data))
+    return tuple(found.tasks), tuple(found.jobs)
+
+
+async def list_packages(call: Call) -> Reply:
+    """``GET /packages``: by name."""
+    limit = call.limit()
+    rows = await call.services.reader.entities(PACKAGE, after=call.text("cursor") or "", limit=limit)
+    return Reply(Items(items=[_view(row) for row in rows], next_cursor=rows[-1].name if len(rows) == limit else None))
+
+
+async def get_package(call: Call) -> Reply:
+    """``GET /packages/{name}``."""
+    name = call.values["name"]
+    row = await call.services.reader.entity((PACKAGE, name))
+    if row is None or row.deleted_at:
+        raise NotFound(f"there is no package {name[:100]!r}")
+    return Reply(_view(row))
+
+
+async def list_task_names(call: Call) -> Reply:
+    """``GET /tasks``: every registered task."""
+    limit, after = call.limit(), call.text("cursor") or ""
+    sought = call.text("q")
+    package, _, reference = after.partition("|")
+    items: list[TaskName] = []
+    for row in await call.services.reader.entities(PACKAGE, limit=500):
+        record = read_package(row.image)
+        for name in sorted(record.tasks):
+            if (row.name, name) <= (package, reference) or (sought is not None and sought not in name):
+                continue
+            if len(items) == limit:
+                return Reply(Items(items=list(items), next_cursor=f"{items[-1].package}|{items[-1].reference}"))
+            items.append(TaskName(reference=name, package=row.name, digest=record.digest))
+    return Reply(Items(items=list(items)))
+
+
+def _view(row: Entity) -> PackageView:
+    record = read_package(row.image)
+    return PackageView(
+        name=row.name,
+        digest=record.digest,
+        version=row.version,
+        size=record.size,
+        created_at=moment(row.created_at),
+        tasks=list(record.tasks),
+        jobs=list(record.jobs),
+    )
+
+
+ROUTES = (
+    Route(
+        method="PUT",
+        path=BASE + "/packages/{name}",
+        permission=Permission.packages_write,
+        handler=put_package,
+        summary="Register code under a name: a zip or wheel, read and scanned but never imported here",
+        statuses=(200, 201, 422),
+        response=PackageView,
+        accepts=(ZIP, BYTES),
+        body_max=PACKAGE_BODY_MAX,
+    ),
+    Route(
+        method="GET",
+        path=BASE + "/packages",
+        permission=Permission.packages_read,
+        handler=list_packages,
+        summary="Registered packages, by name",
+        response=Items,
+        query=PAGE,
+    ),
+    Route(
+        method="GET",
+        path=BASE + "/packages/{name}",
+        permission=Permission.packages_read,
+        handler=get_package,
+        summary="A package: its digest, tasks and jobs",
+        response=PackageView,
+    ),
+    Route(
+        method="GET",
+        path=BASE + "/tasks",
+        permission=Permission.tasks_read,
+        handler=list_task_names,
+        summary="Every task of every registered package",
+        response=Items,
+        query=(*PAGE, Query("q", "references that contain this text")),
+    ),
+)

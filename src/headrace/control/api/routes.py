@@ -1,0 +1,31 @@
+"""The whole route table: every noun's routes joined, and the description of them all.
+
+The only place that knows all nouns. A path that is not here does not exist.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from headrace.control.api import agents, artifacts, events, explain, jobs, logs, packages, runs, submit, system
+from headrace.control.api.openapi import openapi
+from headrace.control.api.system import openapi_route
+from headrace.control.api.table import Route
+
+
+def all_routes() -> tuple[Route, ...]:
+    """The table, with the route that serves its OpenAPI document at the end."""
+    routes = (
+        *jobs.ROUTES,
+        *submit.ROUTES,
+        *runs.ROUTES,
+        *logs.ROUTES,
+        *artifacts.ROUTES,
+        *events.ROUTES,
+        *explain.ROUTES,
+        *packages.ROUTES,
+        *agents.ROUTES,
+        *system.ROUTES,
+    )
+    described = openapi([*routes, openapi_route(b"")])
+    return (*routes, openapi_route(msgspec.json.encode(described)))

@@ -1,0 +1,232 @@
+"""Making runs: of a saved job, of a definition, command, script or task that is not saved, one or ten thousand.
+
+Checks everything that can be wrong and lists it all before the ledger is asked; a run's id is known beforehand. The
+hot path of the API is ``post_job_run``. Called through the route table only.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any
+
+import msgspec
+from msgspec import UNSET, Struct
+
+from headrace.control.api.answers import Told, ask, ask_all
+from headrace.control.api.call import Call, Reply
+from headrace.control.api.incoming import pinned_definition
+from headrace.control.api.oneoff import one_task_job
+from headrace.control.api.records import BATCH_RUNS_MAX, BATCH_TASKS_MAX, AnyRun, NewRun, NewRuns, TaskRun
+from headrace.control.api.table import BASE, BATCH_BODY_MAX, RECORDS, Route
+from headrace.control.api.views import moment
+from headrace.control.auth import Permission
+from headrace.control.changes.result import Result
+from headrace.control.graphs import Known
+from headrace.core.check import NOT_YET
+from headrace.model.cells import RunInput
+from headrace.model.changes import Submit
+from headrace.model.definition import JobDefinition
+from headrace.model.errors import HeadraceError, Invalid, NotFound, Problem, TooLarge
+from headrace.model.states import RunState
+from headrace.model.views import Ids, RunView
+
+_encode = msgspec.json.Encoder().encode
+_LATER = ("callback", "at", "delay", "expires")
+
+
+class Target(Struct, frozen=True):
+    """What is to be run. ``job`` and ``version`` are None for what is not saved."""
+
+    graph: int
+    known: Known
+    job: str | None = None
+    version: int | None = None
+
+
+async def post_job_run(call: Call) -> Reply:
+    """``POST /jobs/{name}/runs``."""
+    body: NewRun = call.body
+    target = await _saved(call, call.values["name"], body.version)
+    return await _one(call, target, body)
+
+
+async def post_run(call: Call) -> Reply:
+    """``POST /runs``."""
+    body: AnyRun = call.body
+    return await _one(call, await _target(call, body, ""), body)
+
+
+async def post_task_run(call: Call) -> Reply:
+    """``POST /tasks/{reference}/runs``."""
+    body: TaskRun = call.body
+    run = AnyRun(
+        task=call.values["reference"],
+        params=body.params,
+        package=body.package,
+        retries=body.retries,
+        timeout=body.timeout,
+    )
+    return await _one(call, await _target(call, run, ""), body)
+
+
+async def post_batch(call: Call) -> Reply:
+    """``POST /runs/batch``: all or nothing; problems of all of them at once."""
+    body: NewRuns = call.body
+    if len(body.runs) > BATCH_RUNS_MAX:
+        raise TooLarge(f"a batch has at most {BATCH_RUNS_MAX} runs")
+    first = await call.services.ids.take(len(body.runs))
+    changes, tasks, targets = [], 0, _Targets(call)
+    problems: list[Problem] = []
+    for at, run in enumerate(body.runs):
+        try:
+            target = await targets.of(run, f"runs[{at}]")
+            tasks += len(target.known.graph.nodes)
+            if tasks > BATCH_TASKS_MAX:
+                raise TooLarge(f"a batch has at most {BATCH_TASKS_MAX} tasks")
+            changes.append(Submit(_input(call, first + at, target, run)))
+        except (Invalid, NotFound) as error:
+            problems.extend(_moved(error, f"runs[{at}]"))
+            if len(problems) >= 1000:
+                break
+    if problems:
+        raise Invalid(f"{len(problems)} problem{'s' * (len(problems) != 1)}", problems=tuple(problems))
+    ids = Ids(ids=list(range(first, first + len(changes))))
+    return await ask_all(call, changes, lambda _: Told(201, ids))
+
+
+async def _one(call: Call, target: Target, body: NewRun) -> Reply:
+    services = call.services
+    run = await services.ids.take()
+    given = _input(call, run, target, body)
+    return await ask(call, Submit(given), partial(_created, given))
+
+
+def _created(given: RunInput, results: list[Result]) -> Told:
+    cell = results[0].cell
+    state = RunState.queued if cell is None else cell.state
+    view = RunView(
+        id=given.run,
+        job=given.job,
+        version=given.version,
+        state=state.name,
+        params=msgspec.Raw(given.params),
+        priority=given.priority,
+        labels=given.labels,
+        reason=given.reason,
+        created_at=moment(given.created_at),
+    )
+    return Told(201, view, f"{BASE}/runs/{given.run}")
+
+
+def _input(call: Call, run: int, target: Target, body: NewRun) -> RunInput:
+    definition = target.known.definition
+    _nothing_later(body)
+    schema = definition.params
+    params = body.params if schema is UNSET else call.services.schemas.of(schema).fill(body.params)
+    return RunInput(
+        run,
+        target.graph,
+        target.job,
+        target.version,
+        call.services.clock.now(),
+        _encode(params) if params else b"{}",
+        {**definition.labels, **body.labels} if definition.labels or body.labels else {},
+        definition.priority if body.priority is None else body.priority,
+        body.reason,
+        call.caller.name,
+    )
+
+
+def _nothing_later(body: NewRun) -> None:
+    if body.at is UNSET and body.delay is UNSET and body.expires is UNSET and body.callback is UNSET:
+        return
+    problems = [Problem(name, NOT_YET + name) for name in _LATER if getattr(body, name) is not UNSET]
+    raise Invalid("1 problem" if len(problems) == 1 else f"{len(problems)} problems", problems=tuple(problems))
+
+
+async def _saved(call: Call, name: str, version: int | None = None) -> Target:
+    services = call.services
+    saved = await (services.jobs.get(name) if version is None else services.jobs.version(name, version))
+    if saved is None:
+        raise NotFound(f"there is no job {name[:100]!r}" + ("" if version is None else f" with a version {version}"))
+    graph = saved.record.graph
+    known = services.graphs.get(graph)
+    if known is None:
+        known = await services.graphs.load(graph)
+    return Target(graph, known, name, saved.row.version)
+
+
+async def _target(call: Call, body: AnyRun, path: str) -> Target:
+    """What a body of ``POST /runs`` wants to be run."""
+    kinds = [k for k in ("job", "command", "script", "container", "task") if getattr(body, k) is not UNSET]
+    if len(kinds) != 1:
+        what = "give one of job, command, script, task" + (f", not {' and '.join(kinds)}" if kinds else "")
+        raise Invalid("1 problem", problems=(Problem(path, what),))
+    if isinstance(body.job, str):
+        return await _saved(call, body.job, body.version)
+    if kinds[0] != "task":
+        call.caller.require(Permission.runs_define)
+    if isinstance(body.job, JobDefinition):
+        definition, name = body.job, body.job.name
+        return await _kept(call, await pinned_definition(definition, call.services.reader, "job"), name)
+    definition = await one_task_job(body, call.services.reader)
+    return await _kept(call, await pinned_definition(definition, call.services.reader, "task"), None)
+
+
+async def _kept(call: Call, definition: JobDefinition, job: str | None) -> Target:
+    """A definition that is not saved is kept as a document, once for all runs of the same content."""
+    services = call.services
+    graph = await services.ledger.keep(definition, call.origin)
+    return Target(graph, services.graphs.get(graph) or await services.graphs.load(graph), job)
+
+
+class _Targets:
+    """Targets of a batch: what is asked for twice is found once."""
+
+    def __init__(self, call: Call) -> None:
+        self._call = call
+        self._saved: dict[tuple[str, int | None], Target] = {}
+
+    async def of(self, run: AnyRun, path: str) -> Target:
+        """The target of one run."""
+        if not isinstance(run.job, str):
+            return await _target(self._call, run, path)
+        found = self._saved.get((run.job, run.version))
+        if found is None:
+            found = self._saved[run.job, run.version] = await _target(self._call, run, path)
+        return found
+
+
+def _moved(error: HeadraceError, path: str) -> list[Problem]:
+    if not error.problems:
+        return [Problem(path, error.message)]
+    return [Problem(f"{path}.{p.path}" if p.path and p.path != path else path, p.message) for p in error.problems]
+
+
+def _post(path: str, handler: Any, request: Any, summary: str, **more: Any) -> Route:
+    return Route(
+        method="POST",
+        path=BASE + path,
+        permission=Permission.runs_submit,
+        handler=handler,
+        summary=summary,
+        statuses=(201, 404, 409, 422),
+        request=request,
+        accepts=RECORDS,
+        **more,
+    )
+
+
+ROUTES = (
+    _post("/jobs/{name}/runs", post_job_run, NewRun, "Run a saved job", response=RunView),
+    _post("/runs", post_run, AnyRun, "Run a definition, command, script or task that is not saved", response=RunView),
+    _post(
+        "/runs/batch",
+        post_batch,
+        NewRuns,
+        "Many runs, all or nothing: at most 10,000 runs and 50,000 tasks",
+        response=Ids,
+        body_max=BATCH_BODY_MAX,
+    ),
+    _post("/tasks/{reference}/runs", post_task_run, TaskRun, "Run one registered task", response=RunView),
+)

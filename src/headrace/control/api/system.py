@@ -1,0 +1,91 @@
+"""Health, version, and the API's description of itself."""
+
+from __future__ import annotations
+
+import platform
+from functools import partial
+
+import msgspec
+
+import headrace
+from headrace.codec.schema import job_schema
+from headrace.control.api.call import Call, Reply
+from headrace.control.api.table import BASE, JSON, Handler, Route
+from headrace.control.auth import Permission
+from headrace.model.errors import Busy
+from headrace.model.views import VersionView
+
+
+async def live(call: Call) -> Reply:
+    """``GET /health/live``: the process answers."""
+    return Reply({"status": "live"})
+
+
+async def ready(call: Call) -> Reply:
+    """``GET /health/ready``: it makes progress: the store answers and nothing keeps the ledger from committing."""
+    problems = list(call.services.ready())
+    if problems:
+        raise Busy(f"not ready: {'; '.join(problems)}")
+    await call.services.reader.counts()
+    return Reply({"status": "ready"})
+
+
+async def version(call: Call) -> Reply:
+    """``GET /version``."""
+    name = call.services.store_name
+    return Reply(VersionView(version=headrace.__version__, python=platform.python_version(), store=name))
+
+
+async def get_job_schema(call: Call) -> Reply:
+    """``GET /api/schemas/job.json``."""
+    return Reply(body=msgspec.json.encode(job_schema()), media=JSON)
+
+
+async def _document(document: bytes, call: Call) -> Reply:
+    return Reply(body=document, media=JSON)
+
+
+def openapi_route(document: bytes) -> Route:
+    """The route that serves the OpenAPI document of all the others."""
+    return Route(
+        method="GET",
+        path="/api/openapi.json",
+        permission=Permission.system_read,
+        handler=partial(_document, document),
+        summary="This description",
+        media=(JSON,),
+    )
+
+
+def _public(path: str, handler: Handler) -> Route:
+    return Route(
+        method="GET",
+        path=path,
+        permission=Permission.public,
+        handler=handler,
+        summary="Whether the server " + ("makes progress" if path.endswith("ready") else "answers"),
+        statuses=(200, 503) if path.endswith("ready") else (200,),
+        response=dict[str, str],
+    )
+
+
+ROUTES = (
+    *(_public(prefix + "/health/live", live) for prefix in (BASE, "")),
+    *(_public(prefix + "/health/ready", ready) for prefix in (BASE, "")),
+    Route(
+        method="GET",
+        path=BASE + "/version",
+        permission=Permission.system_read,
+        handler=version,
+        summary="Which Headrace this is",
+        response=VersionView,
+    ),
+    Route(
+        method="GET",
+        path="/api/schemas/job.json",
+        permission=Permission.system_read,
+        handler=get_job_schema,
+        summary="The JSON Schema of a job definition",
+        media=(JSON,),
+    ),
+)
