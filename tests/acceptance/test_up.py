@@ -1,0 +1,160 @@
+"""``headrace up`` as people start it: it comes up, heals itself, ends cleanly, and leaves no process however it ends."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+PATIENCE_S = 30.0
+
+
+class Up:
+    """A running ``headrace up`` on a data folder of its own."""
+
+    def __init__(self, data: Path) -> None:
+        self.data = data
+        environ = {k: v for k, v in os.environ.items() if not k.startswith("HEADRACE")}
+        command = [sys.executable, "-m", "headrace.cli.main", "up", "--data", str(data), "--port", "0", "--workers", "2"]
+        self.process = subprocess.Popen(command, env=environ, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+        until(lambda: (data / "server.json").exists())
+
+    @property
+    def server(self) -> dict[str, Any]:
+        server: dict[str, Any] = json.loads((self.data / "server.json").read_text())
+        return server
+
+    def call(self, path: str, body: Any = None) -> Any:
+        headers = {"authorization": f"Bearer {(self.data / 'admin-token').read_text()}"}
+        headers["content-type"] = "application/json"
+        data = None if body is None else json.dumps(body).encode()
+        request = urllib.request.Request(self.server["url"] + "/api/v1" + path, data, headers)
+        with urllib.request.urlopen(request, timeout=10) as answer:
+            return json.load(answer)
+
+    def submit(self, *argv: str) -> int:
+        run: int = self.call("/runs", {"command": list(argv)})["id"]
+        return run
+
+    def state(self, run: int) -> str:
+        state: str = self.call(f"/runs/{run}")["state"]
+        return state
+
+    def family(self) -> set[int]:
+        """Every process below and with this one, by what the kernel says now."""
+        found = {self.process.pid}
+        parents = {int(p): parent_of(int(p)) for p in os.listdir("/proc") if p.isdigit()}
+        while more := {p for p, parent in parents.items() if parent in found} - found:
+            found |= more
+        return found
+
+    def agent(self) -> int:
+        return next(p for p in self.family() if b"headrace.cli.agent" in words_of(p)[:4])
+
+
+def parent_of(pid: int) -> int:
+    try:
+        return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
+    except (OSError, ValueError):
+        return 0
+
+
+def words_of(pid: int) -> list[bytes]:
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
+    except OSError:
+        return []
+
+
+def alive(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
+    except OSError:
+        return False
+
+
+def until(holds: Any) -> None:
+    """Wait until it holds. Raises AssertionError after PATIENCE_S."""
+    deadline = time.monotonic() + PATIENCE_S
+    while True:
+        try:
+            if holds():
+                return
+        except (OSError, StopIteration):
+            pass
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+@pytest.fixture
+def up(tmp_path: Path) -> Iterator[Up]:
+    started = Up(tmp_path / "data")
+    family = started.family()
+    try:
+        yield started
+    finally:
+        family |= started.family()
+        started.process.kill()
+        started.process.wait()
+        for pid in family - {started.process.pid}:
+            if alive(pid) and words_of(pid) and str(tmp_path).encode() in b" ".join(words_of(pid)):
+                os.kill(pid, signal.SIGKILL)
+
+
+def test_a_command_runs_to_its_end(up: Up) -> None:
+    run = up.submit("echo", "hello")
+    until(lambda: up.state(run) == "succeeded")
+
+
+def test_sigterm_ends_all_of_it_and_takes_the_announcement_back(up: Up) -> None:
+    run = up.submit("sleep", "600")
+    until(lambda: up.state(run) == "running")
+    family = up.family()
+    up.process.terminate()
+    assert up.process.wait(PATIENCE_S) == 0
+    until(lambda: not any(alive(p) for p in family))
+    assert not (up.data / "server.json").exists()
+
+
+def test_kill_of_up_itself_leaves_no_process(up: Up) -> None:
+    run = up.submit("sh", "-c", "setsid sleep 600 & sleep 600")
+    until(lambda: up.state(run) == "running")
+    family = up.family()
+    assert len(family) >= 5
+    up.process.kill()
+    up.process.wait()
+    until(lambda: not any(alive(p) for p in family))
+
+
+def test_control_that_is_killed_comes_back_and_the_run_goes_on(up: Up) -> None:
+    run = up.submit("sleep", "2")
+    until(lambda: up.state(run) == "running")
+    before = up.server["pid"]
+    os.kill(before, signal.SIGKILL)
+    until(lambda: up.server["pid"] != before and up.state(run) == "succeeded")
+    assert up.call(f"/runs/{run}/tasks")["items"][0]["attempt"] == 1
+
+
+def test_the_work_of_a_killed_agent_is_lost_and_done_again(up: Up, tmp_path: Path) -> None:
+    flag = tmp_path / "flag"
+    run = up.submit("sh", "-c", f"test -e {flag} && exit 0; touch {flag}; sleep 600")
+    until(lambda: up.state(run) == "running" and flag.exists())
+    os.kill(up.agent(), signal.SIGKILL)
+    until(lambda: up.state(run) == "succeeded")
+    assert up.call(f"/runs/{run}/tasks")["items"][0]["attempt"] == 2
+
+
+def test_a_second_control_on_the_same_folder_is_refused_with_the_reason(up: Up) -> None:
+    command = [sys.executable, "-m", "headrace.cli.main", "up", "--data", str(up.data), "--port", "0"]
+    second = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE_S, check=False)
+    assert second.returncode == 3
+    assert f"another control process uses the data folder {up.data}" in second.stderr
