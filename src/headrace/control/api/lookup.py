@@ -5,8 +5,12 @@ Raises NotFound with the nearest known name; never lets a name become anything b
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from headrace.control.api.call import Call
+from headrace.control.changes.agents import AGENT, read_agent
 from headrace.control.graphs import Known
+from headrace.model.cells import TaskCell
 from headrace.model.errors import NotFound
 from headrace.model.naming import did_you_mean
 from headrace.store.rows import RunRow
@@ -35,6 +39,13 @@ def task_number(known: Known, name: str) -> int:
     return no
 
 
-async def agent_names(call: Call) -> dict[int, str]:
-    """Names of agents by number."""
-    return {offer.agent: offer.name or str(offer.agent) for offer in call.services.offers()}
+async def agent_names(call: Call, cells: Iterable[TaskCell]) -> dict[int, str]:
+    """Names of the agents that these tasks were given to, by number."""
+    wanted = {cell.agent for cell in cells if cell.agent}
+    if not wanted:
+        return {}
+    names = {offer.agent: offer.name or str(offer.agent) for offer in call.services.offers()}
+    if not wanted <= names.keys():
+        for row in await call.services.reader.entities(AGENT):
+            names.setdefault(read_agent(row.image).number, row.name)
+    return names

@@ -75,7 +75,7 @@ async def whole_run(call: Call, row: RunRow, known: Known) -> RunView:
     """A run with its tasks (groups by their counts) and, when it has succeeded, its result."""
     services = call.services
     cells = await services.reader.tasks(row.cell.run, groups_only=True, limit=TASKS_MAX)
-    views = TaskViews(services.values, known, row, await agent_names(call))
+    views = TaskViews(services.values, known, row, await agent_names(call, cells))
     states = {cell.no: cell.state for cell in cells}
     tasks = []
     for cell in cells:
@@ -143,7 +143,7 @@ async def _instances(call: Call, row: RunRow, known: Known, no: int) -> Reply:
 
 
 async def _views(call: Call, row: RunRow, known: Known, cells: Sequence[TaskCell]) -> list[TaskView]:
-    views = TaskViews(call.services.values, known, row, await agent_names(call))
+    views = TaskViews(call.services.values, known, row, await agent_names(call, cells))
     states = await _needed_states(call, known, cells)
     return [await views.brief(cell, states) for cell in cells]
 
@@ -155,7 +155,7 @@ async def _one_task(call: Call, row: RunRow, known: Known, key: tuple[int, int, 
         name = known.graph.nodes[key[1]].name
         what = name if key[2] == WHOLE else f"{name}[{key[2]}]"
         raise NotFound(f"run {key[0]} has no task {what} (yet)")
-    views = TaskViews(services.values, known, row, await agent_names(call))
+    views = TaskViews(services.values, known, row, await agent_names(call, [cell]))
     states = await _needed_states(call, known, [cell])
     return await views.full(cell, states, await services.reader.attempts(key) if cell.attempt > 1 else [])
 
