@@ -28,51 +28,46 @@ class InputRest(Struct, frozen=True, array_like=True):
     reason: str | None = None
     actor: str = ""
     labels: dict[str, str] = {}
-    job: str | None = None
-    created_at: int = 0
 
 
 _decode_rest = msgspec.msgpack.Decoder(InputRest).decode
 
 
 class RunImage(Struct, frozen=True, array_like=True):
-    """A run after one change, without what never changes."""
+    """A run after one change, without what never changes. Instants are told as µs before the row's own; None is 0."""
 
     state: RunState
-    left: int
-    finals: int
-    live: int
-    failed: int
-    canceled: int
-    succeeded: int
-    intent: StopIntent
-    started_at: int
-    ended_at: int
-    exit_status: str | None
-    reason: str | None
-    graph: int
-    created_at: int
-    priority: int
+    left: int = 0
+    finals: int = 0
+    live: int = 0
+    failed: int = 0
+    canceled: int = 0
+    succeeded: int = 0
+    intent: StopIntent = StopIntent.none
+    started: int | None = None
+    ended: int | None = None
+    exit_status: str | None = None
+    reason: str | None = None
 
 
 class TaskImage(Struct, frozen=True, array_like=True):
-    """A task after one change, without its values."""
+    """A task after one change, without its values. Instants as in ``RunImage``; ``due`` is a plain one."""
 
     state: TaskState
     version: int
-    attempt: int
-    epoch: int
-    pending: int
-    agent: int
-    boot: int
-    due_at: int
-    started_at: int
-    ended_at: int
-    exit_status: str | None
-    exit_code: int | None
-    signal: int | None
-    reason: str | None
-    counts: Counts | None
+    attempt: int = 0
+    epoch: int = 0
+    pending: int = 0
+    agent: int = 0
+    boot: int = 0
+    due: int = 0
+    counts: Counts | None = None
+    reason: str | None = None
+    started: int | None = None
+    ended: int | None = None
+    exit_status: str | None = None
+    exit_code: int | None = None
+    signal: int | None = None
 
 
 class HistoryBody(Struct, frozen=True, array_like=True):
@@ -89,60 +84,61 @@ _decode_body = msgspec.msgpack.Decoder(HistoryBody).decode
 
 def input_rest(given: RunInput) -> bytes:
     """The columns of ``given`` that are kept as one piece."""
-    return encode((
-        given.graph, given.version, given.priority, given.reason, given.actor, given.labels, given.job, given.created_at
-    ))  # fmt: skip
+    if given.labels:
+        return encode((given.graph, given.version, given.priority, given.reason, given.actor, given.labels))
+    return encode((given.graph, given.version, given.priority, given.reason, given.actor))
 
 
-def input_of(run: int, rest: bytes, params: bytes | None) -> RunInput:
+def input_of(run: int, job: str | None, created_at: int, rest: bytes, params: bytes | None) -> RunInput:
     """The input again, from its row."""
     r = _decode_rest(rest)
-    return RunInput(
-        run, r.graph, r.job, r.version, r.created_at, params or b"{}", r.labels, r.priority, r.reason, r.actor
-    )
+    return RunInput(run, r.graph, job, r.version, created_at, params or b"{}", r.labels, r.priority, r.reason, r.actor)
 
 
 def history_body(row: HistoryRow) -> bytes:
-    """Facts and images of a history row. Written as bare tuples in the records' order: this is hot."""
-    r, t = row.run_image, row.task_image
-    run = task = None
+    """Facts and images of a history row. Written as bare tuples in the records' order, cut where all is empty: hot."""
+    r, t, at = row.run_image, row.task_image, row.at
+    run: tuple[object, ...] | None = None
     if r is not None:
-        run = (
-            r.state, r.left, r.finals, r.live, r.failed, r.canceled, r.succeeded, r.intent, r.started_at, r.ended_at,
-            r.exit_status, r.reason, r.graph, r.created_at, r.priority,
-        )  # fmt: skip
+        run = (r.state, r.left, r.finals, r.live, r.failed, r.canceled, r.succeeded, r.intent)
+        if r.started_at or r.ended_at or r.reason:
+            run += (_before(at, r.started_at), _before(at, r.ended_at), r.exit_status, r.reason)
     if t is None:
         return encode((row.facts, run))
-    task = (
-        t.state, t.version, t.attempt, t.epoch, t.pending, t.agent, t.boot, t.due_at, t.started_at, t.ended_at,
-        t.exit_status, t.exit_code, t.signal, t.reason, t.counts,
-    )  # fmt: skip
+    task: tuple[object, ...] = (t.state, t.version, t.attempt, t.epoch, t.pending, t.agent, t.boot, t.due_at)
+    if t.started_at or t.ended_at or t.reason or t.counts:
+        task += (
+            t.counts, t.reason, _before(at, t.started_at), _before(at, t.ended_at), t.exit_status, t.exit_code, t.signal
+        )  # fmt: skip
     return encode((row.facts, run, task, t.no))
 
 
-def history_of(row: tuple[int, int, int, int, int, int, bytes]) -> HistoryRow:
-    """A history row again, from (run, no, idx, version, at, commit, body)."""
+def history_of(
+    row: tuple[int, int, int, int, int, int, bytes], graph: int, created_at: int, priority: int
+) -> HistoryRow:
+    """A history row again, from (run, no, idx, version, at, commit, body) and what never changes of its run."""
     run, no, index, version, at, commit, body = row
     b = _decode_body(body)
-    return HistoryRow(run, no, index, version, at, commit, b.facts, _run(run, version, b.run), _task(row, b))
+    r, t = b.run, b.task
+    cell = task = None
+    if r is not None:
+        cell = RunCell(
+            run, graph, r.state, version, r.left, r.finals, r.live, r.failed, r.canceled, r.succeeded, r.intent,
+            priority=priority, created_at=created_at, started_at=_instant(at, r.started),
+            ended_at=_instant(at, r.ended), exit_status=r.exit_status, reason=r.reason,
+        )  # fmt: skip
+    if t is not None:
+        task = TaskCell(
+            run, b.task_no, index, t.state, t.version, t.attempt, t.epoch, t.pending, t.due,
+            agent=t.agent, boot=t.boot, started_at=_instant(at, t.started), ended_at=_instant(at, t.ended),
+            exit_status=t.exit_status, exit_code=t.exit_code, signal=t.signal, reason=t.reason, counts=t.counts,
+        )  # fmt: skip
+    return HistoryRow(run, no, index, version, at, commit, b.facts, cell, task)
 
 
-def _run(run: int, version: int, r: RunImage | None) -> RunCell | None:
-    if r is None:
-        return None
-    return RunCell(
-        run, r.graph, r.state, version, r.left, r.finals, r.live, r.failed, r.canceled, r.succeeded, r.intent,
-        priority=r.priority, created_at=r.created_at, started_at=r.started_at, ended_at=r.ended_at,
-        exit_status=r.exit_status, reason=r.reason,
-    )  # fmt: skip
+def _before(at: int, instant: int) -> int | None:
+    return at - instant if instant else None
 
 
-def _task(row: tuple[int, int, int, int, int, int, bytes], b: HistoryBody) -> TaskCell | None:
-    t = b.task
-    if t is None:
-        return None
-    return TaskCell(
-        row[0], b.task_no, row[2], t.state, t.version, t.attempt, t.epoch, t.pending, t.due_at,
-        agent=t.agent, boot=t.boot, started_at=t.started_at, ended_at=t.ended_at, exit_status=t.exit_status,
-        exit_code=t.exit_code, signal=t.signal, reason=t.reason, counts=t.counts,
-    )  # fmt: skip
+def _instant(at: int, before: int | None) -> int:
+    return 0 if before is None else at - before

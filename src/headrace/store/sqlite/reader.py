@@ -101,10 +101,10 @@ class SqliteReader:
         limit = min(limit, ROWS_MAX)
         if no is not None and (index is not None or no < 0):
             values: Row = (run, no, WHOLE if index is None else index, after, limit)
-            return [history_of(_seven(row)) for row in await self._ask("history_of", values)]
+            return [_history_row(row) for row in await self._ask("history_of", values)]
         wanted = ANY if no is None else no
         rows = await self._ask("history_all", (run, wanted, wanted, limit, after))
-        return [history_of(_seven(row)) for row in rows]
+        return [_history_row(row) for row in rows]
 
     async def segments(self, key: TaskKey, attempt: int) -> list[LogSegment]:
         return [LogSegment(*row) for row in await self._ask("segments", (*key, attempt))]
@@ -227,17 +227,19 @@ def _json(value: Any) -> str:
 
 
 def _run_row(row: Row) -> RunRow:
-    rest, params, aside, image = row
+    job, created, rest, params, aside, image = row
     cell: RunCell = decode_run(image)
-    return RunRow(input_of(cell.run, rest, aside or params), cell)
+    return RunRow(input_of(cell.run, job, created, rest, aside or params), cell)
 
 
 def _tasks(rows: list[Row]) -> list[TaskCell]:
     return [decode_task(row[0]) for row in rows]
 
 
-def _seven(row: Row) -> tuple[int, int, int, int, int, int, bytes]:
-    return (row[0], row[1], row[2], row[3], row[4], row[5], row[6])
+def _history_row(row: Row) -> HistoryRow:
+    run: RunCell = decode_run(row[7])
+    seven = (row[0], row[1], row[2], row[3], row[4], row[5], row[6])
+    return history_of(seven, run.graph, run.created_at, run.priority)
 
 
 def _one(conn: apsw.Connection, text: str) -> int:

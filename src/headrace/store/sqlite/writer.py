@@ -62,8 +62,8 @@ class SqliteWriter:
     async def load_inputs(self, runs: Sequence[int]) -> list[RunInput]:
         found = []
         for run in runs:
-            for rest, params, aside in self._each("load_inputs", [(run,)]):
-                found.append(input_of(run, rest, aside or params))
+            for job, created, rest, params, aside in self._each("load_inputs", [(run,)]):
+                found.append(input_of(run, job, created, rest, aside or params))
         return found
 
     async def load_members(self, run: int, after: tuple[int, int], limit: int) -> list[TaskCell]:

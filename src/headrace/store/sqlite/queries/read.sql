@@ -1,10 +1,10 @@
 -- What readers ask. Bounded answers; partial indexes only where the question is about live work.
 
 -- name: run_by_id
-SELECT r.input, r.params, p.data, r.image FROM run r LEFT JOIN run_params p ON p.run = r.id WHERE r.id = ?;
+SELECT r.job, r.created_at, r.input, r.params, p.data, r.image FROM run r LEFT JOIN run_params p ON p.run = r.id WHERE r.id = ?;
 
 -- name: runs_newest
-SELECT r.input, r.params, p.data, r.image FROM run r LEFT JOIN run_params p ON p.run = r.id
+SELECT r.job, r.created_at, r.input, r.params, p.data, r.image FROM run r LEFT JOIN run_params p ON p.run = r.id
 WHERE r.created_at BETWEEN :since AND :until AND (r.created_at, r.id) < (:at, :id)
   AND (:job IS NULL OR +r.job = :job)
   AND (:states IS NULL OR +r.state IN (SELECT value FROM json_each(:states)))
@@ -15,7 +15,7 @@ WHERE r.created_at BETWEEN :since AND :until AND (r.created_at, r.id) < (:at, :i
 ORDER BY r.created_at DESC, r.id DESC LIMIT :limit;
 
 -- name: runs_oldest
-SELECT r.input, r.params, p.data, r.image FROM run r LEFT JOIN run_params p ON p.run = r.id
+SELECT r.job, r.created_at, r.input, r.params, p.data, r.image FROM run r LEFT JOIN run_params p ON p.run = r.id
 WHERE r.created_at BETWEEN :since AND :until AND (r.created_at, r.id) > (:at, :id)
   AND (:job IS NULL OR +r.job = :job)
   AND (:states IS NULL OR +r.state IN (SELECT value FROM json_each(:states)))
@@ -26,22 +26,22 @@ WHERE r.created_at BETWEEN :since AND :until AND (r.created_at, r.id) > (:at, :i
 ORDER BY r.created_at ASC, r.id ASC LIMIT :limit;
 
 -- name: job_runs_newest
-SELECT r.input, r.params, p.data, r.image FROM run r INDEXED BY run_job LEFT JOIN run_params p ON p.run = r.id
+SELECT r.job, r.created_at, r.input, r.params, p.data, r.image FROM run r INDEXED BY run_job LEFT JOIN run_params p ON p.run = r.id
 WHERE r.job = :job AND r.created_at BETWEEN :since AND :until AND (r.created_at, r.id) < (:at, :id)
 ORDER BY r.created_at DESC, r.id DESC LIMIT :limit;
 
 -- name: job_runs_oldest
-SELECT r.input, r.params, p.data, r.image FROM run r INDEXED BY run_job LEFT JOIN run_params p ON p.run = r.id
+SELECT r.job, r.created_at, r.input, r.params, p.data, r.image FROM run r INDEXED BY run_job LEFT JOIN run_params p ON p.run = r.id
 WHERE r.job = :job AND r.created_at BETWEEN :since AND :until AND (r.created_at, r.id) > (:at, :id)
 ORDER BY r.created_at ASC, r.id ASC LIMIT :limit;
 
 -- name: open_runs_newest
-SELECT r.input, r.params, p.data, r.image FROM run r INDEXED BY run_open LEFT JOIN run_params p ON p.run = r.id
+SELECT r.job, r.created_at, r.input, r.params, p.data, r.image FROM run r INDEXED BY run_open LEFT JOIN run_params p ON p.run = r.id
 WHERE r.state < 4 AND r.state = :state AND r.created_at BETWEEN :since AND :until AND (r.created_at, r.id) < (:at, :id)
 ORDER BY r.created_at DESC, r.id DESC LIMIT :limit;
 
 -- name: other_runs_newest
-SELECT r.input, r.params, p.data, r.image FROM run r INDEXED BY run_other LEFT JOIN run_params p ON p.run = r.id
+SELECT r.job, r.created_at, r.input, r.params, p.data, r.image FROM run r INDEXED BY run_other LEFT JOIN run_params p ON p.run = r.id
 WHERE r.state > 4 AND r.state = :state AND r.created_at BETWEEN :since AND :until AND (r.created_at, r.id) < (:at, :id)
 ORDER BY r.created_at DESC, r.id DESC LIMIT :limit;
 
@@ -71,11 +71,11 @@ SELECT t.image, v.data FROM task t LEFT JOIN value v ON v.run = t.run AND v.no =
 WHERE t.run = ? AND t.no = ? AND t.idx = ?;
 
 -- name: history_of
-SELECT run, no, idx, version, at, commit_no, body FROM history_run
+SELECT run, no, idx, version, at, commit_no, body, (SELECT r.image FROM run r WHERE r.id = history_run.run) FROM history_run
 WHERE run = ? AND no = ? AND idx = ? AND version > ? ORDER BY version LIMIT ?;
 
 -- name: history_all
-SELECT run, no, idx, version, at, commit_no, body FROM history_run
+SELECT run, no, idx, version, at, commit_no, body, (SELECT r.image FROM run r WHERE r.id = history_run.run) FROM history_run
 WHERE run = ? AND (? = -9 OR no = ?) ORDER BY commit_no, at, no, idx, version LIMIT ? OFFSET ?;
 
 -- name: commits

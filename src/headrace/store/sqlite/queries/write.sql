@@ -7,7 +7,7 @@ SELECT image FROM run WHERE id = ?;
 SELECT image FROM task WHERE run = ? AND no = ? AND idx = ?;
 
 -- name: load_inputs
-SELECT r.input, r.params, p.data FROM run r LEFT JOIN run_params p ON p.run = r.id WHERE r.id = ?;
+SELECT r.job, r.created_at, r.input, r.params, p.data FROM run r LEFT JOIN run_params p ON p.run = r.id WHERE r.id = ?;
 
 -- name: load_members
 SELECT image FROM task WHERE run = ? AND (no, idx) > (?, ?) ORDER BY no, idx LIMIT ?;
