@@ -179,7 +179,12 @@ def test_a_header_cannot_smuggle_a_line(tmp_path: Path) -> None:
 
 def test_random_bytes_for_an_answer_never_do_worse_than_a_link_error(tmp_path: Path) -> None:
     dice = random.Random(7)
-    seeds = [OK, BAD["too long in chunks"][0], b"HTTP/1.1 204 No Content\r\n\r\n", b"HTTP/1.1 100 Continue\r\n\r\n" + OK]
+    seeds = [
+        OK,
+        BAD["too long in chunks"][0],
+        b"HTTP/1.1 204 No Content\r\n\r\n",
+        b"HTTP/1.1 100 Continue\r\n\r\n" + OK,
+    ]
 
     def mutated() -> bytes:
         data = bytearray(dice.choice(seeds)[:400])
@@ -231,7 +236,7 @@ def test_it_speaks_with_uvicorn_and_curl_hears_the_same(tmp_path: Path) -> None:
         path = str(tmp_path / "s")
         server = uvicorn.Server(uvicorn.Config(echo, uds=path, log_config=None, lifespan="off", ws="none"))
         serving = asyncio.ensure_future(server.serve())
-        while not server.started:
+        while not server.started:  # noqa: ASYNC110 # uvicorn has a flag only
             await asyncio.sleep(0.01)
         http = client(tmp_path / "s")
         for size in (0, 1, 65_536, 3_000_000):

@@ -108,7 +108,7 @@ class Agent:
             bell=self._bell.ring,
         )
         self.attempts.recover(journal.recover())
-        self.calls = Calls(self.attempts, self.link, self._blobs, self.packages)
+        self.calls = Calls(self.attempts, self.link, self._blobs, self.packages, alone=not settings.control)
 
     async def serve(self, until: asyncio.Event) -> None:
         """Answer on the socket, keep the doorbell open, until the event is set; then end everything."""

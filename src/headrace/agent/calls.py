@@ -5,6 +5,7 @@ Checks the link epoch and nothing else; knows no sockets. Called by ``agent.api`
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Sequence
 from typing import Protocol
 
@@ -15,6 +16,10 @@ from headrace.link.port import LogPage
 from headrace.link.records import Accepted, AttemptName, Feed, Held, Start, StopOrder
 from headrace.link.session import AgentLink
 from headrace.link.wire import FETCH_PIECE
+from headrace.model.errors import Refused
+
+WELCOME_S = 5.0
+"""How long a call waits for the welcome of this life."""
 
 
 class Packages(Protocol):
@@ -39,25 +44,41 @@ class NoPackages:
 class Calls:
     """The agent's side of ``AgentCalls``."""
 
-    def __init__(self, attempts: Attempts, link: AgentLink, blobs: Blobs, packages: Packages) -> None:
+    def __init__(
+        self, attempts: Attempts, link: AgentLink, blobs: Blobs, packages: Packages, *, alone: bool = False
+    ) -> None:
         self._attempts = attempts
         self._link = link
         self._blobs = blobs
         self._packages = packages
+        self._alone = alone
+
+    async def _admit(self, link_epoch: int) -> None:
+        """Check the link epoch. A call may be faster than the welcome it follows, so that is waited for; never when
+        ``alone`` (an agent that was given no control to dial).
+        """
+        if not self._alone and not self._link.welcomed:
+            loop = asyncio.get_running_loop()
+            deadline = loop.time() + WELCOME_S
+            while not self._link.welcomed:
+                if loop.time() >= deadline:
+                    raise Refused("this life of the agent has not been welcomed yet")
+                await asyncio.sleep(0.002)
+        self._link.admit(link_epoch)
 
     async def start(self, order: Start) -> Accepted:
         """See ``AgentCalls``."""
-        self._link.admit(order.link_epoch)
+        await self._admit(order.link_epoch)
         return self._attempts.accept(order.attempts)
 
     async def stop(self, order: StopOrder) -> None:
         """See ``AgentCalls``."""
-        self._link.admit(order.link_epoch)
+        await self._admit(order.link_epoch)
         self._attempts.stop(order)
 
     async def feed(self, after: int, wait_ms: int, link_epoch: int) -> FeedWire:
         """``outcomes`` with the records still encoded."""
-        self._link.admit(link_epoch)
+        await self._admit(link_epoch)
         return await self._attempts.outbox.read(after, min(wait_ms, 60_000))
 
     async def outcomes(self, after: int, wait_ms: int, link_epoch: int) -> Feed:

@@ -71,6 +71,13 @@ class AgentLink:
         self._n = 0
         self._heard_at: float | None = None
 
+    @property
+    def welcomed(self) -> bool:
+        """Whether control has welcomed this life. Before that no call may be believed: one meant for an earlier life,
+        late or sent again, would acknowledge outcomes of this one that nobody has read.
+        """
+        return self.link_epoch > 0
+
     def dialed(self, last: int) -> Hello:
         """The doorbell is open: this is to be sent first. ``last`` is the highest outcome number of this boot."""
         self.state = _move(AGENT_MOVES, self.state, "dialed")

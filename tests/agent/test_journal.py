@@ -1,0 +1,90 @@
+"""The journal: what one life leaves for the next, however its file was torn."""
+
+from __future__ import annotations
+
+from kit import MemoryDisk, job
+
+from headrace.agent.journal import Journal
+from headrace.link.records import Outcome
+from headrace.model.changes import OutcomeKind
+
+
+def outcome(m: int, run: int, **more: object) -> Outcome:
+    return Outcome(m, run, 0, -1, 1, 7, 1, OutcomeKind.succeeded, 1, 2, **more)  # type: ignore[arg-type]
+
+
+def written(disk: MemoryDisk) -> Journal:
+    journal = Journal(disk)
+    journal.begin([])
+    journal.accepted([job(1), job(2), job(3), job(4)])
+    journal.finished([outcome(1, 1), outcome(2, 2)])
+    journal.acknowledged(1)
+    journal.fenced((4, 0, -1, 1))
+    return journal
+
+
+def test_the_next_life_learns_what_ended_unacknowledged_and_what_never_ended() -> None:
+    disk = MemoryDisk()
+    written(disk)
+    left = Journal(disk).recover()
+    assert [o.run for o in left.finished] == [2]
+    assert left.unfinished == ((3, 0, -1, 1, 7, 1),)
+
+
+def test_a_tail_torn_at_any_byte_loses_only_the_torn_record() -> None:
+    disk = MemoryDisk()
+    written(disk)
+    whole = bytes(disk.files["journal"])
+    seen = set()
+    for cut in range(len(whole) + 1):
+        disk.files["journal"] = bytearray(whole[:cut])
+        left = Journal(disk).recover()
+        seen.add((tuple(o.run for o in left.finished), tuple(t[0] for t in left.unfinished)))
+    assert seen == {
+        ((), ()), ((), (1, 2, 3, 4)), ((1, 2), (3, 4)), ((2,), (3, 4)), ((2,), (3,)),
+    }  # fmt: skip
+
+
+def test_a_damaged_record_ends_the_reading_and_is_never_believed() -> None:
+    disk = MemoryDisk()
+    written(disk)
+    whole = disk.files["journal"]
+    for at in range(len(whole)):
+        broken = bytearray(whole)
+        broken[at] ^= 0xFF
+        disk.files["journal"] = broken
+        left = Journal(disk).recover()
+        assert {o.run for o in left.finished} <= {1, 2}
+        assert {t[0] for t in left.unfinished} <= {1, 2, 3, 4}
+
+
+def test_it_is_written_anew_when_it_has_grown_and_loses_nothing() -> None:
+    disk = MemoryDisk()
+    journal = Journal(disk, rotate_at=2000)
+    journal.begin([])
+    journal.accepted([job(9999)])
+    for m in range(1, 501):
+        journal.accepted([job(m)])
+        journal.finished([outcome(m, m)])
+        if m > 3:
+            journal.acknowledged(m - 3)
+    assert len(disk.files["journal"]) < 6000
+    assert "journal.next" not in disk.files
+    left = Journal(disk).recover()
+    assert [o.m for o in left.finished] == [498, 499, 500]
+    assert [t[0] for t in left.unfinished] == [9999]
+
+
+def test_a_life_that_dies_while_it_begins_leaves_the_older_journal() -> None:
+    disk = MemoryDisk()
+    written(disk)
+    disk.full = True
+    journal = Journal(disk)
+    left = journal.recover()
+    try:
+        journal.begin(left.finished)
+    except OSError:
+        pass
+    else:
+        raise AssertionError("a full disk was not noticed")
+    assert Journal(disk).recover() == left
