@@ -107,7 +107,7 @@ class Draft:
     def owe_run(self, **fields: Any) -> None:
         """The run is owed a ``Wake`` now."""
         self.change_run(due_at=self.now, **fields)
-        self.commands.append(Follow(Wake(self.run.run)))
+        self.commands.append(Follow(Wake(self.run.run, first=token_of(self.run))))
 
     def keep(self, key: TaskKey, value: Value | None) -> Value | None:
         """The image of a value in a cell; one over 1 KiB is written aside."""
@@ -186,6 +186,16 @@ class Draft:
             self.commands.append(Ended(run.run))
         elif not run.gate:
             self.owe_run(cursor=0, gate=True)
+
+
+def token_of(run: RunCell) -> int:
+    """Names the page that a run's ``Wake`` is about, so that one loaded for another page is seen to be."""
+    return (run.cursor << 4 | run.intent << 1 | run.gate) + 1
+
+
+def page_of(token: int) -> tuple[int, bool]:
+    """(cursor, gate) of a token."""
+    return token - 1 >> 4, bool(token - 1 & 1)
 
 
 def end_state(run: RunCell) -> RunState:

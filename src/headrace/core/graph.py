@@ -117,7 +117,7 @@ def _linked(bare: list[Node], finals: set[int]) -> tuple[Node, ...]:
         for need in own:
             edges[need.task].append(Edge(node.no, need.states, need.exit, need.any))
         alternatives = sum(need.any for need in node.needs)
-        plain = sum(not need.any for need in own)
+        plain = sum(not need.any for need in node.needs)
         linked.append(
             structs.replace(
                 node,

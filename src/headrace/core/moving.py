@@ -137,7 +137,7 @@ def end(draft: Draft, cell: TaskCell, state: TaskState, **fields: Any) -> TaskCe
     """The task's final state: counted in its run, or in its group. The caller propagates it."""
     node = draft.graph.nodes[cell.no]
     run = draft.run
-    leased = cell.state in TASK_LEASED
+    leased = cell.state in TASK_LEASED and cell.counts is None
     changed = draft.change(cell, **{"state": state, "due_at": 0, "pending": 0, "ended_at": draft.now, **fields})
     draft.facts.append(
         TaskEnded(

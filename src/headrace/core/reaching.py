@@ -6,6 +6,7 @@ working set when ``step`` is called.
 
 from __future__ import annotations
 
+from headrace.core.draft import page_of
 from headrace.core.nodes import CHUNK, INLINE_READS, Graph, Node, Reads
 from headrace.core.waking import place_of
 from headrace.core.work import Keys
@@ -21,7 +22,7 @@ def reach(graph: Graph, run: RunCell | None, change: Change) -> Keys:
     if isinstance(change, (Submit, Cancel)) or run is None:
         return _NOTHING
     if isinstance(change, Wake) and change.no == RUN_ITSELF:
-        return _reach_run(graph, run)
+        return _reach_run(graph, change)
     if not 0 <= change.no < len(graph.nodes):
         return _NOTHING
     node = graph.nodes[change.no]
@@ -69,15 +70,17 @@ def _reach_task(graph: Graph, node: Node, change: Change) -> Keys:
     return found.keys(items)
 
 
-def _reach_run(graph: Graph, run: RunCell) -> Keys:
-    if run.cursor < 0:
+def _reach_run(graph: Graph, change: Wake) -> Keys:
+    """The page that the wake names; without a name it only looks at the run."""
+    if change.first <= 0:
         return _NOTHING
-    if not run.gate:
-        after = place_of(run.cursor)
-        return Keys(((run.run, after[0], WHOLE),), members=True, members_after=after, members_max=CHUNK)
-    found = _Found(run.run)
+    cursor, gate = page_of(change.first)
+    if not gate:
+        after = place_of(cursor)
+        return Keys(((change.run, after[0], WHOLE),), members=True, members_after=after, members_max=CHUNK)
+    found = _Found(change.run)
     found.input = True
-    for no in graph.finals[run.cursor : run.cursor + CHUNK]:
+    for no in graph.finals[cursor : cursor + CHUNK]:
         found.task(no)
         for need in graph.nodes[no].gate:
             found.task(need.task)

@@ -7,7 +7,7 @@ cell, never at who sent it. Everything that reaches far is done here, at most ``
 from __future__ import annotations
 
 from headrace.core.conditions import met
-from headrace.core.draft import SWEPT_BY, Draft
+from headrace.core.draft import SWEPT_BY, Draft, token_of
 from headrace.core.eligible import is_spared
 from headrace.core.groups import expand
 from headrace.core.moving import activate, end_uncreated, halted_state, make_ready, propagate, settled_need, side_end
@@ -39,7 +39,7 @@ def cancel(draft: Draft, change: Cancel) -> None:
 def wake(draft: Draft, change: Wake) -> None:
     """Do what is owed."""
     if change.no == RUN_ITSELF:
-        _wake_run(draft)
+        _wake_run(draft, change.first)
         return
     cell = draft.task(change.no, change.index)
     if cell is None or cell.due_at == 0 or cell.due_at > draft.now:
@@ -73,7 +73,7 @@ def _stop(draft: Draft, intent: StopIntent, reason: str | None) -> None:
         draft.owe_run(cursor=0)
 
 
-def _wake_run(draft: Draft) -> None:
+def _wake_run(draft: Draft, token: int) -> None:
     run = draft.run
     if run.state in RUN_FINAL:
         return
@@ -82,6 +82,8 @@ def _wake_run(draft: Draft) -> None:
         _stop(draft, StopIntent.timeout, "timeout")
     elif run.cursor < 0:
         return
+    elif token != token_of(run):
+        draft.owe_run()
     elif run.gate:
         _open_gate(draft)
     else:
@@ -91,16 +93,11 @@ def _wake_run(draft: Draft) -> None:
 def _sweep(draft: Draft) -> None:
     """One page of task rows: end what never began, ask what runs to stop."""
     run = draft.run
-    page = draft.working.members.get(run.run)
-    if page is None:
-        draft.owe_run()
-        return
-    after = place_of(run.cursor)
+    page = draft.working.members.get(run.run, [])
     for key in page:
-        if key[1:] > after:
-            _sweep_one(draft, key)
+        _sweep_one(draft, key)
     if len(page) >= CHUNK:
-        draft.owe_run(cursor=max(run.cursor, cursor_of(*page[-1][1:])))
+        draft.owe_run(cursor=cursor_of(*page[-1][1:]))
         return
     due = 0 if draft.run.intent in {StopIntent.cancel, StopIntent.timeout} else draft.run.deadline_at
     draft.change_run(cursor=-1, due_at=due)

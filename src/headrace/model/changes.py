@@ -90,7 +90,8 @@ class Wake(Struct, frozen=True, gc=False):
     no: int = RUN_ITSELF
     index: int = WHOLE
     first: int = 0
-    """A hint for the expansion of a group: the item to go on with; -1 asks for the whole list."""
+    """Names the page to load, set by core on the wakes that follow: of a group the first item (-1: the whole list), of a
+    run its sweep. A wake that finds the wrong page, or none, is followed by one with the right name."""
 
 
 class Lose(Struct, frozen=True, gc=False):

@@ -1,0 +1,165 @@
+"""Core against the reference interpreter, step by step, on random graphs; groups of changes against single ones."""
+
+from __future__ import annotations
+
+import random
+from typing import Any
+
+import msgspec
+import pytest
+
+from headrace.core.work import Offer
+from headrace.model.changes import Cancel, Claim, OutcomeKind, Settle, Wake
+from headrace.model.definition import JobDefinition
+from headrace.model.ids import RUN_ITSELF
+from headrace.model.states import RUN_FINAL, TASK_FINAL, TASK_LEASED, TaskState
+from tests.core.mill import Mill
+from tests.property import random_graphs
+from tests.reference_interpreter import Interpreter
+
+GRAPHS = 6_000
+PARTS = 12
+
+
+class Both:
+    """Core and the interpreter, played by the same agents."""
+
+    def __init__(self, seed: int) -> None:
+        self.dice = random.Random(seed)
+        self.doc = random_graphs.definition(self.dice)
+        self.mill = Mill(msgspec.convert(self.doc, JobDefinition), offers=[Offer(1, 7, 10**9)])
+        self.mill.waiting = frozenset(node.klass for node in self.mill.graph.nodes)
+        self.told = Interpreter(self.doc, lambda name: len(self.told_items(name)))
+        self.plans: dict[Any, list[Any]] = {}
+        self.running: list[Any] = []
+        self.mill.submit()
+
+    def told_items(self, name: str) -> list[int]:
+        return next(task["each"] for task in self.doc["tasks"] if task["name"] == name)
+
+    def key(self, unit: Any) -> tuple[int, int, int]:
+        name, index = unit
+        return (1, self.mill.graph.by_name[name], -1 if index is None else index)
+
+    def compare(self) -> None:
+        units = {}
+        for key, cell in self.mill.tasks.items():
+            if cell.counts is None and self.mill.graph.nodes[key[1]].each is None:
+                units[self.mill.graph.nodes[key[1]].name, None] = cell
+            elif key[2] >= 0:
+                units[self.mill.graph.nodes[key[1]].name, key[2]] = cell
+        ready = sorted((unit for unit, cell in units.items() if cell.state == TaskState.ready), key=str)
+        assert ready == self.told.ready()
+        for name, state in self.told.state.items():
+            mine = self.mill.at(name).state
+            assert (mine.name if mine in TASK_FINAL else "open") == (state if state in TERMS else "open"), name
+
+    def act(self, *, may_cancel: bool) -> bool:
+        ready = self.told.ready()
+        if may_cancel and self.dice.random() < 0.03:
+            self.told.cancel()
+            self.mill.one(Cancel(1, "enough"))
+        elif ready and (not self.running or self.dice.random() < 0.6):
+            unit = self.dice.choice(ready)
+            self.told.start(unit)
+            self.mill.one(Claim(*self.key(unit)))
+            self.running.append((unit, self.mill.dispatches.pop()))
+        elif self.running:
+            self.finish(*self.running.pop(self.dice.randrange(len(self.running))))
+        else:
+            return False
+        self.wake_retries()
+        return True
+
+    def finish(self, unit: Any, order: Any) -> None:
+        plan = self.plans.setdefault(unit, random_graphs.plan(self.dice))
+        kind, status = plan.pop(0) if plan else ("succeeded", "OK")
+        if self.mill.run().intent.name == "cancel" and not self.mill.graph.nodes[order.key[1]].final:
+            kind = self.dice.choice(["canceled", "succeeded", kind])
+        self.told.finish(unit, kind, status)
+        skip = kind == "skipped"
+        told = "succeeded" if skip else kind
+        self.mill.one(self.mill.outcome(order, told, exit_status=status, skip=skip))
+
+    def wake_retries(self) -> None:
+        waits = [cell for cell in self.mill.tasks.values() if cell.state == TaskState.retrying]
+        for cell in waits:
+            self.mill.now = max(self.mill.now, cell.due_at)
+            self.mill.one(Wake(*cell.key))
+
+
+TERMS = {"succeeded", "failed", "lost", "canceled", "skipped"}
+
+
+@pytest.mark.parametrize("part", range(PARTS))
+def test_core_and_the_reference_interpreter_agree_at_every_step(part: int) -> None:
+    steps = 0
+    for seed in range(part * GRAPHS // PARTS, (part + 1) * GRAPHS // PARTS):
+        both = Both(seed)
+        may_cancel = seed % 3 == 0
+        both.compare()
+        try:
+            while both.act(
+                may_cancel=may_cancel
+                and both.mill.run().intent.name in {"none", "failure"}
+                and both.mill.run().left > 0
+            ):
+                both.compare()
+            run = both.mill.run()
+            assert run.state in RUN_FINAL
+            assert run.state.name == both.told.verdict_of_run()
+            assert (run.live, run.left, run.finals, run.due_at) == (0, 0, 0, 0)
+        except BaseException as error:
+            error.add_note(f"seed {seed}: {both.doc}")
+            raise
+        steps += both.mill.steps
+    assert steps > 5 * GRAPHS // PARTS
+
+
+def _drive(doc: dict[str, Any], runs: int, plan_seed: int, size_of: Any) -> dict[Any, Any]:
+    """Play several runs of one job; changes come in groups of the given sizes. Without stop and cancel the end does
+    not depend on the order."""
+    dice = random.Random(plan_seed)
+    mill = Mill(msgspec.convert(doc, JobDefinition), offers=[Offer(1, 7, 10**9)])
+    mill.waiting = frozenset(node.klass for node in mill.graph.nodes)
+    plans: dict[Any, Any] = {}
+    for run in range(1, runs + 1):
+        mill.submit(run)
+    for _ in range(200):
+        if all(run.state in RUN_FINAL for run in mill.runs.values()):
+            break
+        changes: list[Any] = []
+        for key, cell in mill.tasks.items():
+            if cell.state == TaskState.ready:
+                changes.append(Claim(*key))
+            elif cell.state == TaskState.retrying:
+                mill.now = max(mill.now, cell.due_at)
+                changes.append(Wake(*key))
+            elif cell.state in TASK_LEASED and cell.counts is None:
+                plan = plans.get(key) or plans.setdefault(key, random_graphs.plan(random.Random(str((plan_seed, key)))))
+                said = plan[cell.attempt - 1] if cell.attempt <= len(plan) else ("succeeded", "OK")
+                kind = "failed" if said[0] == "refused" else said[0]
+                skip = kind == "skipped"
+                told = OutcomeKind.succeeded if skip else OutcomeKind(kind)
+                changes.append(Settle(*key, cell.epoch, told, 1, 2, exit_status=said[1], skip=skip, digest=b"x"))
+        changes.append(Wake(dice.randint(1, runs), RUN_ITSELF))
+        dice.shuffle(changes)
+        while changes:
+            size = size_of(dice)
+            mill.ask(*changes[:size])
+            changes = changes[size:]
+    else:
+        raise AssertionError("the runs do not end")
+    image = {key: (c.state, c.attempt, c.exit_status, c.failures, c.lost, c.counts) for key, c in mill.tasks.items()}
+    ends = {run.run: (run.state, run.failed, run.canceled, run.succeeded, run.live) for run in mill.runs.values()}
+    return {**image, **ends}
+
+
+@pytest.mark.parametrize("part", range(4))
+def test_groups_of_random_size_give_what_single_changes_give(part: int) -> None:
+    for seed in range(part * 60, part * 60 + 60):
+        doc = random_graphs.definition(random.Random(seed))
+        doc.pop("on_failure", None)
+        single = _drive(doc, 4, seed, lambda dice: 1)
+        grouped = _drive(doc, 4, seed, lambda dice: dice.randint(2, 40))
+        assert single == grouped, (seed, doc)
