@@ -29,15 +29,17 @@ SAMPLES = 31
 WINDOW = 8
 """Durations looked at per feed and class: enough for a median, few enough for the hot path."""
 
-FIRST_ROUND_US = 5_000
-"""The round trip assumed until one was measured."""
+FIRST_US = 2_000.0
+"""What each part of a round trip is taken to last until it was measured."""
+
+SMOOTHING = 0.2
 
 
 class Linked(Struct, kw_only=True):
     """One agent linked to this node. ``gone`` since its doorbell closed: it keeps its work and gets no more.
 
     ``boot`` is the store's number of the agent's present life, ``boot_id`` the agent's own name of it.
-    ``round_us`` is the measured time from an outcome read to the next attempt accepted, smoothed.
+    ``post_us`` and ``deliver_us`` are measured times, smoothed.
     """
 
     agent: int
@@ -49,8 +51,21 @@ class Linked(Struct, kw_only=True):
     labels: dict[str, str] = {}
     draining: bool = False
     gone: bool = False
-    round_us: float = FIRST_ROUND_US
+    post_us: float = FIRST_US
+    deliver_us: float = FIRST_US
     held: dict[Name, int] = field(default_factory=dict)
+
+    def measured(self, *, post_us: float = 0.0, deliver_us: float = 0.0) -> None:
+        """One part of a round trip took this long: the POST, or applying a feed (claiming takes as long again)."""
+        if post_us:
+            self.post_us += (post_us - self.post_us) * SMOOTHING
+        if deliver_us:
+            self.deliver_us += (deliver_us - self.deliver_us) * SMOOTHING
+
+    @property
+    def round_us(self) -> float:
+        """From an outcome read to the next attempt accepted."""
+        return self.post_us + 2 * self.deliver_us
 
     def prefetch(self, median_us: float) -> int:
         """How many attempts of this length fit into two round trips of all slots."""

@@ -73,9 +73,10 @@ class ClaimLoop(Loop):
         claims: list[Claim] = []
         open_ = {klass: kind for klass in self._placement.waiting if (kind := await self._class(klass))}
         heads: dict[int, ReadyRow] = {}
+        read: set[int] = set()
         while open_ and len(claims) < PASS_MAX:
             for klass in [k for k in open_ if k not in heads]:
-                head = await self._head(klass) if place(open_[klass], klass, offers) else None
+                head = await self._head(klass, read) if place(open_[klass], klass, offers) else None
                 if head is None:
                     del open_[klass]
                 else:
@@ -93,10 +94,17 @@ class ClaimLoop(Loop):
             claims.append(Claim(row.run, row.no, row.index))
         return claims
 
-    async def _head(self, klass: int) -> ReadyRow | None:
-        """The next row of a class; None when nothing of it waits any longer."""
+    async def _head(self, klass: int, read: set[int]) -> ReadyRow | None:
+        """The next row of a class; None when nothing of it waits any longer.
+
+        ``read`` are the classes read in this pass: what was taken from their page is still ready in the store, so the
+        next page has to wait until that is claimed.
+        """
         page = self._pages.get(klass)
         if not page:
+            if klass in read:
+                return None
+            read.add(klass)
             self._told.discard(klass)
             page = self._pages[klass] = deque(await self._reader.ready(klass, PAGE))
             if not page:

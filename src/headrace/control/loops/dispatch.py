@@ -104,11 +104,13 @@ class Starter(Loop):
     async def _post(self, order: Start) -> list[tuple[AttemptName, str]]:
         while True:
             self._fault("dispatch.before_post")
+            began = self._clock.monotonic()
             try:
                 accepted = await self._calls.start(order)
             except (LinkError, Busy):
                 await self._backoff.wait()
                 continue
+            self._linked.measured(post_us=(self._clock.monotonic() - began) * 1e6)
             self._fault("dispatch.after_post")
             self._backoff.reset()
             return accepted.refused

@@ -138,7 +138,9 @@ class Collector(Loop):
         )
         placement.room()
         self._fault("outcomes.before_apply")
+        began = self._clock.monotonic()
         await whole(self._ledger.deliver(delivery))
+        linked.measured(deliver_us=(self._clock.monotonic() - began) * 1e6)
         self._fault("outcomes.after_apply")
         self.after = after
         self._logs(outcomes)
