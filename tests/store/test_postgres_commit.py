@@ -230,7 +230,7 @@ def test_a_server_that_crashes_before_the_commit_is_asked_when_it_is_back(own_po
 
     def fault(name: str, /) -> None:
         nonlocal armed
-        if armed and name == "postgres.before_commit":
+        if armed and name == "store.before_commit":
             armed = False
             own_postgres.crash()
             restarting.append(asyncio.get_running_loop().create_task(asyncio.to_thread(own_postgres.start)))

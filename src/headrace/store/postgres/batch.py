@@ -12,8 +12,8 @@ import msgspec
 
 from headrace.model.cells import RunCell, TaskCell
 from headrace.model.states import TASK_LEASED, TaskState
+from headrace.store.images import encode, history_body, input_rest
 from headrace.store.postgres.arrays import Bytes, Gaps, Ints, Smalls, Texts
-from headrace.store.postgres.records import encode
 from headrace.store.rows import Batch, Entity
 
 
@@ -64,7 +64,8 @@ def _new_runs(batch: Batch) -> list[Any]:
         Ints([i.created_at for i in inputs]),
         Texts([i.job for i in inputs]),
         Texts([msgspec.json.encode(i.labels).decode() if i.labels else None for i in inputs]),
-        Bytes([encode(i) for i in inputs]),
+        Bytes([input_rest(i) for i in inputs]),
+        Bytes([None if i.params == b"{}" else i.params for i in inputs]),
         Bytes([encode(c) for c in cells]),
     ]
 
@@ -127,7 +128,7 @@ def _keys(keys: list[tuple[int, int, int]]) -> list[Any]:
 def _records(batch: Batch) -> Iterator[Call]:
     if rows := batch.history:
         keys = _keys([(r.run, r.no, r.index) for r in rows])
-        bodies = Bytes([encode((r.facts, r.run_image, r.task_image)) for r in rows])
+        bodies = Bytes([history_body(r) for r in rows])
         marks = [Ints([r.version for r in rows]), Ints([r.at for r in rows]), Ints([r.commit for r in rows])]
         yield Call("add_history", [*keys, *marks, bodies])
     if batch.entities:
@@ -167,7 +168,8 @@ def _entities(entities: list[Entity]) -> Iterator[Call]:
     versions = sorted(entities, key=lambda e: (e.kind, e.name, e.version))
     newest = list({(e.kind, e.name): e for e in versions}.values())
     yield Call("put_entities", _entity_columns(newest), len(newest))
-    yield Call("add_entity_history", _entity_columns(versions))
+    if told := [e for e in versions if e.facts]:
+        yield Call("add_entity_history", _entity_columns(told))
 
 
 def _entity_columns(rows: list[Entity]) -> list[Any]:

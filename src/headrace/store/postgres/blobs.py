@@ -38,7 +38,7 @@ class PostgresBlobs:
         if isinstance(data, bytes) and len(data) <= CHUNK:
             digest = sha256(data).hexdigest()
             await self._pool.rows("blob_whole_at_once", [digest, data])
-            self._fault("postgres.after_blob")
+            self._fault("blobs.after_keep")
             return digest, len(data)
         async with self._pool.connection() as conn:
             cursor = await conn.execute(self._queries["blob_begin"])
@@ -55,17 +55,18 @@ class PostgresBlobs:
             async for chunk in chunks:
                 whole.update(chunk)
                 await conn.execute(self._queries["blob_add"], [blob, no, chunk], binary=True)
-                self._fault("postgres.blob_chunk")
+                self._fault("blobs.after_chunk")
                 size, no = size + len(chunk), no + 1
             digest = whole.hexdigest()
             kept = await self._finish(conn, blob, digest, size)
         finally:
             if not kept and not conn.closed:
                 await conn.execute(self._queries["blob_give_up"], [blob])
-        self._fault("postgres.after_blob")
+        self._fault("blobs.after_keep")
         return digest, size
 
     async def _finish(self, conn: Connection, blob: int, digest: str, size: int) -> bool:
+        self._fault("blobs.before_keep")
         try:
             await conn.execute(self._queries["blob_whole"], [blob, digest, size])
         except pg.UniqueViolation:
@@ -111,11 +112,15 @@ class PostgresBlobs:
         """Remove these; those that are not there are no error."""
         await self._pool.rows("blob_delete", [list(digests)])
 
-    async def fill(self, value: Value) -> Value:
-        """The value with its text, read here when it is a blob."""
-        if value.place != "blob" or value.data is not None:
+    async def fill(self, value: Value, aside: bytes | None) -> Value:
+        """The value with its text: its own, what stands ``aside`` in a row, or a blob's."""
+        if value.place == "inline":
             return value
-        return msgspec.structs.replace(value, data=await self.get(value.digest))
+        if value.place == "blob":
+            return msgspec.structs.replace(value, data=await self.get(value.digest))
+        if aside is None:
+            raise NotFound("a value that stands aside is missing")
+        return msgspec.structs.replace(value, data=aside)
 
     async def sweep(self) -> None:
         """Remove uploads that were given up a day ago. Called at opening."""

@@ -21,7 +21,9 @@ PACKAGE = "headrace.store.postgres"
 Queries = Mapping[str, bytes]
 """Statements by name, as psycopg wants them."""
 
-Connection = psycopg.AsyncConnection[tuple[Any, ...]]
+Row = tuple[Any, ...]
+
+Connection = psycopg.AsyncConnection[Row]
 
 DURABLE = frozenset({"on", "remote_apply"})
 """Values of synchronous_commit under which an acknowledged commit survives; the weaker ones are refused."""

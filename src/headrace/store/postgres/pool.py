@@ -13,8 +13,7 @@ from typing import Any
 from psycopg.pq import TransactionStatus
 
 from headrace.model.errors import StoreAway, StoreError
-from headrace.store.postgres.connect import Connection, Queries, connect, translated
-from headrace.store.postgres.records import Row
+from headrace.store.postgres.connect import Connection, Queries, Row, connect, translated
 
 
 class Pool:
@@ -53,6 +52,10 @@ class Pool:
         """The first row, or None."""
         rows = await self.rows(name, params)
         return rows[0] if rows else None
+
+    def knows(self, name: str) -> bool:
+        """Whether a statement has this name."""
+        return name in self._queries
 
     async def close(self) -> None:
         """Close the free connections now and those in use when they come back."""

@@ -10,11 +10,13 @@ from typing import Any
 import msgspec
 
 from headrace.model.cells import TaskCell, Value
-from headrace.model.ids import TaskKey
+from headrace.model.errors import StoreError
+from headrace.model.ids import WHOLE, TaskKey
 from headrace.model.states import RunState
-from headrace.store.postgres import records
+from headrace.store.images import decode_run, decode_task, history_of, input_of
 from headrace.store.postgres.arrays import Ints
 from headrace.store.postgres.blobs import PostgresBlobs
+from headrace.store.postgres.connect import Row
 from headrace.store.postgres.pool import Pool
 from headrace.store.rows import (
     ArtifactRow,
@@ -32,6 +34,9 @@ from headrace.store.rows import (
 )
 
 _FAR = 2**62
+
+ROWS_MAX = 500
+"""No answer has more rows, whatever was asked for."""
 
 
 class PostgresReader:
@@ -52,15 +57,15 @@ class PostgresReader:
             Ints(where.states) if where.states else None,
             msgspec.json.encode(dict(where.labels)).decode() if where.labels else None,
             where.text,
-            min(where.limit, 500),
+            min(where.limit, ROWS_MAX),
         ]
         name = f"{_walk(where)}_{'oldest' if where.ascending else 'newest'}"
-        return [records.run_row(row) for row in await self._pool.rows(name, params)]
+        return [_run_row(row) for row in await self._pool.rows(name, params)]
 
     async def run(self, run: int) -> RunRow | None:
         """One run."""
         row = await self._pool.row("run_by_id", [run])
-        return None if row is None else records.run_row(row)
+        return None if row is None else _run_row(row)
 
     async def tasks(
         self,
@@ -73,50 +78,49 @@ class PostgresReader:
     ) -> list[TaskCell]:
         """Task rows in (no, index) order."""
         if groups_only:
-            rows = await self._pool.rows("groups", [run, *after, limit])
-            cells = [records.task_cell(row[0]) for row in rows]
+            rows = await self._pool.rows("groups", [run, *after, min(limit, ROWS_MAX)])
+            cells = [decode_task(row[0]) for row in rows]
             return cells if no is None else [cell for cell in cells if cell.no == no]
         if no is not None:
-            rows = await self._pool.rows("tasks_of", [run, no, *after, limit])
+            rows = await self._pool.rows("tasks_of", [run, no, *after, min(limit, ROWS_MAX)])
         else:
-            rows = await self._pool.rows("tasks", [run, *after, limit])
-        return [records.task_cell(row[0]) for row in rows]
+            rows = await self._pool.rows("tasks", [run, *after, min(limit, ROWS_MAX)])
+        return [decode_task(row[0]) for row in rows]
 
     async def task(self, key: TaskKey) -> TaskCell | None:
         """One task."""
         row = await self._pool.row("task_by_key", list(key))
-        return None if row is None else records.task_cell(row[0])
+        return None if row is None else decode_task(row[0])
 
     async def attempts(self, key: TaskKey) -> list[AttemptRow]:
         """Earlier attempts, oldest first."""
         rows = await self._pool.rows("attempts", list(key))
-        return [AttemptRow(*key, row[0], records.task_cell(row[1])) for row in rows]
+        return [AttemptRow(*key, row[0], decode_task(row[1])) for row in rows]
 
     async def value(self, key: TaskKey) -> Value | None:
         """The result with its text."""
         row = await self._pool.row("value_by_key", list(key))
-        return None if row is None else await self._filled(records.task_cell(row[0]).result, row[1])
+        value = None if row is None else decode_task(row[0]).result
+        return None if row is None or value is None else await self._blobs.fill(value, row[1])
 
     async def error(self, key: TaskKey) -> Value | None:
         """The error with its text."""
         row = await self._pool.row("value_by_key", list(key))
-        return None if row is None else await self._filled(records.task_cell(row[0]).error, row[1])
-
-    async def _filled(self, value: Value | None, aside: bytes | None) -> Value | None:
-        filled = records.filled(value, aside)
-        return None if filled is None else await self._blobs.fill(filled)
+        value = None if row is None else decode_task(row[0]).error
+        return None if row is None or value is None else await self._blobs.fill(value, row[1])
 
     async def history(
         self, run: int, *, no: int | None = None, index: int | None = None, after: int = 0, limit: int = 500
     ) -> list[HistoryRow]:
-        """What happened. ``after`` is a version when one entity is asked for, else how many rows to pass over."""
+        """With an entity: its rows after version ``after``. With the run or a whole ``no``: ``after`` rows passed over."""
+        limit = min(limit, ROWS_MAX)
         if no is None:
             rows = await self._pool.rows("history_all", [run, after, limit])
-        elif index is None:
+        elif index is None and no >= 0:
             rows = await self._pool.rows("history_of_no", [run, no, after, limit])
         else:
-            rows = await self._pool.rows("history_of", [run, no, index, after, limit])
-        return [records.history_row(row) for row in rows]
+            rows = await self._pool.rows("history_of", [run, no, WHOLE if index is None else index, after, limit])
+        return [_history_row(row) for row in rows]
 
     async def segments(self, key: TaskKey, attempt: int) -> list[LogSegment]:
         """Pieces of an attempt's log in order."""
@@ -134,15 +138,15 @@ class PostgresReader:
     async def entity(self, key: EntityKey) -> Entity | None:
         """One named thing, deleted or not."""
         row = await self._pool.row("entity_by_key", list(key))
-        return None if row is None else records.entity(row)
+        return None if row is None else Entity(*row)
 
     async def entities(self, kind: str, *, after: str = "", limit: int = 500, deleted: bool = False) -> list[Entity]:
         """Named things by name."""
-        return [records.entity(row) for row in await self._pool.rows("entities", [kind, after, deleted, limit])]
+        return [Entity(*row) for row in await self._pool.rows("entities", [kind, after, deleted, min(limit, ROWS_MAX)])]
 
     async def entity_versions(self, key: EntityKey, *, limit: int = 500) -> list[Entity]:
         """A named thing's versions, newest first."""
-        return [records.entity(row) for row in await self._pool.rows("entity_versions", [*key, limit])]
+        return [Entity(*row) for row in await self._pool.rows("entity_versions", [*key, min(limit, ROWS_MAX)])]
 
     async def document(self, graph: int) -> Document | None:
         """A kept definition."""
@@ -163,8 +167,8 @@ class PostgresReader:
 
     async def leased(self, agent: int, after: TaskKey | None, limit: int) -> list[LeasedRow]:
         """Tasks that an agent owns, in key order."""
-        rows = await self._pool.rows("leased", [agent, *(after or (-1, -1, -2)), limit])
-        return [records.leased_row(row) for row in rows]
+        rows = await self._pool.rows("leased", [agent, *(after or (-1, -9, -9)), min(limit, ROWS_MAX)])
+        return [_leased(row) for row in rows]
 
     async def counts(self) -> dict[str, int]:
         """Live rows: ready, leased, due, runs."""
@@ -172,7 +176,24 @@ class PostgresReader:
 
     async def statement(self, name: str, values: dict[str, Any]) -> list[tuple[Any, ...]]:
         """A named statement; ``values`` are its parameters in order."""
+        if not self._pool.knows(name):
+            raise StoreError(f"no statement is named {name}")
         return await self._pool.rows(name, list(values.values()))
+
+
+def _run_row(row: Row) -> RunRow:
+    return RunRow(input_of(*row[:5]), decode_run(row[5]))
+
+
+def _leased(row: Row) -> LeasedRow:
+    c = decode_task(row[0])
+    return LeasedRow(c.run, c.no, c.index, c.agent, c.boot, c.epoch, c.attempt, decode_run(row[1]).graph)
+
+
+def _history_row(row: Row) -> HistoryRow:
+    run, no, index, version, at, commit, body, image = row
+    cell = decode_run(image)
+    return history_of((run, no, index, version, at, commit, body), cell.graph, cell.created_at, cell.priority)
 
 
 def _walk(where: RunFilter) -> str:

@@ -88,9 +88,9 @@ async def open_store(
 
 async def _prepare(dsn: str, statements: Queries, fault: Fault) -> Identity:
     async with await connect(dsn, statements) as conn:
-        fault("postgres.before_migration")
+        fault("store.before_migration")
         schema = await migrate(conn, statements)
-        fault("postgres.after_migration")
+        fault("store.after_migration")
         with translated("cannot read the store's identity"):
             row = await (await conn.execute(statements["meta_get"], ["incarnation"])).fetchone()
             settings = await read_settings(conn, statements)

@@ -17,12 +17,11 @@ from headrace.model.cells import RunCell, RunInput, TaskCell, Value
 from headrace.model.errors import Busy, StoreAway, StoreError, UnknownOutcome
 from headrace.model.ids import TaskKey
 from headrace.model.ports import Fault
-from headrace.store.postgres import records
+from headrace.store.images import decode_run, decode_task, input_of
 from headrace.store.postgres.arrays import Bytes, Ints, Texts
 from headrace.store.postgres.batch import Call, calls
 from headrace.store.postgres.blobs import PostgresBlobs
-from headrace.store.postgres.connect import Connection, Queries, connect, is_lost, translate, translated
-from headrace.store.postgres.records import Row
+from headrace.store.postgres.connect import Connection, Queries, Row, connect, is_lost, translate, translated
 from headrace.store.postgres.verdict import Lost, ask
 from headrace.store.rows import Answer, Batch, Entity, EntityKey
 
@@ -45,6 +44,8 @@ class PostgresWriter:
         self._conn: Connection | None = None
         self._timeline = ""
         self._backend = 0
+        self._turn = asyncio.Lock()
+        self._owner: asyncio.Task[Any] | None = None
         self._begun = False
         self._xid: str | None = None
         self._batch: Batch | None = None
@@ -64,11 +65,17 @@ class PostgresWriter:
             self._conn = None
 
     async def begin(self) -> None:
-        """Be ready for a transaction, on a new connection if the old one is gone. BEGIN travels with the first load."""
-        if self._conn is None or self._conn.closed:
-            await self.open()
-        elif self._conn.info.transaction_status != TransactionStatus.IDLE:
+        """Wait for the connection's turn; connect anew if it is gone. BEGIN itself travels with the first load."""
+        if self._owner is not None and self._owner is asyncio.current_task():
             raise StoreError("begin inside a transaction: commit or roll back first")
+        await self._turn.acquire()
+        try:
+            if self._conn is None or self._conn.closed:
+                await self.open()
+        except BaseException:
+            self._turn.release()
+            raise
+        self._owner = asyncio.current_task()
         self._begun = False
         self._xid = None
         self._batch = None
@@ -82,7 +89,7 @@ class PostgresWriter:
             rows = await self._patiently("lock_runs_waiting", [Ints(ids)])
         else:
             rows = await self._rows("lock_runs", [Ints(ids)])
-        found = {row[0]: records.run_cell(row[1]) for row in rows}
+        found = {row[0]: decode_run(row[1]) for row in rows}
         missing = [run for run in ids if run not in found]
         if not missing or wait:
             return found, set()
@@ -90,27 +97,27 @@ class PostgresWriter:
 
     async def load_tasks(self, keys: Sequence[TaskKey]) -> list[TaskCell]:
         """The cells that exist, in no order."""
-        return [records.task_cell(row[0]) for row in await self._rows("load_tasks", _columns(keys))] if keys else []
+        return [decode_task(row[0]) for row in await self._rows("load_tasks", _columns(keys))] if keys else []
 
     async def load_inputs(self, runs: Sequence[int]) -> list[RunInput]:
         """What these runs were given."""
-        return [records.run_input(row[0]) for row in await self._rows("load_inputs", [Ints(runs)])] if runs else []
+        return [input_of(*row) for row in await self._rows("load_inputs", [Ints(runs)])] if runs else []
 
     async def load_members(self, run: int, after: tuple[int, int], limit: int) -> list[TaskCell]:
         """A page of a run's task rows."""
-        return [records.task_cell(row[0]) for row in await self._rows("load_members", [run, *after, limit])]
+        return [decode_task(row[0]) for row in await self._rows("load_members", [run, *after, limit])]
 
     async def load_group(self, run: int, no: int, after: int, limit: int) -> list[TaskCell]:
         """A page of a group's instances."""
-        return [records.task_cell(row[0]) for row in await self._rows("load_group", [run, no, after, limit])]
+        return [decode_task(row[0]) for row in await self._rows("load_group", [run, no, after, limit])]
 
     async def load_values(self, keys: Sequence[TaskKey]) -> dict[TaskKey, Value]:
         """Results with their texts. Values are never changed, so blobs are read on the readers' connections."""
         found: dict[TaskKey, Value] = {}
         for run, no, index, image, data in await self._rows("load_values", _columns(keys)) if keys else []:
-            value = records.filled(records.task_cell(image).result, data)
+            value = decode_task(image).result
             if value is not None:
-                found[(run, no, index)] = await self._blobs.fill(value)
+                found[(run, no, index)] = await self._blobs.fill(value, data)
         return found
 
     async def lock_entities(self, keys: Sequence[EntityKey]) -> dict[EntityKey, Entity]:
@@ -118,7 +125,7 @@ class PostgresWriter:
         if not keys:
             return {}
         columns = [Texts(kind for kind, _ in keys), Texts(name for _, name in keys)]
-        entities = [records.entity(row) for row in await self._patiently("lock_entities", columns)]
+        entities = [Entity(*row) for row in await self._patiently("lock_entities", columns)]
         return {(e.kind, e.name): e for e in entities}
 
     async def load_answers(self, keys: Sequence[tuple[str, str]]) -> dict[tuple[str, str], Answer]:
@@ -126,7 +133,7 @@ class PostgresWriter:
         if not keys:
             return {}
         columns = [Texts(scope for scope, _ in keys), Texts(key for _, key in keys)]
-        answers = [records.answer(row) for row in await self._rows("load_answers", columns)]
+        answers = [Answer(*row) for row in await self._rows("load_answers", columns)]
         return {(a.scope, a.key): a for a in answers}
 
     async def load_documents(self, digests: Sequence[bytes]) -> dict[bytes, int]:
@@ -136,7 +143,7 @@ class PostgresWriter:
 
     async def write(self, batch: Batch) -> None:
         """Send every statement of the batch in one round trip. Raises Busy when another node wrote the same key."""
-        self._fault("postgres.before_write")
+        self._fault("store.before_write")
         sent = await self._send(chain(calls(batch), [Call("xid", [])]), "cannot write")
         for call, cursor in sent:
             if call.rows is not None and cursor.rowcount != call.rows:
@@ -144,40 +151,57 @@ class PostgresWriter:
         row = await sent[-1][1].fetchone()
         self._xid = row[0] if row else None
         self._batch = batch
-        self._fault("postgres.after_write")
+        self._fault("store.after_write")
 
     async def commit(self) -> None:
         """Durable when it returns. A lost answer is looked up on a new connection before anybody is told."""
-        conn, self._begun, begun = self._open(), False, self._begun
-        if not begun:
+        work = asyncio.ensure_future(self._commit())
+        try:
+            await asyncio.shield(work)
+        except asyncio.CancelledError:
+            # The COMMIT is on its way: only when it is over may somebody else begin.
+            await asyncio.wait([work])
+            raise
+        finally:
+            self._over()
+        self._fault("store.after_commit")
+        if self._batch is not None:
+            self._told(self._batch)
+
+    async def _commit(self) -> None:
+        if not self._begun:
             return
-        self._fault("postgres.before_commit")
+        conn = self._open()
+        self._fault("store.before_commit")
         try:
             cursor = await conn.execute(self._queries["commit"], prepare=False)
         except psycopg.Error as e:
             if not (is_lost(e) or conn.closed):
                 raise translate(e, "cannot commit") from e
             await self._judge(conn, e)
-        except asyncio.CancelledError:
-            await conn.close()
-            raise
         else:
             if cursor.statusmessage != "COMMIT":
                 raise StoreError(f"the server answered COMMIT with {cursor.statusmessage}")
-        self._fault("postgres.after_commit")
-        if self._batch is not None:
-            self._told(self._batch)
 
     async def rollback(self) -> None:
-        """Give up the transaction, whatever state it is in. Never raises for a connection that is gone."""
-        conn, self._begun = self._conn, False
-        if conn is None or conn.closed or conn.info.transaction_status == TransactionStatus.IDLE:
+        """Give up the transaction that this task began, whatever state it is in; harmless when there is none."""
+        if self._owner is None or self._owner is not asyncio.current_task():
             return
+        conn = self._conn
         try:
-            await conn.execute(self._queries["rollback"])
+            if conn is not None and not conn.closed and conn.info.transaction_status != TransactionStatus.IDLE:
+                await conn.execute(self._queries["rollback"])
         except psycopg.Error:
             # The server rolls back by itself when its client is gone; the next begin connects anew.
-            await conn.close()
+            if conn is not None:
+                await conn.close()
+        finally:
+            self._over()
+
+    def _over(self) -> None:
+        if self._owner is not None:
+            self._owner = None
+            self._turn.release()
 
     async def _judge(self, conn: Connection, e: psycopg.Error) -> None:
         await conn.close()
@@ -229,6 +253,6 @@ def _columns(keys: Iterable[TaskKey]) -> list[Any]:
 
 
 def _refuse(call: Call, touched: int) -> None:
-    if call.name == "put_answers":
-        raise Busy("another node gave an answer under the same idempotency key just now")
+    if call.name in {"put_answers", "put_entities"}:
+        raise Busy(f"{call.name}: another node wrote the same key just now")
     raise StoreError(f"{call.name} touched {touched} rows instead of {call.rows}: a key is missing or twice")

@@ -24,6 +24,7 @@ create table run (
     job text,
     labels jsonb,
     input bytea not null,
+    params bytea,
     image bytea not null
 ) with (fillfactor = 50, autovacuum_vacuum_scale_factor = 0.02, autovacuum_analyze_scale_factor = 0.02);
 alter table run alter column image set storage main;

@@ -34,7 +34,7 @@ select t.image from unnest($1::bigint[], $2::bigint[], $3::bigint[]) as k (run, 
 join task t on t.run = k.run and t.no = k.no and t.idx = k.idx
 
 -- name: load_inputs
-select input from run where id = any($1)
+select id, job, created_at, input, params from run where id = any($1)
 
 -- name: load_members
 select image from task where run = $1 and (no, idx) > ($2::bigint, $3::bigint) order by no, idx limit $4

@@ -1,10 +1,10 @@
 -- What the API and the loops read. Live rows are found through partial indexes only; lists walk (created_at, run).
 
 -- name: run_by_id
-select input, image from run where id = $1
+select id, job, created_at, input, params, image from run where id = $1
 
 -- name: runs_newest
-select input, image from run
+select id, job, created_at, input, params, image from run
 where $5::text is null and created_at between $1 and $2 and (created_at, id) < ($3::bigint, $4::bigint)
   and ($6::bigint[] is null or state = any($6))
   and ($7::jsonb is null or labels @> $7)
@@ -12,7 +12,7 @@ where $5::text is null and created_at between $1 and $2 and (created_at, id) < (
 order by created_at desc, id desc limit $9
 
 -- name: runs_oldest
-select input, image from run
+select id, job, created_at, input, params, image from run
 where $5::text is null and created_at between $1 and $2 and (created_at, id) > ($3::bigint, $4::bigint)
   and ($6::bigint[] is null or state = any($6))
   and ($7::jsonb is null or labels @> $7)
@@ -20,7 +20,7 @@ where $5::text is null and created_at between $1 and $2 and (created_at, id) > (
 order by created_at asc, id asc limit $9
 
 -- name: job_runs_newest
-select input, image from run
+select id, job, created_at, input, params, image from run
 where job = $5 and created_at between $1 and $2 and (created_at, id) < ($3::bigint, $4::bigint)
   and ($6::bigint[] is null or state = any($6))
   and ($7::jsonb is null or labels @> $7)
@@ -28,7 +28,7 @@ where job = $5 and created_at between $1 and $2 and (created_at, id) < ($3::bigi
 order by created_at desc, id desc limit $9
 
 -- name: job_runs_oldest
-select input, image from run
+select id, job, created_at, input, params, image from run
 where job = $5 and created_at between $1 and $2 and (created_at, id) > ($3::bigint, $4::bigint)
   and ($6::bigint[] is null or state = any($6))
   and ($7::jsonb is null or labels @> $7)
@@ -36,7 +36,7 @@ where job = $5 and created_at between $1 and $2 and (created_at, id) > ($3::bigi
 order by created_at asc, id asc limit $9
 
 -- name: open_runs_newest
-select input, image from run
+select id, job, created_at, input, params, image from run
 where $5::text is null and state < 4 and created_at between $1 and $2 and (created_at, id) < ($3::bigint, $4::bigint)
   and ($6::bigint[] is null or state = any($6))
   and ($7::jsonb is null or labels @> $7)
@@ -44,7 +44,7 @@ where $5::text is null and state < 4 and created_at between $1 and $2 and (creat
 order by created_at desc, id desc limit $9
 
 -- name: open_runs_oldest
-select input, image from run
+select id, job, created_at, input, params, image from run
 where $5::text is null and state < 4 and created_at between $1 and $2 and (created_at, id) > ($3::bigint, $4::bigint)
   and ($6::bigint[] is null or state = any($6))
   and ($7::jsonb is null or labels @> $7)
@@ -52,7 +52,7 @@ where $5::text is null and state < 4 and created_at between $1 and $2 and (creat
 order by created_at asc, id asc limit $9
 
 -- name: other_runs_newest
-select input, image from run
+select id, job, created_at, input, params, image from run
 where $5::text is null and state > 4 and created_at between $1 and $2 and (created_at, id) < ($3::bigint, $4::bigint)
   and ($6::bigint[] is null or state = any($6))
   and ($7::jsonb is null or labels @> $7)
@@ -60,7 +60,7 @@ where $5::text is null and state > 4 and created_at between $1 and $2 and (creat
 order by created_at desc, id desc limit $9
 
 -- name: other_runs_oldest
-select input, image from run
+select id, job, created_at, input, params, image from run
 where $5::text is null and state > 4 and created_at between $1 and $2 and (created_at, id) > ($3::bigint, $4::bigint)
   and ($6::bigint[] is null or state = any($6))
   and ($7::jsonb is null or labels @> $7)
@@ -95,26 +95,26 @@ select t.image, v.data from task t left join value v on v.run = t.run and v.no =
 where t.run = $1 and t.no = $2 and t.idx = $3
 
 -- name: history_all
-select run, no, idx, version, at, commit_no, body from history_run
-where run = $1 order by commit_no, at, no, idx, version limit $3 offset $2
+select h.run, h.no, h.idx, h.version, h.at, h.commit_no, h.body, r.image from history_run h join run r on r.id = h.run
+where h.run = $1 order by commit_no, at, no, idx, version limit $3 offset $2
 
 -- name: history_of_no
-select run, no, idx, version, at, commit_no, body from history_run
-where run = $1 and no = $2 order by commit_no, at, no, idx, version limit $4 offset $3
+select h.run, h.no, h.idx, h.version, h.at, h.commit_no, h.body, r.image from history_run h join run r on r.id = h.run
+where h.run = $1 and h.no = $2 order by commit_no, at, no, idx, version limit $4 offset $3
 
 -- name: history_of
-select run, no, idx, version, at, commit_no, body from history_run
-where run = $1 and no = $2 and idx = $3 and version > $4 order by version limit $5
+select h.run, h.no, h.idx, h.version, h.at, h.commit_no, h.body, r.image from history_run h join run r on r.id = h.run
+where h.run = $1 and h.no = $2 and h.idx = $3 and h.version > $4 order by version limit $5
 
 -- name: segments
 select first, last, data, digest from segment
 where run = $1 and no = $2 and idx = $3 and attempt = $4 order by first
 
 -- name: artifacts
-select run, no, idx, path, digest, size from artifact where run = $1 order by no, idx, path limit 500
+select run, no, idx, path, digest, size from artifact where run = $1 order by no, idx, path limit 10000
 
 -- name: artifacts_of_no
-select run, no, idx, path, digest, size from artifact where run = $1 and no = $2 order by no, idx, path limit 500
+select run, no, idx, path, digest, size from artifact where run = $1 and no = $2 order by no, idx, path limit 10000
 
 -- name: entity_by_key
 select kind, name, version, created_at, updated_at, image, deleted_at, facts, space from entity
@@ -145,13 +145,13 @@ with recursive seek (klass) as (
 select c.klass, c.body from seek join class c on c.klass = seek.klass order by c.klass
 
 -- name: due
-(select due_at, run, no, idx from task where due_at <= $1 order by due_at limit $2)
+(select due_at, run, no, idx from task where due_at <= $1 order by due_at, run, no, idx limit $2)
 union all
-(select due_at, id, -1, -1 from run where due_at <= $1 order by due_at limit $2)
-order by due_at limit $2
+(select due_at, id, -1, -1 from run where due_at <= $1 order by due_at, id limit $2)
+order by due_at, run, no, idx limit $2
 
 -- name: leased
-select t.run, t.no, t.idx, t.image, r.image from task t join run r on r.id = t.run
+select t.image, r.image from task t join run r on r.id = t.run
 where t.agent = $1 and (t.run, t.no, t.idx) > ($2::bigint, $3::bigint, $4::bigint)
 order by t.run, t.no, t.idx limit $5
 
@@ -169,3 +169,10 @@ select 'ready', count(*) from task where klass is not null
 union all select 'leased', count(*) from task where agent is not null
 union all select 'due', (select count(*) from task where due_at is not null) + (select count(*) from run where due_at is not null)
 union all select 'runs', count(*) from run where state < 4
+
+-- name: commits_missing
+select h.commit_no from history_run h left join commit_row c on c.commit_no = h.commit_no
+where h.run = $1 and c.commit_no is null limit 10
+
+-- name: last_instant
+select at from commit_row order by commit_no desc limit 1

@@ -1,10 +1,10 @@
 -- What one commit writes: a fixed number of set statements over columns given as arrays, by primary key only.
 
 -- name: add_runs
-insert into run (id, state, due_at, created_at, job, labels, input, image)
-select id, state, due_at, created_at, job, labels::jsonb, input, image
-from unnest($1::bigint[], $2::smallint[], $3::bigint[], $4::bigint[], $5::text[], $6::text[], $7::bytea[], $8::bytea[])
-     as k (id, state, due_at, created_at, job, labels, input, image)
+insert into run (id, state, due_at, created_at, job, labels, input, params, image)
+select id, state, due_at, created_at, job, labels::jsonb, input, params, image
+from unnest($1::bigint[], $2::smallint[], $3::bigint[], $4::bigint[], $5::text[], $6::text[], $7::bytea[], $8::bytea[],
+            $9::bytea[]) as k (id, state, due_at, created_at, job, labels, input, params, image)
 
 -- name: put_runs
 update run r set state = k.state, due_at = k.due_at, image = k.image
@@ -57,6 +57,7 @@ select * from unnest($1::bigint[], $2::text[], $3::text[], $4::bigint[], $5::big
                      $8::bytea[], $9::bytea[])
 on conflict (space, kind, name) do update set version = excluded.version, created_at = excluded.created_at,
     updated_at = excluded.updated_at, deleted_at = excluded.deleted_at, facts = excluded.facts, image = excluded.image
+where entity.version <= excluded.version
 
 -- name: add_entity_history
 -- Two nodes that made the same version of one entity meet in this primary key: the second is told to try again.
