@@ -10,7 +10,7 @@ import random
 from collections.abc import Awaitable, Callable
 from functools import wraps
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 from urllib.parse import quote
 
 import msgspec
@@ -65,7 +65,7 @@ class World:
         self.node: Node
         self.services: Services
 
-    async def __aenter__(self) -> World:
+    async def __aenter__(self) -> Self:
         clock = SystemClock()
         store = await open_sqlite(str(self.data), clock=clock)
         self.node = Node(store, clock=clock, dice=random.Random(1), fault=lambda _: None)
@@ -138,7 +138,7 @@ class World:
         """Claim what is ready and end its attempt so."""
         cell = await self.node.store.reader.task((run, no, index))
         assert cell is not None
-        if not cell.state.name == "dispatched":
+        if cell.state.name != "dispatched":
             await self.node.ledger.ask_many([Claim(run, no, index)], SYSTEM)
             cell = await self.node.store.reader.task((run, no, index))
             assert cell is not None
@@ -154,9 +154,7 @@ async def asgi(
 ) -> Answered:
     """One request to an ASGI application."""
     pieces = [body[i : i + chunk] for i in range(0, len(body), chunk)] if chunk else [body]
-    messages = [
-        {"type": "http.request", "body": p, "more_body": i < len(pieces) - 1} for i, p in enumerate(pieces)
-    ]
+    messages = [{"type": "http.request", "body": p, "more_body": i < len(pieces) - 1} for i, p in enumerate(pieces)]
     sent: list[dict[str, Any]] = []
 
     async def receive() -> dict[str, Any]:

@@ -93,7 +93,8 @@ class Decoders:
 def encode(record: Any, media: str) -> bytes:
     """A view in JSON or MessagePack. Both hold the same data: instants are texts in either."""
     if media == MSGPACK:
-        return msgspec.msgpack.encode(msgspec.to_builtins(record, str_keys=True))
+        # by way of JSON, so that both formats cannot differ: texts that are JSON already stand in some views
+        return msgspec.msgpack.encode(msgspec.json.decode(msgspec.json.encode(record)))
     return msgspec.json.encode(record)
 
 

@@ -9,6 +9,7 @@ import asyncio
 import re
 from functools import partial
 
+from headrace.codec.scan import tasks_in
 from headrace.control.api.answers import Told, ask_named
 from headrace.control.api.call import Call, Reply
 from headrace.control.api.records import Items, TaskName
@@ -32,9 +33,8 @@ async def put_package(call: Call) -> Reply:
     # reading and scanning 64 MiB takes seconds: apart, so that nobody else waits
     tasks, jobs = await asyncio.to_thread(_found, call.raw)
     digest, size = await call.services.blobs.put(call.raw)
-    return await ask_named(
-        call, PutPackage(name, digest, size, tasks, jobs), partial(_told, PutPackage(name, digest, size, tasks, jobs))
-    )
+    change = PutPackage(name, digest, size, tasks, jobs)
+    return await ask_named(call, change, partial(_told, change))
 
 
 def _told(change: PutPackage, results: list[Result]) -> Told:
@@ -53,11 +53,7 @@ def _told(change: PutPackage, results: list[Result]) -> Told:
 
 def _found(data: bytes) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """References of tasks and jobs in a package. Raises Invalid or TooLarge for a bad archive."""
-    from headrace.codec.archive import read_package as read_zip
-    from headrace.codec.scan import scan
-
-    found = scan(read_zip(data))
-    return tuple(found.tasks), tuple(found.jobs)
+    return tuple(task.reference for task in tasks_in(data)), ()
 
 
 async def list_packages(call: Call) -> Reply:

@@ -78,7 +78,8 @@ class Route(Struct, frozen=True, kw_only=True):
     def operation(self) -> str:
         """A unique name of the call, for OpenAPI: ``get_runs_id_tasks``."""
         words = [w.strip("{}.") for w in self.path.removeprefix(BASE).split("/") if w]
-        return "_".join([self.method.lower(), *words]).replace("-", "_").replace(".", "_")
+        where = [] if self.path.startswith("/api/") else ["root"]
+        return "_".join([self.method.lower(), *where, *words]).replace("-", "_").replace(".", "_")
 
 
 PAGE = (
