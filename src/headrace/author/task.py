@@ -172,7 +172,9 @@ class TaskFunction(Step, Generic[P, R]):
         """The same task with other options."""
         return TaskFunction(self.fn, {**self._options, **options}, self._needs)
 
-    def after(self, *tasks: object, state: str | Sequence[str] | None = None, exit: str | None = None) -> TaskFunction[P, R]:
+    def after(
+        self, *tasks: object, state: str | Sequence[str] | None = None, exit: str | None = None
+    ) -> TaskFunction[P, R]:
         """The same task, begun only after these have ended: ``state`` succeeded (default) | failed | skipped |
         canceled | ended, or several; ``exit`` a glob on their exit status."""
         needs = tuple(need_on(x, state, exit) for x in tasks)
@@ -266,4 +268,15 @@ class TaskMaker:
         return TaskFunction(fn, self._options)
 
 
-__all__ = ["Comparison", "Step", "Task", "TaskFunction", "TaskMaker", "TaskOptions", "bound", "need_on", "reference_of", "task"]
+__all__ = [
+    "Comparison",
+    "Step",
+    "Task",
+    "TaskFunction",
+    "TaskMaker",
+    "TaskOptions",
+    "bound",
+    "need_on",
+    "reference_of",
+    "task",
+]

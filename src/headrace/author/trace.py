@@ -94,7 +94,11 @@ def document(value: object, needs: list[Any]) -> Any:
         return {f.name: document(getattr(value, f.name), needs) for f in dataclasses.fields(value)}
     if isinstance(value, msgspec.Struct):
         names = zip(value.__struct_fields__, value.__struct_encode_fields__, strict=True)
-        return {wire: document(getattr(value, name), needs) for name, wire in names if getattr(value, name) is not msgspec.UNSET}
+        return {
+            wire: document(getattr(value, name), needs)
+            for name, wire in names
+            if getattr(value, name) is not msgspec.UNSET
+        }
     return builtins(value)
 
 

@@ -43,7 +43,9 @@ def to_plain(value: object) -> Any:
         return value.tolist()
     if isinstance(value, range) or (isinstance(value, Iterable) and type(value).__module__ == "builtins"):
         return list(value)
-    raise Invalid(f"a value of type {type(value).__module__}.{type(value).__qualname__} cannot pass between tasks: {ADVICE}")
+    raise Invalid(
+        f"a value of type {type(value).__module__}.{type(value).__qualname__} cannot pass between tasks: {ADVICE}"
+    )
 
 
 ENCODER = msgspec.json.Encoder(enc_hook=to_plain)

@@ -71,7 +71,10 @@ def tasks_of(module: str, source: bytes) -> list[TaskInfo]:
             if any(_dotted(d) in decorators for d in node.decorator_list):
                 found.append(_info(module, node.name, node, node, skip_context=True))
         elif isinstance(node, ast.ClassDef) and any(_dotted(b) in bases for b in node.bases):
-            run = next((n for n in node.body if isinstance(n, ast.FunctionDef | ast.AsyncFunctionDef) and n.name == "run"), None)
+            run = next(
+                (n for n in node.body if isinstance(n, ast.FunctionDef | ast.AsyncFunctionDef) and n.name == "run"),
+                None,
+            )
             found.append(_info(module, node.name, node, run, skip_context=False))
     return found
 
@@ -114,7 +117,9 @@ def _info(
     defaults = len(run.args.defaults)
     required = [a.arg for a in places[: len(places) - defaults]]
     if skip_context:
-        skipped = 1 if places and places[0].annotation is not None and "Context" in ast.unparse(places[0].annotation) else 0
+        skipped = (
+            1 if places and places[0].annotation is not None and "Context" in ast.unparse(places[0].annotation) else 0
+        )
     else:
         skipped = 2
     named = list(zip(run.args.kwonlyargs, run.args.kw_defaults, strict=True))

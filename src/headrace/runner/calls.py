@@ -153,7 +153,9 @@ class Caller:
             return self._packed(call, _in_loop(target.function(*args, **kwargs), host))
         return self._packed(call, target.function(*args, **kwargs))
 
-    def _run_object(self, target: Target, context: Context, host: CallHost, args: list[Any], kwargs: dict[str, Any]) -> Encoded:
+    def _run_object(
+        self, target: Target, context: Context, host: CallHost, args: list[Any], kwargs: dict[str, Any]
+    ) -> Encoded:
         assert target.kind is not None
         work = target.kind()
         work.on_status_change("dispatched", "running")
@@ -235,12 +237,21 @@ class Caller:
 
 
 def failed(
-    call: Call, began: int, now: int, context: Context, host: CallHost, failure: BaseException, roots: tuple[str, ...], files: bool
+    call: Call,
+    began: int,
+    now: int,
+    context: Context,
+    host: CallHost,
+    failure: BaseException,
+    roots: tuple[str, ...],
+    files: bool,
 ) -> Done:
     """The end of a call that raised."""
     if isinstance(failure, Skip):
         status = context.exit_status
-        return Done(call.id, began, now, "succeeded", b"null", exit_status=status, skip=True, progress=host.newest, files=files)
+        return Done(
+            call.id, began, now, "succeeded", b"null", exit_status=status, skip=True, progress=host.newest, files=files
+        )
     canceled = host.asked and isinstance(failure, Canceled | asyncio.CancelledError)
     return Done(
         call.id,

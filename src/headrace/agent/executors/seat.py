@@ -1,0 +1,240 @@
+"""One runner, seen from the agent: its socket, the calls it holds in order, what it says about them.
+
+Never decides which call goes where. Called by ``executors.python``.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import shutil
+import socket
+from typing import Protocol
+
+import msgspec
+
+from headrace.agent.executors.port import Ending, Place, Report
+from headrace.link.records import Artifact, Assignment
+from headrace.model.changes import OutcomeKind
+from headrace.model.errors import HeadraceError
+from headrace.runner.protocol import FROM_RUNNER, Ask, Call, Done, Frames, Log, Ok, Started, Work, frame, kept_path
+
+CHUNK = 1 << 18
+KINDS = {"succeeded": OutcomeKind.succeeded, "failed": OutcomeKind.failed, "canceled": OutcomeKind.canceled}
+
+
+class Owner(Protocol):
+    """What a seat tells the executor."""
+
+    def changed(self) -> None:
+        """There may be room in it now."""
+
+    def over(self, held: Held) -> None:
+        """It is not held any more; its end is told, or soon will be."""
+
+    def doomed(self, seat: Seat) -> None:
+        """A call whose kill was ordered before it began has begun all the same."""
+
+
+class Held:
+    """One attempt that this executor has. ``doomed``: its kill was ordered before it began."""
+
+    __slots__ = ("a", "doomed", "id", "made", "place", "report", "seat")
+
+    def __init__(self, id: int, a: Assignment, report: Report, place: Place) -> None:
+        self.id = id
+        self.a = a
+        self.report = report
+        self.place = place
+        self.seat: Seat | None = None
+        self.made = False
+        self.doomed = False
+
+    def call(self) -> Call:
+        """What the runner is told. Raises OSError or HeadraceError when the attempt's folders cannot be made."""
+        a = self.a
+        work = outputs = inputs = ""
+        if a.outputs or a.inputs:
+            self.place.make()
+            self.made = True
+            work, outputs, inputs = self.place.work, self.place.outputs, self.place.inputs
+        return Call(
+            self.id, a.target, a.args, a.run, a.index, a.epoch, a.attempt, a.task, a.job, a.params, a.token, a.url,
+            a.env, work, outputs, inputs,
+        )  # fmt: skip
+
+
+class Seat:
+    """One runner process of one package."""
+
+    def __init__(self, id: int, package: str, sock: socket.socket, *, scratch: str, owner: Owner) -> None:
+        self.id = id
+        self.package = package
+        self.scratch = scratch
+        self.pid = 0
+        self.calls: dict[int, Held] = {}
+        self.killed = False
+        self.closed = False
+        self.code: int | None = None
+        self._eof = False
+        self._owner = owner
+        self._sock = sock
+        self._out = bytearray()
+        self._frames = Frames(FROM_RUNNER)
+        self._loop = asyncio.get_running_loop()
+        sock.setblocking(False)
+        self._loop.add_reader(sock.fileno(), self._readable)
+
+    @property
+    def current(self) -> int:
+        """The call that is being made, or is next; 0 when there is none."""
+        return next(iter(self.calls), 0)
+
+    def give(self, batch: list[Held]) -> None:
+        """One frame of calls; those whose folders cannot be made end here."""
+        calls: list[Call] = []
+        for held in batch:
+            try:
+                calls.append(held.call())
+            except (OSError, HeadraceError) as e:
+                self._owner.over(held)
+                held.report.ended(Ending(OutcomeKind.failed, 0, 0, "error", reason=f"no working folder: {e}"))
+                continue
+            held.seat = self
+            self.calls[held.id] = held
+        if calls:
+            self._send(frame([Work(calls)]))
+
+    def ask(self, id: int) -> None:
+        """Tell the runner which call is to end; the signal is the caller's."""
+        self._send(frame([Ask(id)]))
+
+    def gone(self, code: int) -> None:
+        """The process was reaped: read what is left."""
+        self.code = code
+        while not self._eof:
+            if not self._read():
+                break
+        self._eof = True
+
+    def close(self) -> None:
+        """Hang up: an idle runner ends by itself."""
+        if not self.closed:
+            self.closed = True
+            self._loop.remove_reader(self._sock.fileno())
+            self._loop.remove_writer(self._sock.fileno())
+            self._sock.close()
+            shutil.rmtree(self.scratch, ignore_errors=True)
+
+    def _send(self, data: bytes) -> None:
+        if self.closed:
+            return
+        if not self._out:
+            with contextlib.suppress(OSError):
+                data = data[self._sock.send(data) :]
+        if data:
+            self._out += data
+            self._loop.add_writer(self._sock.fileno(), self._writable)
+
+    def _writable(self) -> None:
+        try:
+            del self._out[: self._sock.send(self._out)]
+        except (BlockingIOError, InterruptedError):
+            return
+        except OSError:
+            self._out.clear()
+        if not self._out:
+            self._loop.remove_writer(self._sock.fileno())
+
+    def _readable(self) -> None:
+        if not self._read():
+            self._loop.remove_reader(self._sock.fileno())
+        self._owner.changed()
+
+    def _read(self) -> bool:
+        """One read; False at the end of the stream."""
+        try:
+            data = self._sock.recv(CHUNK)
+        except (BlockingIOError, InterruptedError):
+            return self.code is None
+        except OSError:
+            data = b""
+        if not data:
+            self._eof = True
+            return False
+        try:
+            messages = self._frames.feed(data)
+        except ValueError:
+            self._eof = True
+            return False
+        for message in messages:
+            self._heed(message)
+        return True
+
+    def _heed(self, message: Started | Log | Ok | Done) -> None:
+        held = self.calls.get(message.id)
+        if held is None:
+            return
+        if isinstance(message, Ok):
+            self._over(held)
+            ending = Ending(OutcomeKind.succeeded, message.started_at, message.ended_at, "ok", result=message.result)
+            self._end(held, ending, files=False)
+        elif isinstance(message, Log):
+            held.report.log(message.stream, message.data, at=message.at, level=message.level, logger=message.logger)
+        elif isinstance(message, Started):
+            held.report.started(message.at)
+            if held.doomed:
+                self._owner.doomed(self)
+        else:
+            self._over(held)
+            self._end(held, self._ending(message), files=message.files)
+
+    def _over(self, held: Held) -> None:
+        del self.calls[held.id]
+        self._owner.over(held)
+
+    def _ending(self, d: Done) -> Ending:
+        kind = KINDS[d.kind]
+        result = d.result
+        if d.result_path:
+            with open(d.result_path, "rb") as f:
+                result = f.read()
+            os.unlink(d.result_path)
+        status = d.exit_status or ("ok" if kind is OutcomeKind.succeeded else "error")
+        return Ending(
+            kind, d.started_at, d.ended_at, status, result=result, error=d.error, error_types=d.error_types,
+            stop_retry=d.stop_retry, skip=d.skip, retry_after=d.retry_after, result_lines=d.result_lines,
+            result_count=d.result_count, progress=d.progress,
+        )  # fmt: skip
+
+    def _end(self, held: Held, ending: Ending, *, files: bool) -> None:
+        if not (files or held.made):
+            held.report.ended(ending)
+            return
+        kept = kept_path(self.scratch, held.id) if files else ""
+        task = self._loop.create_task(_harvest(held, ending, kept))
+        task.add_done_callback(lambda t: t.exception())
+
+
+async def _harvest(held: Held, ending: Ending, kept: str) -> None:
+    """Collect the attempt's files in a thread, then tell its end."""
+
+    def collect() -> tuple[Artifact, ...]:
+        held.place.make()
+        if kept:
+            os.rmdir(held.place.outputs)
+            os.rename(kept, held.place.outputs)
+        return held.place.harvest(held.a.outputs)
+
+    try:
+        artifacts = await asyncio.get_running_loop().run_in_executor(None, collect)
+    except (OSError, HeadraceError) as e:
+        held.report.log(
+            "system", f"the files could not be collected: {e}\n".encode(), at=ending.ended_at, level="ERROR"
+        )
+        held.report.ended(
+            Ending(OutcomeKind.failed, ending.started_at, ending.ended_at, "error", reason=f"artifacts: {e}")
+        )
+        return
+    held.report.ended(msgspec.structs.replace(ending, artifacts=artifacts))
