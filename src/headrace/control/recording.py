@@ -110,7 +110,7 @@ class Recorder:
                 self._new_tasks[key] = None
             elif key not in self._new_tasks:
                 self._tasks[key] = None
-            if old is not None and old.state in TASK_LEASED and cell.state not in TASK_FINAL:
+            if old is not None and old.counts is None and old.state in TASK_LEASED and cell.state not in TASK_FINAL:
                 self._attempt(change, old, cell)
         if known.one and run is not None:
             task = decided.tasks[0] if decided.tasks else working.tasks.get((run.run, 0, WHOLE))
