@@ -5,11 +5,18 @@ Only msgspec is needed to describe and run tasks. Nothing here imports the store
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+TYPE_CHECKING = False
+"""As in ``typing``, whose import would cost more than all the rest of this file."""
 
 if TYPE_CHECKING:
+    from typing import Any
+
+    from headrace.author.builder import Job
     from headrace.author.context import Context, current
-    from headrace.author.errors import Canceled, Fail, Retry, Skip, TraceError
+    from headrace.author.errors import Canceled, Fail, Retry, RunFailed, Skip, TraceError
+    from headrace.author.job import JobFunction, job
+    from headrace.author.kinds import approve, command, container, http, run_job, script, wait
+    from headrace.author.parameters import Param
     from headrace.author.task import Task, TaskFunction, task
     from headrace.author.trace import first, when
 
@@ -19,14 +26,26 @@ __all__ = [
     "Canceled",
     "Context",
     "Fail",
+    "Job",
+    "JobFunction",
+    "Param",
     "Retry",
+    "RunFailed",
     "Skip",
     "Task",
     "TaskFunction",
     "TraceError",
+    "approve",
+    "command",
+    "container",
     "current",
     "first",
+    "http",
+    "job",
+    "run_job",
+    "script",
     "task",
+    "wait",
     "when",
 ]
 
@@ -34,14 +53,26 @@ _HOMES = {
     "Canceled": "errors",
     "Context": "context",
     "Fail": "errors",
+    "Job": "builder",
+    "JobFunction": "job",
+    "Param": "parameters",
     "Retry": "errors",
+    "RunFailed": "errors",
     "Skip": "errors",
     "Task": "task",
     "TaskFunction": "task",
     "TraceError": "errors",
+    "approve": "kinds",
+    "command": "kinds",
+    "container": "kinds",
     "current": "context",
     "first": "trace",
+    "http": "kinds",
+    "job": "job",
+    "run_job": "kinds",
+    "script": "kinds",
     "task": "task",
+    "wait": "kinds",
     "when": "trace",
 }
 
@@ -58,4 +89,4 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return sorted([*globals(), *__all__])
+    return sorted({*globals(), *__all__})
