@@ -1,0 +1,77 @@
+"""Room: who gets how much, and when work goes beyond an agent's slots."""
+
+from __future__ import annotations
+
+from headrace.control.placement import PREFETCH_MAX, Linked, Placement
+
+QUICK, SLOW, UNKNOWN = 1, 2, 3
+
+
+def linked(agent: int, *, slots: int = 2, epoch: int = 1, boot: int = 1) -> Linked:
+    return Linked(agent=agent, name=f"a{agent}", boot=boot, boot_id=f"b{boot}", link_epoch=epoch, slots=slots)
+
+
+def placement(*agents: Linked) -> Placement:
+    made = Placement()
+    for a in agents:
+        made.link(a)
+    made.durations.add(QUICK, [1_000] * 8)
+    made.durations.add(SLOW, [80_000] * 8)
+    return made
+
+
+def test_an_agent_offers_its_free_slots() -> None:
+    p = placement(linked(1, slots=3))
+    p.took(1, (7, 0, -1, 1), UNKNOWN)
+    assert [o.free for o in p.offers()] == [2]
+    assert p.done((7, 0, -1, 1)) == UNKNOWN
+    assert [o.free for o in p.offers()] == [3]
+
+
+def test_only_classes_with_a_short_measured_median_are_prefetched() -> None:
+    (offer,) = placement(linked(1)).offers()
+    assert set(offer.ahead) == {QUICK}
+
+
+def test_prefetch_is_two_round_trips_of_all_slots_and_never_beyond_the_cap() -> None:
+    a = linked(1, slots=4)
+    a.post_us, a.deliver_us = 2_000.0, 4_000.0
+    assert a.prefetch(1_000.0) == 2 * 10_000 * 4 // 1_000
+    assert a.prefetch(0.0) == PREFETCH_MAX
+
+
+def test_a_class_that_became_slow_is_prefetched_no_longer() -> None:
+    p = placement(linked(1))
+    p.durations.add(QUICK, [90_000] * 31)
+    assert p.offers()[0].ahead == {}
+
+
+def test_nothing_is_prefetched_while_another_agent_idles() -> None:
+    p = placement(linked(1, slots=1), linked(2, slots=1))
+    p.took(1, (7, 0, -1, 1), QUICK)
+    assert all(not o.ahead for o in p.offers())
+    p.took(2, (8, 0, -1, 1), QUICK)
+    assert all(o.ahead for o in p.offers())
+
+
+def test_an_agent_whose_doorbell_closed_keeps_its_work_and_gets_no_more() -> None:
+    p = placement(linked(1))
+    p.took(1, (7, 0, -1, 1), QUICK)
+    p.unlink(1, 1)
+    assert p.offers() == []
+    assert p.done((7, 0, -1, 1)) == QUICK
+
+
+def test_an_older_link_that_ends_late_does_not_unlink_the_newer_one() -> None:
+    p = placement(linked(1, epoch=1))
+    p.link(linked(1, epoch=2))
+    p.unlink(1, 1)
+    assert len(p.offers()) == 1
+
+
+def test_a_new_link_begins_with_what_the_store_says_and_nothing_else() -> None:
+    p = placement(linked(1))
+    p.took(1, (7, 0, -1, 1), QUICK)
+    p.link(linked(1, epoch=2))
+    assert p.done((7, 0, -1, 1)) is None
+    assert p.offers()[0].free == 2
