@@ -1,4 +1,5 @@
 """Commands and scripts on a real agent over its real socket."""
+# ruff: noqa: ASYNC110  # what is awaited are processes, and they set no events
 
 from __future__ import annotations
 
@@ -15,7 +16,7 @@ from kit import run
 from whole import Running, command, marked, sh
 
 from headrace.agent.spool import decode_inline
-from headrace.link.records import AttemptName, InputFile, Outcome, StopOrder
+from headrace.link.records import InputFile, Outcome, StopOrder
 from headrace.model.changes import OutcomeKind
 from headrace.model.errors import Invalid, NotFound
 
@@ -115,8 +116,8 @@ def test_each_attempt_has_an_empty_folder_of_its_own_which_goes_afterwards(tmp_p
                 for left in ("a\n", "left", "top", "result"):
                     assert left not in text(o), f"attempt {n} sees what another left"
             o = await agent.one(sh(500, "pwd"))
-            assert stat.S_IMODE(os.stat(tmp_path / "attempts").st_mode) == 0o700
-            assert len(os.listdir(tmp_path / "attempts")) < 80
+            assert stat.S_IMODE((tmp_path / "attempts").stat().st_mode) == 0o700
+            assert len(list((tmp_path / "attempts").iterdir())) < 80
             assert text(o).startswith(str(tmp_path))
 
     run(main())
@@ -192,7 +193,7 @@ def test_a_large_log_is_served_live_and_afterwards_until_it_is_stored(tmp_path: 
             await agent.calls.drop_logs([a.name])
             with pytest.raises(NotFound):
                 await agent.calls.logs(a.name, 0, 1, 0)
-            assert os.listdir(tmp_path / "spool") == []
+            assert list((tmp_path / "spool").iterdir()) == []
 
     run(main())
 
@@ -289,7 +290,7 @@ def test_a_daemon_that_washed_its_environment_and_left_its_session_does_not_esca
     async def main() -> None:
         mark = f"washed-{os.getpid()}"
         async with Running(tmp_path) as agent:
-            if not agent.agent._commands.leaves.path:
+            if not agent.agent._executors["command"].leaves.path:
                 pytest.skip("no cgroup v2 to write to")
             a = command(1, sys.executable, "-S", "-c", CRUEL, "bare", mark)
             await agent.start(a)

@@ -1,4 +1,5 @@
 """The guard: nothing is left running, whoever is killed, and a new life begins only on clean ground."""
+# ruff: noqa: ASYNC110  # what is awaited are processes, and they set no events
 
 from __future__ import annotations
 
@@ -21,7 +22,7 @@ from headrace.link.unix import UnixAgent
 from headrace.model.changes import OutcomeKind
 from headrace.model.errors import HeadraceError
 
-AGENT = "import sys; from headrace.agent.app import *; run_agent(AgentSettings(data=sys.argv[1], slots=4, cgroups=sys.argv[2] == '1'))"
+AGENT = "import sys; from headrace.agent.app import *; run_agent(AgentSettings(data=sys.argv[1], slots=4, python=False, cgroups=sys.argv[2] == '1'))"
 PARENT = """
 import subprocess, sys
 child = subprocess.Popen(sys.argv[1:])

@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 import os
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from headrace.agent.app import Agent, AgentSettings
 from headrace.agent.processes import become_subreaper
 from headrace.link.records import Assignment, Outcome, Start
 from headrace.link.unix import UnixAgent
+from headrace.model.errors import LinkError
 
 
 class Running:
@@ -18,9 +19,9 @@ class Running:
 
     def __init__(self, folder: Path, **settings: Any) -> None:
         folder.mkdir(exist_ok=True)
-        self.settings = AgentSettings(data=str(folder), **{"slots": 4, **settings})
+        self.settings = AgentSettings(data=str(folder), **{"slots": 4, "python": False, **settings})
 
-    async def __aenter__(self) -> Running:
+    async def __aenter__(self) -> Self:
         become_subreaper()
         self.agent = Agent(self.settings)
         self._until = asyncio.Event()
@@ -30,7 +31,7 @@ class Running:
         while True:
             try:
                 await self.calls.held()
-            except Exception:  # noqa: BLE001 # not listening yet
+            except LinkError:
                 await asyncio.sleep(0.005)
             else:
                 return self
@@ -68,7 +69,7 @@ def command(run: int, *argv: str, **more: Any) -> Assignment:
 def marked(mark: str) -> list[int]:
     """Living processes with this text in their environment or arguments, this one apart."""
     found = []
-    for name in os.listdir("/proc"):
+    for name in os.listdir("/proc"):  # noqa: PTH208 # ten times cheaper, in a loop
         if not name.isdigit() or int(name) == os.getpid():
             continue
         try:

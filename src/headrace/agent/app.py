@@ -29,7 +29,9 @@ from headrace.agent.disk import RealDisk
 from headrace.agent.executors.command import CommandExecutor
 from headrace.agent.executors.environment import MARK, base_environment
 from headrace.agent.executors.port import Executor
+from headrace.agent.executors.python import AHEAD, PythonExecutor
 from headrace.agent.journal import Journal
+from headrace.agent.packages import FilePackages
 from headrace.agent.places import FilePlaces
 from headrace.agent.processes import Family, Leaves, become_subreaper, end_with_parent, kill_marked
 from headrace.agent.spool import Spool
@@ -88,9 +90,13 @@ class Agent:
         self._blobs = FileBlobs(os.path.join(data, "blobs"))
         self._places = FilePlaces(os.path.join(data, "attempts"), self._blobs)
         self.packages: Packages = NoPackages()
-        self._commands = self._make_commands()
-        self._executors: dict[str, Executor] = {"command": self._commands, "script": self._commands}
+        self._whose = hashlib.sha256(data.encode()).hexdigest()[:16]
+        kill_marked(MARK + self._whose.encode() + b".")
+        base = base_environment(dict(os.environ), settings.pass_env)
+        commands = self._make_commands(base)
+        self._executors: dict[str, Executor] = {"command": commands, "script": commands}
         self._depth: dict[str, int] = {}
+        self._python = self._make_python(data, base) if settings.python else None
         self.link = AgentLink(self._hello())
         self._bell = BellKeeper(self.link, self._dial, clock=self._clock, dice=random.Random())  # noqa: S311 # jitter
         journal = Journal(disk)
@@ -119,6 +125,8 @@ class Agent:
         )  # fmt: skip
         server = _Server(config)
         listening = _listen(self.settings.socket)
+        if self._python is not None:
+            self._python.warm()
         serving = asyncio.ensure_future(server.serve(sockets=[listening]))
         ringing = asyncio.ensure_future(self._ring_control())
         stopping = asyncio.ensure_future(until.wait())
@@ -167,12 +175,19 @@ class Agent:
         address = "unix:" + os.path.realpath(s.socket)
         return Hello(name, self.boot, self.slots, s.labels, s.version, tuple(sorted(self._executors)), address)
 
-    def _make_commands(self) -> CommandExecutor:
-        whose = hashlib.sha256(os.path.realpath(self.settings.data).encode()).hexdigest()[:16]
-        kill_marked(MARK + whose.encode() + b".")
-        leaves = Leaves(whose if self.settings.cgroups else "")
-        base = base_environment(dict(os.environ), self.settings.pass_env)
-        return CommandExecutor(f"{whose}.{self.boot}", base, family=self._family, leaves=leaves, clock=self._clock)
+    def _make_commands(self, base: dict[str, str]) -> CommandExecutor:
+        leaves = Leaves(self._whose if self.settings.cgroups else "")
+        key = f"{self._whose}.{self.boot}"
+        return CommandExecutor(key, base, family=self._family, leaves=leaves, clock=self._clock)
+
+    def _make_python(self, data: str, base: dict[str, str]) -> PythonExecutor:
+        packages = FilePackages(os.path.join(data, "packages"))
+        env = {**base, "HEADRACE_ATTEMPT_KEY": f"{self._whose}.{self.boot}.runner"}
+        made = PythonExecutor(packages, os.path.join(data, "runners"), env, slots=self.slots, clock=self._clock)
+        self.packages = packages
+        self._executors["python"] = made
+        self._depth["python"] = AHEAD
+        return made
 
 
 class _Server(uvicorn.Server):

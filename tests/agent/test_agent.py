@@ -1,0 +1,138 @@
+"""The whole agent: Python beside commands, its socket, its doorbell, what it costs when idle."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import shutil
+import stat
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+import uvicorn
+from kit import run
+from whole import Running, command
+
+from headrace.link.doorbell import AsgiDoorbell
+from headrace.link.records import Assignment, Hello, Pulse, PulseAnswer, Start, Welcome
+from headrace.link.unix import UnixAgent
+from headrace.model.changes import OutcomeKind
+from headrace.model.errors import LinkError, Refused
+
+
+def python(run: int, target: str, args: bytes = b"{}") -> Assignment:
+    return Assignment(run, 0, -1, 1, 1, 7, "python", "t", target=target, args=args)
+
+
+def test_its_socket_is_for_its_own_user_only(tmp_path: Path) -> None:
+    async def main() -> None:
+        async with Running(tmp_path) as agent:
+            path = Path(agent.settings.socket)
+            assert stat.S_IMODE(path.stat().st_mode) == 0o600
+        assert not path.exists()
+
+    run(main())
+
+
+def test_it_answers_json_and_curl_too(tmp_path: Path) -> None:
+    if not shutil.which("curl"):
+        pytest.skip("no curl")
+
+    async def main() -> None:
+        async with Running(tmp_path, labels={"zone": "a"}) as agent:
+            await agent.one(command(1, "true"))
+
+            async def curl(*more: str) -> Any:
+                argv = ["curl", "-s", "-w", "\n%{http_code}", "--unix-socket", agent.settings.socket, *more]
+                done = await asyncio.to_thread(subprocess.run, argv, capture_output=True, check=True)
+                body, _, status = done.stdout.decode().rpartition("\n")
+                return int(status), json.loads(body) if body else None
+
+            base = "http://agent"
+            status, spec = await curl(f"{base}/spec")
+            assert (status, spec["slots"], spec["labels"]) == (200, 4, {"zone": "a"})
+            status, feed = await curl(f"{base}/outcomes?after=0&wait=1s&link=1")
+            assert (status, feed["outcomes"][0]["kind"]) == (200, "succeeded")
+            start = json.dumps({"link_epoch": 1, "attempts": [{"run": 2}]})
+            assert (await curl("-H", "content-type: application/json", "-d", start, f"{base}/attempts"))[0] == 422
+            assert (await curl("-H", "content-type: application/json", "-d", "{", f"{base}/attempts"))[0] == 400
+            assert (await curl(f"{base}/outcomes?after=-1&link=1"))[0] == 400
+            assert (await curl(f"{base}/blobs/../../etc/passwd", "--path-as-is"))[0] == 404
+            assert (await curl(f"{base}/blobs/..%2f..%2fetc%2fpasswd", "--path-as-is"))[0] in {400, 404}
+            status, problem = await curl(f"{base}/nothing")
+            assert (status, problem["status"]) == (404, 404)
+
+    run(main())
+
+
+def test_a_batch_over_the_limit_is_refused_and_the_agent_goes_on(tmp_path: Path) -> None:
+    async def main() -> None:
+        async with Running(tmp_path) as agent:
+            answer = await agent.calls._http.request("POST", "/attempts", b"x" * (17 * 1024 * 1024), timeout=30)
+            assert answer.status == 413
+            assert (await agent.one(command(1, "true"))).kind is OutcomeKind.succeeded
+
+    run(main())
+
+
+async def control_with(bells: asyncio.Queue[Hello], path: Path, link_epoch: list[int]) -> tuple[uvicorn.Server, Any]:
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        bell = AsgiDoorbell(receive, send)
+        await bell.accept()
+        try:
+            hello = await bell.recv()
+            assert isinstance(hello, Hello)
+            link_epoch[0] += 1
+            await bell.send(Welcome(1, link_epoch[0]))
+            bells.put_nowait(hello)
+            while True:
+                pulse = await bell.recv()
+                assert isinstance(pulse, Pulse)
+                await bell.send(PulseAnswer(pulse.n))
+        except LinkError:
+            await bell.close()
+
+    config = uvicorn.Config(app, uds=str(path), log_config=None, lifespan="off", ws="websockets-sansio")
+    config.timeout_graceful_shutdown = 1
+    server = uvicorn.Server(config)
+    return server, asyncio.ensure_future(server.serve())
+
+
+def test_it_greets_control_whenever_control_comes_back_and_refuses_the_older_link(tmp_path: Path) -> None:
+    async def main() -> None:
+        bells: asyncio.Queue[Hello] = asyncio.Queue()
+        link_epoch = [4]
+        path = tmp_path / "control.sock"
+        async with Running(tmp_path / "agent", control=str(path)) as agent:
+            boots = set()
+            for expected in (5, 6):
+                server, serving = await control_with(bells, path, link_epoch)
+                hello = await bells.get()
+                boots.add(hello.boot)
+                calls = UnixAgent(hello.address.removeprefix("unix:"))
+                assert (await calls.start(Start(expected, [command(expected, "true")]))).refused == []
+                with pytest.raises(Refused):
+                    await calls.start(Start(expected - 1, [command(99, "true")]))
+                await calls.close()
+                server.should_exit = True
+                await serving
+            assert boots == {agent.agent.boot}
+            feed = await agent.calls.outcomes(0, 5_000, 6)
+            assert {o.run for o in feed.outcomes} <= {5, 6}
+
+    run(main())
+
+
+def test_python_and_commands_run_side_by_side(tmp_path: Path) -> None:
+    async def main() -> None:
+        async with Running(tmp_path, python=True) as agent:
+            await agent.start(command(1, "true"), python(2, "no_such_module_anywhere:f"))
+            found = await agent.outcomes(2)
+            assert found[1].kind is OutcomeKind.succeeded
+            assert found[2].kind is OutcomeKind.failed
+            assert b"no_such_module_anywhere" in (found[2].error or b"")
+            assert (await agent.one(command(3, "true"))).kind is OutcomeKind.succeeded
+
+    run(main())
