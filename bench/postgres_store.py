@@ -138,7 +138,7 @@ def main() -> None:
             sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "conformance"))
             from postgres_server import running_server
 
-            dsn = stack.enter_context(running_server()).fresh()
+            dsn = stack.enter_context(running_server(on_disk=True)).fresh()
         rate = asyncio.run(life_cycle(dsn, given.runs, given.group))
         print(f"life cycle, groups of {given.group}: {rate:,.0f} runs/s")
         live = asyncio.run(seeded(dsn, 400))

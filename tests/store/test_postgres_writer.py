@@ -146,8 +146,10 @@ def test_two_nodes_cannot_both_make_the_same_version_of_an_entity(postgres_dsn: 
         for store in (a, b):
             await store.writer.begin()
             assert await store.writer.lock_entities([("job", "x")]) == {}
-        await a.writer.write(Batch(at=1, entities=[Entity("job", "x", 1, 1, 1, b"a")]))
-        late = asyncio.create_task(b.writer.write(Batch(at=1, entities=[Entity("job", "x", 1, 1, 1, b"b")])))
+        await a.writer.write(Batch(at=1, entities=[Entity("job", "x", 1, 1, 1, b"a", facts=b"made")]))
+        late = asyncio.create_task(
+            b.writer.write(Batch(at=1, entities=[Entity("job", "x", 1, 1, 1, b"b", facts=b"made")]))
+        )
         await a.writer.commit()
         with pytest.raises(Busy):
             await late
@@ -157,6 +159,19 @@ def test_two_nodes_cannot_both_make_the_same_version_of_an_entity(postgres_dsn: 
         assert kept.image == b"a"
 
     go(postgres_dsn, 2, body)
+
+
+def test_a_row_without_facts_may_be_written_again_under_its_version(postgres_dsn: str) -> None:
+    """An agent's cursor moves without history."""
+
+    async def body(a: PostgresStore) -> None:
+        await commit(a, Batch(at=1, entities=[Entity("agent", "m", 1, 1, 1, b"0", facts=b"joined")]))
+        await commit(a, Batch(at=1, entities=[Entity("agent", "m", 1, 1, 2, b"1")]))
+        kept = await a.reader.entity(("agent", "m"))
+        assert kept is not None
+        assert (kept.image, len(await a.reader.entity_versions(("agent", "m")))) == (b"1", 1)
+
+    go(postgres_dsn, 1, body)
 
 
 def test_the_same_document_from_two_nodes_is_kept_once(postgres_dsn: str) -> None:

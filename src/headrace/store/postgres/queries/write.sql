@@ -52,12 +52,13 @@ select * from unnest($1::bigint[], $2::bigint[], $3::bigint[], $4::text[], $5::t
 on conflict (run, no, idx, path) do update set digest = excluded.digest, size = excluded.size
 
 -- name: put_entities
+-- A row that tells no facts may be written again under its version; else the second of two nodes is told to try again.
 insert into entity (space, kind, name, version, created_at, updated_at, deleted_at, facts, image)
 select * from unnest($1::bigint[], $2::text[], $3::text[], $4::bigint[], $5::bigint[], $6::bigint[], $7::bigint[],
                      $8::bytea[], $9::bytea[])
 on conflict (space, kind, name) do update set version = excluded.version, created_at = excluded.created_at,
     updated_at = excluded.updated_at, deleted_at = excluded.deleted_at, facts = excluded.facts, image = excluded.image
-where entity.version <= excluded.version
+where entity.version < excluded.version or (entity.version = excluded.version and excluded.facts = '')
 
 -- name: add_entity_history
 -- Two nodes that made the same version of one entity meet in this primary key: the second is told to try again.
