@@ -90,6 +90,7 @@ class World:
             jobs=SavedJobs(node.store.reader, alone=True),
             values=Values(node.store.reader, node.store.blobs),
             waiters=node.waiters,
+            offers=node.placement.offers,
             **more,
         )
         self.app = build_api(self.services)

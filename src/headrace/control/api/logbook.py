@@ -233,7 +233,8 @@ class Logbook:
             return records, False
         if after <= seal.last:
             cut = seal.cut or ("the agent's copy is gone" if reached < seal.last else "")
-            record = attempt_record(image, self._known, seal.last + 1, await self._values.error(image), cut)
+            error = await self._values.error(image)
+            record = attempt_record(image, self._known, seal.last + 1, error, cut=cut, last=newest)
             if record is not None:
                 records.append(record)
         return records, True

@@ -230,7 +230,7 @@ _LIST = (
     Query("state", "in one of these states (several with commas)"),
     Query("label", "with this label, name=value; may be repeated"),
     Query("since", "created at or after this instant"),
-    Query("until", "created before this instant"),
+    Query("until", "created at or before this instant"),
     Query("q", "with this text in job, labels or reason"),
     Query("sort", "created_at (oldest first) or -created_at (default)"),
     *PAGE,

@@ -22,8 +22,13 @@ _QUIET = frozenset({TaskState.succeeded, TaskState.skipped})
 _NAMES_MAX = 20
 
 
-def attempt_record(cell: TaskCell, known: Known, seq: int, error: Any, cut: str = "") -> LogRecord | None:
-    """What the log says at the end of an attempt that did not succeed (or of a task that never began)."""
+def attempt_record(
+    cell: TaskCell, known: Known, seq: int, error: Any, *, cut: str = "", last: bool = True
+) -> LogRecord | None:
+    """What the log says at the end of an attempt that did not succeed (or of a task that never began).
+
+    ``last``: the cell is the task's own, not an earlier attempt that was kept.
+    """
     if cell.state in _QUIET:
         return None
     node = known.graph.nodes[cell.no]
@@ -32,7 +37,7 @@ def attempt_record(cell: TaskCell, known: Known, seq: int, error: Any, cut: str 
         lines.append(f"the log before this is cut: {cut}")
     if isinstance(error, dict):
         lines.append(str(error.get("traceback") or f"{error.get('type')}: {error.get('message')}").rstrip("\n"))
-    behind = _behind(known, node) if _is_last(cell) else []
+    behind = _behind(known, node) if last and _is_last(cell) else []
     if behind:
         lines.append(f"does not begin because of this: {_some(behind)}")
     fields = {
