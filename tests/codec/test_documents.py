@@ -3,9 +3,9 @@ from __future__ import annotations
 import json
 
 import pytest
+from codec_strategies import DEFINITIONS
 from hypothesis import given
 from hypothesis import strategies as st
-from codec_strategies import DEFINITIONS
 
 from headrace.codec.documents import attach, definition_from, read_document
 from headrace.codec.positions import Positions

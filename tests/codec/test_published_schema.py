@@ -4,8 +4,8 @@ import json
 
 import jsonschema
 import pytest
-from hypothesis import given
 from codec_strategies import DEFINITIONS
+from hypothesis import given
 
 from headrace.codec.schema import components_of, job_schema, schema_of
 from headrace.codec.wire import JSON, encode

@@ -4,9 +4,9 @@ import datetime as dt
 
 import msgspec
 import pytest
+from codec_strategies import DEFINITIONS
 from hypothesis import given
 from hypothesis import strategies as st
-from codec_strategies import DEFINITIONS
 
 from headrace.codec.wire import EDN, JSON, MEDIA, MSGPACK, YAML, decode, encode, media_of, plain
 from headrace.core.check import check, warnings

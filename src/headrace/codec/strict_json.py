@@ -42,7 +42,7 @@ def loads(data: bytes) -> Any:
     except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
         _explain(data, error)
     keys = keys_within_depth(value)
-    doubtful = keys is None or keys != data.count(b'":') or any(mark in data for mark in _DOUBTFUL)
+    doubtful = keys != data.count(b'":') or any(mark in data for mark in _DOUBTFUL)
     if doubtful or _LONG_NUMBER.search(data):
         Scanner(data.decode()).run()
     return value
