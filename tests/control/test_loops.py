@@ -1,0 +1,296 @@
+"""The loops one by one, against a scripted reader: what they ask, in which order, and when they rest."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Coroutine, Sequence
+from typing import Any
+
+import msgspec
+import pytest
+from headrace.control.loops.claim import ClaimLoop
+from headrace.control.loops.dispatch import Starter
+from headrace.control.loops.due import DueLoop
+from headrace.control.placement import Linked, Placement
+from headrace.core.graph import Placement as Class
+from headrace.core.render import Rendered
+from headrace.core.work import Dispatch
+from headrace.link.records import Accepted, Assignment, AttemptName, Start
+from headrace.model.changes import Change, Claim, Origin, OutcomeKind, Settle, Wake
+from headrace.model.errors import LinkError, Refused
+from headrace.model.ports import no_fault
+from headrace.store.rows import DueRow, ReadyRow
+
+ANY, LABELED = 1, 2
+
+
+def run(work: Coroutine[Any, Any, None]) -> None:
+    asyncio.run(asyncio.wait_for(work, 20))
+
+
+class Clock:
+    """Time that the test moves."""
+
+    def __init__(self) -> None:
+        self.at = 1_000_000
+
+    def now(self) -> int:
+        return self.at
+
+    def monotonic(self) -> float:
+        return self.at / 1e6
+
+
+class Rows:
+    """A reader over lists; claimed rows disappear as they do in the store."""
+
+    def __init__(self, rows: list[ReadyRow], due: list[DueRow] | None = None) -> None:
+        self.rows = rows
+        self.dues = due or []
+        self.reads: list[int] = []
+        self.classes = {ANY: Class("command"), LABELED: Class("command", (("gpu", "yes"),))}
+
+    async def ready(self, klass: int, limit: int) -> list[ReadyRow]:
+        self.reads.append(klass)
+        return sorted((r for r in self.rows if r.klass == klass), key=lambda r: r.rank)[:limit]
+
+    async def ready_classes(self) -> list[tuple[int, bytes]]:
+        return [(k, msgspec.msgpack.encode(c)) for k, c in self.classes.items() if any(r.klass == k for r in self.rows)]
+
+    async def due(self, until: int, limit: int) -> list[DueRow]:
+        return sorted((d for d in self.dues if d.due_at <= until), key=lambda d: d.due_at)[:limit]
+
+
+class Asked:
+    """A ledger that writes down what it was asked, and lets a test play what a commit does."""
+
+    def __init__(self, rows: Rows, placement: Placement | None = None) -> None:
+        self.rows = rows
+        self.placement = placement
+        self.asked: list[Change] = []
+
+    async def ask_many(self, changes: Sequence[Change], origin: Origin) -> list[object]:
+        self.asked.extend(changes)
+        for c in changes:
+            if isinstance(c, Claim) and self.placement is not None:
+                self.rows.rows = [r for r in self.rows.rows if r.run != c.run]
+                self.placement.took(1, (c.run, c.no, c.index, 1), ANY)
+            if isinstance(c, Wake):
+                self.rows.dues = [d for d in self.rows.dues if d.run != c.run]
+        return [None] * len(changes)
+
+
+def room(slots: int) -> Placement:
+    placement = Placement()
+    placement.link(Linked(agent=1, name="a", boot=1, boot_id="b", link_epoch=1, slots=slots))
+    return placement
+
+
+def ready(run: int, rank: int, klass: int = ANY) -> ReadyRow:
+    return ReadyRow(run, 0, -1, klass, rank)
+
+
+def test_the_best_ranked_are_claimed_and_no_more_than_there_is_room_for() -> None:
+    async def work() -> None:
+        placement = room(2)
+        rows = Rows([ready(1, 30), ready(2, 10), ready(3, 20)])
+        ledger = Asked(rows, placement)
+        claims = ClaimLoop(rows, ledger, placement)  # type: ignore[arg-type] # a part of a reader
+        await claims.start()
+        await claims.run_once()
+        assert [c.run for c in ledger.asked] == [2, 3]
+        await claims.run_once()
+        assert len(ledger.asked) == 2
+
+    run(work())
+
+
+def test_work_nobody_can_place_is_not_even_read() -> None:
+    async def work() -> None:
+        placement = room(2)
+        rows = Rows([ready(n, n, LABELED) for n in range(1, 50)])
+        ledger = Asked(rows, placement)
+        claims = ClaimLoop(rows, ledger, placement)  # type: ignore[arg-type] # a part of a reader
+        await claims.start()
+        for _ in range(3):
+            await claims.run_once()
+        assert ledger.asked == []
+        assert rows.reads == []
+
+    run(work())
+
+
+def test_a_class_with_nothing_left_waits_no_longer() -> None:
+    async def work() -> None:
+        placement = room(8)
+        rows = Rows([ready(1, 1)])
+        claims = ClaimLoop(rows, Asked(rows, placement), placement)  # type: ignore[arg-type] # a part of a reader
+        await claims.start()
+        assert placement.waiting == {ANY}
+        await claims.run_once()
+        await claims.run_once()
+        assert placement.waiting == frozenset()
+
+    run(work())
+
+
+def test_what_was_told_while_a_page_was_read_is_not_forgotten() -> None:
+    async def work() -> None:
+        placement = room(8)
+        rows = Rows([])
+        claims = ClaimLoop(rows, Asked(rows, placement), placement)  # type: ignore[arg-type] # a part of a reader
+        rows.rows = [ready(1, 1)]
+        await claims.start()
+        rows.rows = []
+        read = rows.ready
+
+        async def meanwhile(klass: int, limit: int) -> list[ReadyRow]:
+            found = await read(klass, limit)
+            rows.rows = [ready(2, 2)]
+            claims.waits({ANY})
+            return found
+
+        rows.ready = meanwhile  # type: ignore[method-assign] # a commit that falls between
+        await claims.run_once()
+        assert placement.waiting == {ANY}
+
+    run(work())
+
+
+def test_everything_owed_is_woken_at_the_start_and_the_timer_waits_for_the_next() -> None:
+    async def work() -> None:
+        clock = Clock()
+        rows = Rows([], [DueRow(5, 1), DueRow(clock.at, 2), DueRow(clock.at + 1, 3)])
+        ledger = Asked(rows)
+        due = DueLoop(rows, ledger, clock)  # type: ignore[arg-type] # a part of a reader
+        await due.run_once()
+        assert [c.run for c in ledger.asked] == [1, 2]
+        clock.at += 1
+        await due.run_once()
+        assert [c.run for c in ledger.asked] == [1, 2, 3]
+
+    run(work())
+
+
+def test_rows_that_stay_due_do_not_become_a_busy_loop() -> None:
+    async def work() -> None:
+        clock = Clock()
+        rows = Rows([], [DueRow(5, 1)])
+        ledger = Asked(rows)
+        stubborn = list(rows.dues)
+
+        async def ask_many(changes: Sequence[Change], origin: Origin) -> list[object]:
+            ledger.asked.extend(changes)
+            rows.dues = stubborn
+            return []
+
+        ledger.ask_many = ask_many  # type: ignore[method-assign] # a wake that changes nothing
+        due = DueLoop(rows, ledger, clock)  # type: ignore[arg-type] # a part of a reader
+        await due.run_once()
+        await due.run_once()
+        assert len(ledger.asked) == 1
+
+    run(work())
+
+
+class Plain:
+    """An assigner without tokens or files."""
+
+    async def assign(self, batch: Sequence[Dispatch]) -> list[Assignment]:
+        return [Assignment(*d.key, d.epoch, d.attempt, d.graph, "command", "t") for d in batch]
+
+    async def supply(self, calls: object, linked: object, batch: object) -> list[tuple[int, str]]:
+        return []
+
+
+class Agent:
+    """The receiving end of POST /attempts."""
+
+    def __init__(self, *answers: Accepted | Exception) -> None:
+        self.orders: list[Start] = []
+        self.gate = asyncio.Event()
+        self.gate.set()
+        self._answers = list(answers)
+
+    async def start(self, order: Start) -> Accepted:
+        self.orders.append(order)
+        await self.gate.wait()
+        answer = self._answers.pop(0) if self._answers else Accepted()
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+
+def dispatches(*runs: int) -> list[Dispatch]:
+    return [Dispatch((r, 0, -1), 1, 1, 1, 1, 9, Rendered("command", "t", "")) for r in runs]
+
+
+def starter(agent: Agent, ledger: Asked, placement: Placement) -> Starter:
+    linked = placement.of(1)
+    assert linked is not None
+    return Starter(
+        linked,
+        agent,  # type: ignore[arg-type] # a part of the calls
+        ledger,
+        assigner=Plain(),
+        placement=placement,
+        clock=Clock(),
+        fault=no_fault,
+    )
+
+
+def test_what_gathers_during_a_post_goes_with_the_next_one() -> None:
+    async def work() -> None:
+        agent, placement = Agent(), room(2)
+        loop = starter(agent, Asked(Rows([])), placement)
+        agent.gate.clear()
+        loop.take(dispatches(1))
+        pass_ = asyncio.ensure_future(loop.run_once())
+        while not agent.orders:
+            await asyncio.sleep(0)
+        loop.take(dispatches(2))
+        loop.take(dispatches(3))
+        agent.gate.set()
+        await pass_
+        assert [[a.run for a in o.attempts] for o in agent.orders] == [[1], [2, 3]]
+
+    run(work())
+
+
+def test_a_lost_post_is_sent_again_word_for_word() -> None:
+    async def work() -> None:
+        agent, placement = Agent(LinkError("gone"), Accepted()), room(2)
+        loop = starter(agent, Asked(Rows([])), placement)
+        loop.take(dispatches(1))
+        await loop.run_once()
+        assert len(agent.orders) == 2
+        assert agent.orders[0] == agent.orders[1]
+
+    run(work())
+
+
+def test_a_refused_attempt_is_given_back_and_frees_its_place() -> None:
+    async def work() -> None:
+        placement = room(2)
+        placement.took(1, (1, 0, -1, 9), ANY)
+        agent = Agent(Accepted([(AttemptName(1, 0, -1, 9), "full")]))
+        ledger = Asked(Rows([]))
+        loop = starter(agent, ledger, placement)
+        loop.take(dispatches(1))
+        await loop.run_once()
+        (change,) = ledger.asked
+        assert isinstance(change, Settle)
+        assert (change.run, change.epoch, change.kind, change.reason) == (1, 9, OutcomeKind.refused, "full")
+        assert placement.offers()[0].free == 2
+
+    run(work())
+
+
+def test_an_older_link_epoch_ends_the_loop() -> None:
+    async def work() -> None:
+        loop = starter(Agent(Refused("older")), Asked(Rows([])), room(2))
+        loop.take(dispatches(1))
+        with pytest.raises(Refused):
+            await loop.run_once()
+
+    run(work())
