@@ -6,7 +6,6 @@ from pathlib import Path
 
 import pytest
 from both_stores import Fresh
-from postgres_server import postgres_dsn, postgres_server  # noqa: F401 - fixtures
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
