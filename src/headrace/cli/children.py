@@ -1,4 +1,4 @@
-"""How a process of ours is tied to the one that started it. Called by process entry points, right after the fork."""
+"""How a process of ours is tied to the one that started it. Called by process entry points, before anything else."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ import signal
 _PR_SET_PDEATHSIG = 1
 
 
-def die_with_parent(parent: int, number: signal.Signals) -> None:
-    """The kernel sends this signal when the parent ends, however it ends. Raises OSError."""
+def die_with_parent(parent: int) -> None:
+    """The kernel kills this process when the parent ends, however it ends. Raises OSError."""
     libc = ctypes.CDLL(None, use_errno=True)
-    if libc.prctl(_PR_SET_PDEATHSIG, int(number), 0, 0, 0) != 0:
+    if libc.prctl(_PR_SET_PDEATHSIG, int(signal.SIGKILL), 0, 0, 0) != 0:
         raise OSError(ctypes.get_errno(), "prctl(PR_SET_PDEATHSIG)")
     if os.getppid() != parent:
         os._exit(1)

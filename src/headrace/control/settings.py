@@ -21,6 +21,7 @@ class ControlSettings(Struct, frozen=True, kw_only=True):
     port: int = 8420
     store: str = ""
     url: str = ""
+    quiet: bool = False
 
     @property
     def socket(self) -> Path:

@@ -1,0 +1,166 @@
+"""The process above control and the agent's guard: starts them, starts them again when they die, ends both.
+
+Runs as a file of its own under ``python -I -S`` and therefore imports nothing of Headrace and no more of Python than it
+must: it is there for as long as the server is and should cost next to nothing. When it is killed itself, control is
+killed by the kernel (it is safe at any moment) and the guard kills everything below it. Started by ``cli.up``.
+
+Arguments: quiet (0 or 1), the data folder's name, ``--``, control's argument list, ``--``, the guard's argument list.
+Control gets two more: the file descriptor on which it says that it is ready, and the process that it must not outlive.
+"""
+
+import os
+import select
+import signal
+import sys
+import time
+
+FIRST_PAUSE_S = 0.1
+LONGEST_PAUSE_S = 5.0
+LIVED_WELL_S = 10.0
+END_S = 25.0
+"""Longer than the guard gives the agent."""
+REFUSED = 3
+
+
+class Child:
+    """A process that is to be there: started, and started again after it died, later each time it died young."""
+
+    def __init__(self, name: str, command: list[str]) -> None:
+        self.name = name
+        self.pid = 0
+        self.restart_at = 0.0
+        self._command = command
+        self._started_at = 0.0
+        self._pause = FIRST_PAUSE_S
+
+    def start(self) -> None:
+        """In a process group of its own: what a terminal's Ctrl+C ends is this process, which ends the others."""
+        self._started_at = time.monotonic()
+        signals = (signal.SIGINT, signal.SIGTERM, signal.SIGCHLD, signal.SIGPIPE)
+        self.pid = os.posix_spawn(self._command[0], self._command, os.environ, setpgroup=0, setsigdef=signals)
+
+    def died(self) -> None:
+        """It is gone: when to start it again."""
+        now = time.monotonic()
+        if now - self._started_at > LIVED_WELL_S:
+            self._pause = FIRST_PAUSE_S
+        self.pid = 0
+        self.restart_at = now + self._pause
+        self._pause = min(self._pause * 2, LONGEST_PAUSE_S)
+
+    def tell(self, number: int) -> None:
+        """Send a signal if it lives."""
+        if self.pid:
+            os.kill(self.pid, number)
+
+
+class Supervisor:
+    """Control and guard, until told to end."""
+
+    def __init__(self, quiet: bool, data: str, control: list[str], agent: list[str]) -> None:
+        self._quiet = quiet
+        self._data = data
+        self._ending = False
+        self._ready = False
+        self._code = 0
+        self._ready_r, ready_w = os.pipe()
+        self._wake_r, self._wake_w = os.pipe()
+        for fd in (self._wake_r, self._wake_w, self._ready_r):
+            os.set_blocking(fd, False)
+        os.set_inheritable(ready_w, True)
+        self.control = Child("control", [*control, str(ready_w), str(os.getpid())])
+        self.agent = Child("the agent's guard", agent)
+
+    def run(self) -> int:
+        """Until a signal, or until the first start is refused; gives the exit code."""
+        signal.set_wakeup_fd(self._wake_w, warn_on_full_buffer=False)
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+            signal.signal(number, self._end)
+        signal.signal(signal.SIGCHLD, lambda *_: None)
+        children = (self.control, self.agent)
+        for child in children:
+            child.start()
+        poll = select.poll()
+        poll.register(self._wake_r, select.POLLIN)
+        poll.register(self._ready_r, select.POLLIN)
+        while not self._ending:
+            poll.poll(self._patience())
+            drain(self._wake_r)
+            self._hear_ready()
+            self._reap()
+            for child in children:
+                if not self._ending and not child.pid and child.restart_at <= time.monotonic():
+                    child.start()
+        self._finish()
+        return self._code
+
+    def _patience(self) -> int | None:
+        """Milliseconds until a child is to be started again; None when nothing is to be done."""
+        times = [c.restart_at for c in (self.control, self.agent) if not c.pid]
+        return None if not times else max(1, int((min(times) - time.monotonic()) * 1000) + 1)
+
+    def _end(self, _number: int, _frame: object) -> None:
+        self._ending = True
+
+    def _hear_ready(self) -> None:
+        text = drain(self._ready_r).decode()
+        if text and not self._ready:
+            self._ready = True
+            if not self._quiet:
+                print(f"Headrace is up: {text.split()[-1]}  (data in {self._data}; Ctrl+C ends it)", flush=True)
+
+    def _reap(self) -> None:
+        while True:
+            try:
+                pid, status = os.waitpid(-1, os.WNOHANG)
+            except ChildProcessError:
+                return
+            if not pid:
+                return
+            for child in (self.control, self.agent):
+                if child.pid == pid:
+                    child.died()
+                    self._judge(child, os.waitstatus_to_exitcode(status))
+
+    def _judge(self, child: Child, code: int) -> None:
+        """A control that refuses its very first start is not started again: it has said why."""
+        if self._ending:
+            return
+        if child is self.control and not self._ready and code == REFUSED:
+            self._ending, self._code = True, REFUSED
+            return
+        how = f"signal {-code}" if code < 0 else f"exit code {code}"
+        print(f"headrace up: {child.name} ended ({how}); starting it again", file=sys.stderr, flush=True)
+
+    def _finish(self) -> None:
+        """End both: the agent first, while control can still hear what it has to tell."""
+        for child in (self.agent, self.control):
+            child.tell(signal.SIGTERM)
+            deadline = time.monotonic() + END_S
+            while child.pid and (left := deadline - time.monotonic()) > 0:
+                select.select([self._wake_r], [], [], left)
+                drain(self._wake_r)
+                self._reap()
+            if child.pid:
+                child.tell(signal.SIGKILL)
+                os.waitpid(child.pid, 0)
+
+
+def drain(fd: int) -> bytes:
+    """What is there to be read now."""
+    try:
+        return os.read(fd, 65_536)
+    except BlockingIOError:
+        return b""
+
+
+def main(words: list[str]) -> int:
+    """Read the arguments and supervise; gives the exit code."""
+    first = words.index("--")
+    second = words.index("--", first + 1)
+    # the guard's own list holds a third "--", so the list ends are looked for from the left
+    return Supervisor(words[0] == "1", words[1], words[first + 1 : second], words[second + 1 :]).run()
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
