@@ -14,11 +14,10 @@ import secrets
 import signal
 import socket
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import msgspec
-import uvicorn
 
 from headrace.agent.api import AgentApi
 from headrace.agent.attempts import Attempts
@@ -38,7 +37,9 @@ from headrace.agent.spool import Spool
 from headrace.link.doorbell import dial_unix
 from headrace.link.port import Doorbell
 from headrace.link.records import Hello
+from headrace.link.server import HttpServer
 from headrace.link.session import AgentLink
+from headrace.link.wire import PACKAGE_MAX
 from headrace.model.ports import Fault, no_fault
 
 
@@ -119,27 +120,19 @@ class Agent:
     async def serve(self, until: asyncio.Event) -> None:
         """Answer on the socket, keep the doorbell open, until the event is set; then end everything."""
         api = AgentApi(self.calls, self.spec, self.drain)
-        config = uvicorn.Config(
-            api, http="httptools", ws="none", lifespan="off", access_log=False, log_config=None, server_header=False,
-            date_header=False, timeout_keep_alive=3600, timeout_graceful_shutdown=1,
-        )  # fmt: skip
-        server = _Server(config)
-        listening = _listen(self.settings.socket)
+        server = HttpServer(api, body_max=PACKAGE_MAX)
+        await server.start(_listen(self.settings.socket))
         if self._python is not None:
             self._python.warm()
-        serving = asyncio.ensure_future(server.serve(sockets=[listening]))
         ringing = asyncio.ensure_future(self._ring_control())
-        stopping = asyncio.ensure_future(until.wait())
         try:
-            await asyncio.wait((serving, stopping), return_when=asyncio.FIRST_COMPLETED)
+            await until.wait()
         finally:
             ringing.cancel()
-            stopping.cancel()
             for executor in dict.fromkeys(self._executors.values()):
                 await executor.close()
             await self.attempts.close()
-            server.should_exit = True
-            await serving
+            await server.close()
             with contextlib.suppress(FileNotFoundError):
                 os.unlink(self.settings.socket)
 
@@ -188,15 +181,6 @@ class Agent:
         self._executors["python"] = made
         self._depth["python"] = AHEAD
         return made
-
-
-class _Server(uvicorn.Server):
-    """uvicorn without its hands on the process's signals."""
-
-    @contextlib.contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        """Signals are the agent's own."""
-        yield
 
 
 def _listen(path: str) -> socket.socket:
