@@ -389,3 +389,21 @@ def test_fire_and_run_have_values_without_a_schedule():
     mill = Mill(job({"name": "a", "command": argv}, {"name": "b"}))
     mill.submit()
     assert mill.take().spec.argv[1:] == ("1970-01-01", "1970-01-01T00:16:40Z", "1", "job", "{}", "0")
+
+
+def test_a_task_that_reads_many_others_gets_them_in_a_step_of_its_own():
+    names = [f"t{n}" for n in range(12)]
+    argv = ["x", *(f"${{tasks.{name}.result}}" for name in names)]
+    mill = Mill(job(*({"name": name} for name in names), {"name": "z", "command": argv}))
+    mill.submit()
+    for n in range(12):
+        mill.settle(mill.take(), result=n)
+    assert mill.take().spec.argv == ("x", *(str(n) for n in range(12)))
+
+
+def test_paths_that_lead_nowhere_have_no_value():
+    argv = ["x", '${tasks.a ?? run ?? fire ?? item ?? tasks.a.other ?? tasks.a.state.x ?? "none"}']
+    mill = Mill(job({"name": "a"}, {"name": "b", "command": argv}))
+    mill.submit()
+    mill.settle(mill.take())
+    assert mill.take().spec.argv == ("x", "none")

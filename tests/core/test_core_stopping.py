@@ -303,3 +303,24 @@ def test_a_paused_run_begins_nothing_and_loses_nothing():
     assert mill.at("b").state == TaskState.ready
     mill.one(Claim(1, 1, -1))
     assert not mill.dispatches
+
+
+def test_a_group_that_was_not_expanded_yet_is_canceled_whole():
+    mill = Mill(job({"name": "a"}, {"name": "g", "each": "${tasks.a.result}"}))
+    mill.submit()
+    order = mill.take()
+    mill._group([mill.outcome(order, result=[1, 2])])
+    assert mill.at("g").counts.total == -1
+    mill.one(Cancel(1))
+    assert (mill.at("g").state, mill.run().state) == (TaskState.canceled, RunState.canceled)
+
+
+def test_a_woken_group_of_a_stopping_run_creates_nothing():
+    mill = Mill(job({"name": "a"}, {"name": "g", "each": "${tasks.a.result}"}))
+    mill.submit()
+    order = mill.take()
+    mill._group([mill.outcome(order, result=[1, 2])])
+    mill._group([Cancel(1)])
+    mill.one(Wake(1, 1))
+    assert mill.at("g").state == TaskState.canceled
+    assert not mill.dispatches

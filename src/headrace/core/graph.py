@@ -84,7 +84,7 @@ def _node(definition: doc.JobDefinition, no: int, by_name: dict[str, int], group
     each = _each(task, by_name, groups)
     each_refs = refs_of(each.source) if each else ()
     needs = _needs(task, (*texts, *when_refs, *each_refs), by_name)
-    if not texts and each is None:
+    if not texts:
         source = structs.replace(source, fixed=fix(source))
     return Node(
         no=no,
