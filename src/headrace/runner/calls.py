@@ -104,7 +104,7 @@ class Caller:
     def make(self, call: Call, asked: set[int]) -> None:
         """Run this call and put its end into the outbox."""
         began = time.time_ns() // 1000
-        self._outbox.running = (call.id, began)
+        self._outbox.making(call.id, began)
         host = self.host = CallHost(call, self._grounds)
         context = Context(call, call.params, host)
         result, failure = NOTHING, None

@@ -14,6 +14,7 @@ from types import FrameType
 
 from headrace.runner.calls import Caller
 from headrace.runner.capture import install
+from headrace.runner.memory import Memory
 from headrace.runner.outbox import Outbox
 from headrace.runner.place import Grounds
 from headrace.runner.protocol import TO_RUNNER, Ask, Frames, Work
@@ -87,10 +88,10 @@ class Runner:
             self._caller.interrupt()
 
 
-def serve(sock: socket.socket, roots: tuple[str, ...], scratch: str) -> None:
+def serve(sock: socket.socket, memory: int, roots: tuple[str, ...], scratch: str) -> None:
     """Be a runner on this socket. Returns when the agent closed it."""
     sys.path[:0] = roots
-    outbox = Outbox(sock)
+    outbox = Outbox(sock, Memory(memory))
     install(outbox)
     outbox.start()
     runner = Runner(sock, Caller(outbox, Grounds(scratch), roots), outbox)

@@ -12,6 +12,7 @@ import socket
 import threading
 import time
 
+from headrace.runner.memory import Memory
 from headrace.runner.protocol import FromRunner, Log, Started, frame
 
 MOMENT_MS = 2
@@ -24,9 +25,10 @@ ROOM = 4 * 1024 * 1024
 class Outbox:
     """The runner's one way out. ``running`` is (id, started_at) of the call being made, set by the main thread."""
 
-    def __init__(self, sock: socket.socket) -> None:
+    def __init__(self, sock: socket.socket, memory: Memory) -> None:
         self.running: tuple[int, int] | None = None
         self._sock = sock
+        self._memory = memory
         self._pending: list[FromRunner] = []
         self._waiting = 0
         self._lock = threading.Lock()
@@ -57,6 +59,11 @@ class Outbox:
         if self._idle:
             self._stir()
 
+    def making(self, id: int, at: int) -> None:
+        """This call begins."""
+        self._memory.making(id)
+        self.running = (id, at)
+
     def log(self, stream: str, data: bytes, level: str = "", logger: str = "") -> None:
         """One piece of log of the running call, in order after what was written to the file descriptors before."""
         with self._lock:
@@ -73,6 +80,10 @@ class Outbox:
             self._drain()
             self.running = None
             self._pending.append(message)
+            noted = self._memory.note(message)
+            self._memory.making(0)
+            if not noted:
+                self._send()
         if self._idle:
             self._stir()
 
@@ -84,6 +95,9 @@ class Outbox:
 
     def _append(self, stream: str, data: bytes, level: str, logger: str) -> None:
         self._waiting += len(data)
+        if len(data) <= PIECE // 2:
+            running = self.running
+            self._memory.note(Log(running[0] if running else 0, time.time_ns() // 1000, stream, data, level, logger))
         running = self.running
         id = running[0] if running else 0
         last = self._pending[-1] if self._pending else None
@@ -115,6 +129,7 @@ class Outbox:
             self._waiting = 0
             self._room.notify_all()
         self._sock.sendall(frame(batch))
+        self._memory.sent()
 
     def _stir(self) -> None:
         self._idle = False

@@ -120,7 +120,7 @@ FromRunner = Started | Log | Ok | Done
 
 
 class Fork(Struct, frozen=True, array_like=True, tag="f"):
-    """To the template, with the runner's end of its socket pair attached: make a runner.
+    """To the template, with the runner's end of its socket pair and its memory attached: make a runner.
 
     ``roots`` are put at the front of ``sys.path``; ``scratch`` is a folder of the runner's own; ``cgroup`` is a
     ``cgroup.procs`` file that the runner enters before it does anything else, or empty.
@@ -177,6 +177,8 @@ class Frames:
     def __init__(self, decoder: msgspec.msgpack.Decoder[Any]) -> None:
         self._buffer = bytearray()
         self._decoder = decoder
+        self.count = 0
+        """Whole frames so far."""
 
     def feed(self, data: bytes) -> Iterable[Any]:
         """The messages that are complete now, in order."""
@@ -193,6 +195,7 @@ class Frames:
                 break
             found += self._decoder.decode(memoryview(buffer)[at + HEAD.size : end])
             at = end
+            self.count += 1
         if at:
             del buffer[:at]
         return found

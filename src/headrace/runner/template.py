@@ -79,16 +79,17 @@ class Template:
         return True
 
     def _fork(self, order: Fork) -> None:
-        fd = self._fds.popleft()
+        fd, memory = self._fds.popleft(), self._fds.popleft()
         parent = os.getpid()
         pid = os.fork()
         if pid == 0:
-            self._become_runner(order, fd, parent)
+            self._become_runner(order, fd, memory, parent)
         os.close(fd)
+        os.close(memory)
         self._runners[order.id] = pid
         self._tell(Forked(order.id, pid))
 
-    def _become_runner(self, order: Fork, fd: int, parent: int) -> None:
+    def _become_runner(self, order: Fork, fd: int, memory: int, parent: int) -> None:
         """In the child; never returns."""
         try:
             os.setsid()
@@ -103,7 +104,7 @@ class Template:
                 with open(order.cgroup, "w") as f:
                     f.write("0")
             gc.enable()
-            serve(socket.socket(fileno=fd), order.roots, order.scratch)
+            serve(socket.socket(fileno=fd), memory, order.roots, order.scratch)
             os._exit(0)
         except BaseException:  # noqa: BLE001  # reason: the last border of this process; nothing may go up into the template's loop
             traceback.print_exc()

@@ -22,6 +22,7 @@ from headrace.link.records import Assignment, AttemptName
 from headrace.model.changes import OutcomeKind
 from headrace.model.errors import HeadraceError
 from headrace.model.ports import Clock
+from headrace.runner.memory import make_memory
 from headrace.runner.protocol import FRAME_CALLS, Fork
 
 AHEAD = 2 * FRAME_CALLS
@@ -193,13 +194,15 @@ class PythonExecutor:
         scratch = os.path.join(self._scratch, f"{os.getpid()}-{id}")
         os.makedirs(scratch, mode=0o700, exist_ok=True)
         ours, theirs = socket.socketpair()
+        memory = make_memory()
         with theirs:
             try:
-                self._template.fork(Fork(id, roots, scratch, self._cgroup_of(id)), theirs)
+                self._template.fork(Fork(id, roots, scratch, self._cgroup_of(id)), theirs, memory)
             except OSError:
                 ours.close()
+                os.close(memory)
                 raise
-        seat = self._seats[id] = Seat(id, package, ours, scratch=scratch, owner=self)
+        seat = self._seats[id] = Seat(id, package, ours, memory, scratch=scratch, owner=self)
         if package:
             self._packages.pin(package)
         return seat
@@ -248,7 +251,7 @@ class PythonExecutor:
         seat = self._seats.pop(id, None)
         if seat is None:
             return
-        seat.gone(code)
+        making = seat.gone(code)
         if seat.pid:
             send_group(seat.pid, signal.SIGKILL)
         if seat.package:
@@ -256,9 +259,12 @@ class PythonExecutor:
         left = list(seat.calls.values())
         seat.calls.clear()
         seat.close()
-        for held in left[:1]:
-            self._died(held, code)
-        for held in reversed(left[1:]):
+        hopeless = not making and not seat.heard
+        if making or hopeless:
+            for held in left[:1]:
+                self._died(held, code)
+            left = left[1:]
+        for held in reversed(left):
             held.seat = None
             if held.doomed:
                 self._died(held, code)

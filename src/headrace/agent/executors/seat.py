@@ -18,6 +18,7 @@ from headrace.agent.executors.port import Ending, Place, Report
 from headrace.link.records import Artifact, Assignment
 from headrace.model.changes import OutcomeKind
 from headrace.model.errors import HeadraceError
+from headrace.runner.memory import read_memory
 from headrace.runner.protocol import FROM_RUNNER, Ask, Call, Done, Frames, Log, Ok, Started, Work, frame, kept_path
 
 CHUNK = 1 << 18
@@ -68,7 +69,7 @@ class Held:
 class Seat:
     """One runner process of one package."""
 
-    def __init__(self, id: int, package: str, sock: socket.socket, *, scratch: str, owner: Owner) -> None:
+    def __init__(self, id: int, package: str, sock: socket.socket, memory: int, *, scratch: str, owner: Owner) -> None:
         self.id = id
         self.package = package
         self.scratch = scratch
@@ -80,11 +81,17 @@ class Seat:
         self._eof = False
         self._owner = owner
         self._sock = sock
+        self._memory = memory
         self._out = bytearray()
         self._frames = Frames(FROM_RUNNER)
         self._loop = asyncio.get_running_loop()
         sock.setblocking(False)
         self._loop.add_reader(sock.fileno(), self._readable)
+
+    @property
+    def heard(self) -> bool:
+        """Whether it ever said anything: one that never did may never be able to."""
+        return self._frames.count > 0
 
     @property
     def current(self) -> int:
@@ -110,13 +117,19 @@ class Seat:
         """Tell the runner which call is to end; the signal is the caller's."""
         self._send(frame([Ask(id)]))
 
-    def gone(self, code: int) -> None:
-        """The process was reaped: read what is left."""
+    def gone(self, code: int) -> bool:
+        """The process was reaped: read what is left. True when it was making a call, which is then the first."""
         self.code = code
         while not self._eof:
             if not self._read():
                 break
         self._eof = True
+        making, unsent = read_memory(self._memory, self._frames.count)
+        for message in unsent:
+            self._heed(message)
+        if making in self.calls:
+            self.calls = {making: self.calls.pop(making), **self.calls}
+        return making in self.calls
 
     def close(self) -> None:
         """Hang up: an idle runner ends by itself."""
@@ -125,6 +138,7 @@ class Seat:
             self._loop.remove_reader(self._sock.fileno())
             self._loop.remove_writer(self._sock.fileno())
             self._sock.close()
+            os.close(self._memory)
             shutil.rmtree(self.scratch, ignore_errors=True)
 
     def _send(self, data: bytes) -> None:

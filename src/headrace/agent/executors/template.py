@@ -53,12 +53,12 @@ class TemplateClient:
         self._frames = Frames(FROM_TEMPLATE)
         self._loop.add_reader(ours.fileno(), self._read)
 
-    def fork(self, order: Fork, theirs: socket.socket) -> None:
-        """Ask for a runner that has this end of a socket pair. Raises OSError."""
+    def fork(self, order: Fork, theirs: socket.socket, memory: int) -> None:
+        """Ask for a runner that has this end of a socket pair and this memory. Raises OSError."""
         self.start()
         assert self._sock is not None
         self._alive.add(order.id)
-        fds = array.array("i", [theirs.fileno()])
+        fds = array.array("i", [theirs.fileno(), memory])
         self._sock.sendmsg([frame([order])], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, fds)])
 
     def signal(self, id: int, number: int, *, group: bool = False) -> None:

@@ -1,0 +1,68 @@
+"""What a runner has not sent yet, in memory that outlives it: so a crash takes no finished call's reply with it.
+
+A page range shared by runner and agent (a memfd). The runner notes which call it makes and every reply that waits for
+its frame; the agent reads it only after the runner is gone. No locks: one writer, and a reader after its death.
+"""
+
+from __future__ import annotations
+
+import mmap
+import os
+import struct
+from typing import Any
+
+from headrace.runner.protocol import FROM_RUNNER, Frames, frame
+
+SIZE = 262_144
+HEAD = struct.Struct("<QQQ")
+"""Which call is being made (0: none), how many frames were sent, how many bytes of replies wait."""
+WORD = struct.Struct("<Q")
+
+
+def make_memory() -> int:
+    """A new descriptor of such memory. Raises OSError."""
+    fd = os.memfd_create("headrace-runner", os.MFD_CLOEXEC)
+    os.ftruncate(fd, SIZE)
+    return fd
+
+
+class Memory:
+    """The runner's side."""
+
+    def __init__(self, fd: int) -> None:
+        self._map = mmap.mmap(fd, SIZE)
+        self._sent = 0
+        self._end = HEAD.size
+
+    def making(self, id: int) -> None:
+        """The call with this id begins; 0: none does."""
+        WORD.pack_into(self._map, 0, id)
+
+    def note(self, message: Any) -> bool:
+        """This message waits. False when there is no room: it is safe only once it is sent."""
+        data = frame([message])
+        end = self._end + len(data)
+        if end > SIZE:
+            return False
+        self._map[self._end : end] = data
+        self._end = end
+        WORD.pack_into(self._map, 16, end - HEAD.size)
+        return True
+
+    def sent(self) -> None:
+        """Everything that waited was sent, as one frame."""
+        self._sent += 1
+        self._end = HEAD.size
+        HEAD.pack_into(self._map, 0, WORD.unpack_from(self._map, 0)[0], self._sent, 0)
+
+
+def read_memory(fd: int, frames_heard: int) -> tuple[int, list[Any]]:
+    """After the runner's death: the call it was making, and the replies that it could not send any more."""
+    with mmap.mmap(fd, SIZE, prot=mmap.PROT_READ) as memory:
+        making, sent, size = HEAD.unpack_from(memory, 0)
+        if sent != frames_heard or size > SIZE - HEAD.size:
+            return making, []
+        try:
+            return making, list(Frames(FROM_RUNNER).feed(memory[HEAD.size : HEAD.size + size]))
+        except ValueError:
+            return making, []
