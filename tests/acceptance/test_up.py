@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import select
 import signal
 import subprocess
 import sys
@@ -24,9 +25,20 @@ class Up:
     def __init__(self, data: Path) -> None:
         self.data = data
         environ = {k: v for k, v in os.environ.items() if not k.startswith("HEADRACE")}
-        command = [sys.executable, "-m", "headrace.cli.main", "up", "--data", str(data), "--port", "0", "--workers", "2"]
+        command = [
+            sys.executable,
+            "-m",
+            "headrace.cli.main",
+            "up",
+            "--data",
+            str(data),
+            "--port",
+            "0",
+            "--workers",
+            "2",
+        ]
         self.process = subprocess.Popen(command, env=environ, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
-        until(lambda: (data / "server.json").exists())
+        until((data / "server.json").exists)
 
     @property
     def server(self) -> dict[str, Any]:
@@ -52,7 +64,7 @@ class Up:
     def family(self) -> set[int]:
         """Every process below and with this one, by what the kernel says now."""
         found = {self.process.pid}
-        parents = {int(p): parent_of(int(p)) for p in os.listdir("/proc") if p.isdigit()}
+        parents = {int(p): parent_of(int(p)) for p in (entry.name for entry in Path("/proc").iterdir()) if p.isdigit()}
         while more := {p for p, parent in parents.items() if parent in found} - found:
             found |= more
         return found
@@ -92,7 +104,7 @@ def until(holds: Any) -> None:
         except (OSError, StopIteration):
             pass
         assert time.monotonic() < deadline
-        time.sleep(0.02)
+        select.select([], [], [], 0.02)
 
 
 @pytest.fixture

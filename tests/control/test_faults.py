@@ -6,6 +6,7 @@ import subprocess
 import sys
 
 import pytest
+
 from headrace.link.faults import EXIT_CODE, FaultPoints, from_environment, parse
 from headrace.model.errors import Invalid, StoreError
 from headrace.model.ports import no_fault

@@ -8,6 +8,7 @@ from typing import Any
 
 import msgspec
 import pytest
+
 from headrace.control.loops.claim import ClaimLoop
 from headrace.control.loops.dispatch import Starter
 from headrace.control.loops.due import DueLoop
@@ -209,11 +210,13 @@ class Agent:
     def __init__(self, *answers: Accepted | Exception) -> None:
         self.orders: list[Start] = []
         self.gate = asyncio.Event()
+        self.called = asyncio.Event()
         self.gate.set()
         self._answers = list(answers)
 
     async def start(self, order: Start) -> Accepted:
         self.orders.append(order)
+        self.called.set()
         await self.gate.wait()
         answer = self._answers.pop(0) if self._answers else Accepted()
         if isinstance(answer, Exception):
@@ -246,8 +249,7 @@ def test_what_gathers_during_a_post_goes_with_the_next_one() -> None:
         agent.gate.clear()
         loop.take(dispatches(1))
         pass_ = asyncio.ensure_future(loop.run_once())
-        while not agent.orders:
-            await asyncio.sleep(0)
+        await agent.called.wait()
         loop.take(dispatches(2))
         loop.take(dispatches(3))
         agent.gate.set()

@@ -10,13 +10,13 @@ from typing import Any
 import msgspec
 import pytest
 import uvloop
+from tests.control.whole import Whole, until
+
 from headrace.agent.spool import decode_inline
 from headrace.core.work import Dispatch
 from headrace.link.records import LogRecord, Seal
 from headrace.model.changes import SYSTEM, Cancel
 from headrace.model.states import RunState, TaskState
-
-from tests.control.whole import Whole
 
 
 def run(work: Coroutine[Any, Any, None]) -> None:
@@ -31,9 +31,11 @@ def command(*argv: str, **more: Any) -> dict[str, Any]:
 
 async def until_running(whole: Whole, runs: list[int]) -> None:
     """Wait until the store knows that these run."""
-    for r in runs:
-        while [c.state for c in await whole.tasks(r)] != [TaskState.running]:
-            await asyncio.sleep(0.01)
+
+    async def all_run() -> bool:
+        return all([c.state for c in await whole.tasks(r)] == [TaskState.running] for r in runs)
+
+    await until(all_run)
 
 
 def test_a_command_runs_and_its_log_is_kept(tmp_path: Path) -> None:
@@ -54,8 +56,7 @@ def test_a_large_log_is_fetched_into_the_store_and_dropped_by_the_agent(tmp_path
         async with Whole(tmp_path) as whole:
             (r,) = await whole.submit(command("sh", "-c", "seq 1 60000"))
             await whole.ended([r])
-            while whole.agent.attempts.spool.waiting():
-                await asyncio.sleep(0.01)
+            await until(lambda: not whole.agent.attempts.spool.waiting())
             segments = await whole.node.store.reader.segments((r, 0, -1), 1)
             data = b""
             for s in segments:
@@ -70,12 +71,17 @@ def test_files_of_an_earlier_task_reach_the_later_one(tmp_path: Path) -> None:
     async def work() -> None:
         async with Whole(tmp_path) as whole:
             make = {"name": "make", "command": ["sh", "-c", 'echo 42 > "$HEADRACE_OUTPUTS/n.txt"']}
-            read = {"name": "read", "needs": ["make"], "command": ["sh", "-c", 'cat "$HEADRACE_INPUTS/make/n.txt" > "$HEADRACE_RESULT"']}
+            read = {
+                "name": "read",
+                "needs": ["make"],
+                "command": ["sh", "-c", 'cat "$HEADRACE_INPUTS/make/n.txt" > "$HEADRACE_RESULT"'],
+            }
             runs = await whole.submit({"name": "files", "tasks": [make, read]})
             (row,) = await whole.ended(runs)
             cells = await whole.tasks(runs[0])
             assert row.cell.state is RunState.succeeded, cells
-            assert cells[1].result is not None and cells[1].result.data == b"42"
+            assert cells[1].result is not None
+            assert cells[1].result.data == b"42"
 
     run(work())
 
@@ -98,8 +104,7 @@ def test_work_goes_on_while_control_is_away_and_is_told_once(tmp_path: Path) -> 
             runs = await whole.submit(command("sh", "-c", f"sleep 0.5; echo $HEADRACE_ATTEMPT >> {trace}"), 2)
             await until_running(whole, runs)
             await whole.stop_control()
-            while not trace.exists() or len(trace.read_text().split()) < 2:
-                await asyncio.sleep(0.02)
+            await until(lambda: trace.exists() and len(trace.read_text().split()) == 2)
             await whole.start_control()
             rows = await whole.ended(runs)
             assert {r.cell.state for r in rows} == {RunState.succeeded}
@@ -117,8 +122,7 @@ def test_what_was_claimed_but_never_delivered_is_given_again_without_costing_an_
             assert session is not None
             session.starter.take = lost.extend  # type: ignore[method-assign] # the POST that never happens
             runs = await whole.submit(command("true"))
-            while not lost:
-                await asyncio.sleep(0.01)
+            await until(lambda: bool(lost))
             await whole.stop_control()
             await whole.start_control()
             (row,) = await whole.ended(runs)
@@ -136,8 +140,7 @@ def test_the_work_of_an_agent_that_began_again_is_lost_and_retried(tmp_path: Pat
             flag = tmp_path / "flag"
             runs = await whole.submit(command("sh", "-c", f"test -e {flag} && exit 0; touch {flag}; sleep 60"))
             await until_running(whole, runs)
-            while not flag.exists():
-                await asyncio.sleep(0.01)
+            await until(flag.exists)
             await whole.stop_agent()
             whole.start_agent()
             (row,) = await whole.ended(runs)
@@ -165,7 +168,9 @@ def test_a_retry_comes_by_itself_when_it_is_due(tmp_path: Path) -> None:
         async with Whole(tmp_path) as whole:
             retries = {"max": 2, "delay": "100ms", "jitter": 0}
             flag = tmp_path / "flag"
-            runs = await whole.submit(command("sh", "-c", f"test -e {flag} || {{ touch {flag}; exit 1; }}", retries=retries))
+            runs = await whole.submit(
+                command("sh", "-c", f"test -e {flag} || {{ touch {flag}; exit 1; }}", retries=retries)
+            )
             (row,) = await whole.ended(runs)
             (cell,) = await whole.tasks(runs[0])
             assert (row.cell.state, cell.attempt) == (RunState.succeeded, 2)
@@ -174,8 +179,7 @@ def test_a_retry_comes_by_itself_when_it_is_due(tmp_path: Path) -> None:
 
 
 async def until_linked(whole: Whole) -> None:
-    while not whole.node.placement.offers():
-        await asyncio.sleep(0.01)
+    await until(lambda: bool(whole.node.placement.offers()))
 
 
 @pytest.mark.parametrize("count", [200])

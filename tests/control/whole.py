@@ -7,16 +7,17 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import msgspec
+
 from headrace.agent.app import Agent, AgentSettings
 from headrace.control.clock import SystemClock
-from headrace.control.node import Node
 from headrace.control.connect import connect
 from headrace.control.doorbell import DoorbellApp
+from headrace.control.node import Node
 from headrace.control.server import Doors, bind
 from headrace.model.cells import RunInput, TaskCell
 from headrace.model.changes import SYSTEM, Submit
@@ -33,6 +34,15 @@ async def nothing(_scope: Any, _receive: Any, _send: Any) -> None:
     """An API that has no routes."""
 
 
+async def until(holds: Callable[[], bool | Awaitable[bool]]) -> None:
+    """Wait until it holds, looking again every few milliseconds. For what no event of the product tells."""
+    while True:
+        found = holds()
+        if found if isinstance(found, bool) else await found:
+            return
+        await asyncio.wait([asyncio.get_running_loop().create_future()], timeout=0.005)
+
+
 class Whole:
     """Control and agent on one data folder; either can be ended and begun again."""
 
@@ -46,7 +56,7 @@ class Whole:
         self._until = asyncio.Event()
         self._serving: asyncio.Task[None] | None = None
 
-    async def __aenter__(self) -> Whole:
+    async def __aenter__(self) -> Self:
         await self.start_control()
         self.start_agent()
         return self

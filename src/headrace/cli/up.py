@@ -26,4 +26,4 @@ def run(settings: UpSettings) -> int:
     command += ["--", *control_command(control), "--", *local_command(s.data, s.data / SOCKET_NAME, s.workers)]
     sys.stdout.flush()
     sys.stderr.flush()
-    os.execv(command[0], command)  # noqa: S606 - no shell is wanted: this process becomes the supervisor
+    os.execv(command[0], command)  # noqa: S606 -- no shell is wanted: this process becomes the supervisor

@@ -62,7 +62,7 @@ async def open_control(settings: ControlSettings, *, fault: Fault = no_fault) ->
     port = tcp.getsockname()[1]
     url = settings.url or f"http://{settings.host}:{port}"
     clock = SystemClock()
-    node = Node(await _open_store(settings, clock, fault), clock=clock, dice=random.Random(), fault=fault)  # noqa: S311 - jitter
+    node = Node(await _open_store(settings, clock, fault), clock=clock, dice=random.Random(), fault=fault)  # noqa: S311 -- jitter only
     secret = folder.secret()
     links = await node.start(secret=secret, url=url, connect=connect)
     token, _ = mint_token()

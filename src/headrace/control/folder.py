@@ -14,9 +14,9 @@ from pathlib import Path
 
 from headrace.model.errors import Busy
 
-TOKEN_NAME = "admin-token"  # noqa: S105 - the name of a file
+TOKEN_NAME = "admin-token"  # noqa: S105 -- the name of a file
 SERVER_NAME = "server.json"
-SECRET_NAME = "run-secret"  # noqa: S105 - the name of a file
+SECRET_NAME = "run-secret"  # noqa: S105 -- the name of a file
 SECRET_BYTES = 32
 
 

@@ -14,6 +14,7 @@ from typing import Any
 from headrace.control.api.waiters import Waiters
 from headrace.control.assign import Assigner
 from headrace.control.auth import mint_run_token
+from headrace.control.clock import SteadyClock
 from headrace.control.commands import Commands
 from headrace.control.graphs import Graphs
 from headrace.control.ids import Ids
@@ -38,7 +39,7 @@ class Node:
 
     def __init__(self, store: Store, *, clock: Clock, dice: Dice, fault: Fault) -> None:
         self.store = store
-        self.clock = clock
+        self.clock = clock = SteadyClock(clock)
         self.fault = fault
         self.waiters = Waiters()
         self.placement = Placement()
@@ -62,6 +63,8 @@ class Node:
 
     async def start(self, *, secret: bytes, url: str, connect: Callable[[Hello], LinkedCalls]) -> Links:
         """Begin: read what is owed and what waits, then take links. ``connect`` gives the calls of an agent."""
+        for row in await self.store.reader.statement("last_instant", {}):
+            self.clock.at_least(row[0])
         first = await self.ids.first()
         clock = self.clock
 

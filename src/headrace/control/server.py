@@ -15,6 +15,7 @@ from typing import Any
 import uvicorn
 from uvicorn.server import ServerState
 
+from headrace.control.http import OneWriteProtocol
 from headrace.model.errors import Busy
 
 BACKLOG = 2_048
@@ -25,8 +26,8 @@ DRAIN_S = 5
 def _config(app: Any, ws: str) -> uvicorn.Config:
     return uvicorn.Config(
         app,
-        http="httptools",
-        ws=ws,  # type: ignore[arg-type] # a literal of uvicorn's own
+        http=OneWriteProtocol,
+        ws=ws,
         loop="none",
         lifespan="off",
         log_config=None,
@@ -79,7 +80,7 @@ class Doors:
 
     def _protocol(self, config: uvicorn.Config) -> asyncio.Protocol:
         made: asyncio.Protocol = config.http_protocol_class(  # type: ignore[call-arg] # uvicorn types it as any class
-            config=config,  # type: ignore[arg-type] # likewise
+            config=config,
             server_state=self._state,
             app_state={},
         )
