@@ -18,7 +18,8 @@ class Interpreter:
         """(alternatives?, [(task, states, exit)])"""
         given = self.tasks[name].get("needs", [])
         found = [
-            {"task": need} if isinstance(need, str) else need for need in (given["any"] if "any" in given else given)
+            {"task": need} if isinstance(need, str) else need
+            for need in (given if isinstance(given, list) else given["any"])
         ]
         for need in found:
             words = need.get("state", ["succeeded", "failed-only"] if "exit" in need else "succeeded")

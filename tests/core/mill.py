@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 
 from headrace.core.draft import decoded
-from headrace.core.graph import compile
+from headrace.core.graph import compile as compile_job
 from headrace.core.reaching import reach
 from headrace.core.results import group_result, result_keys, run_result
 from headrace.core.stepping import apply, step
@@ -39,7 +39,7 @@ def value(data: Any) -> Value:
 
 class Mill:
     def __init__(self, definition: JobDefinition, *, room: int = 1000, offers: list[Offer] | None = None) -> None:
-        self.graph = compile(definition)
+        self.graph = compile_job(definition)
         self.offers = offers if offers is not None else ([Offer(1, 7, room, slots=room)] if room else [])
         self.runs: dict[int, RunCell] = {}
         self.tasks: dict[Any, TaskCell] = {}

@@ -7,12 +7,14 @@ from itertools import product
 import msgspec
 import pytest
 from msgspec.structs import replace
+from tests.core.mill import Claim, Mill, Offer, job
 
 from headrace.core import eligible as rules
 from headrace.core.draft import Draft, decoded
 from headrace.core.eligible import Reason
 from headrace.core.explaining import explain
-from headrace.core.graph import compile, klass_of
+from headrace.core.graph import compile as compile_job
+from headrace.core.graph import klass_of
 from headrace.core.render import Source, fix, plain_attempt, program_places
 from headrace.core.stepping import step
 from headrace.core.tables import ATTEMPT_MOVES, RUN_MOVES, TASK_MOVES, allowed, drawing
@@ -20,7 +22,6 @@ from headrace.core.work import Working
 from headrace.model.cells import RunInput, Value
 from headrace.model.changes import Settle, Submit
 from headrace.model.states import RUN_FINAL, TASK_FINAL, AttemptState, RunState, TaskState
-from tests.core.mill import Claim, Mill, Offer, job
 
 
 def reasons(mill, name, index=-1):
@@ -74,7 +75,7 @@ def test_an_agent_that_has_what_is_asked_for_gets_the_work():
 def test_work_ahead_of_slots_counts_only_where_losing_it_is_free():
     for on_lost, expected in (("retry", 2), ("fail", 1)):
         definition = job({"name": "a", "on_lost": on_lost}, {"name": "b", "on_lost": on_lost})
-        klass = compile(definition).nodes[0].klass
+        klass = compile_job(definition).nodes[0].klass
         mill = Mill(definition, offers=[Offer(1, 7, 1, ahead={klass: 1})])
         mill.submit()
         assert len(mill.dispatches) == expected
@@ -122,7 +123,7 @@ def test_explain_says_what_a_task_waits_for():
 @pytest.mark.parametrize("room", [0, 1])
 @pytest.mark.parametrize("params", [b"{}", b'{"a":1}'])
 def test_the_short_way_of_one_task_equals_the_long_way(room, params):
-    short = compile(job({"name": "a", "priority": 3}))
+    short = compile_job(job({"name": "a", "priority": 3}))
     long = replace(short, fast=False)
     answers = []
     for graph in (short, long):
@@ -150,7 +151,7 @@ def test_the_short_success_of_one_task_equals_the_long_one(started):
 
 
 def test_a_step_that_is_refused_has_taken_no_room():
-    graph = compile(job({"name": "a"}))
+    graph = compile_job(job({"name": "a"}))
     working = Working(offers=[Offer(1, 7, 1)])
     step(graph, working, Submit(RunInput(1, 1, None, None, 0)), 1, 0.5)
     assert (working.runs, working.tasks, working.offers[0].free) == ({}, {}, 0)
@@ -243,7 +244,7 @@ def test_a_task_without_expressions_is_rendered_once():
 
 
 def test_the_class_of_a_task_is_stable():
-    node = compile(job({"name": "a"})).nodes[0]
+    node = compile_job(job({"name": "a"})).nodes[0]
     assert node.klass == klass_of(node.placement) == 238705853905822
     assert node.klass < 2**48
 

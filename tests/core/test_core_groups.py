@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import pytest
+from tests.core.mill import Cancel, Mill, TaskState, Wake, job, value
 
 from headrace.core.groups import WHOLE_LIST
 from headrace.model.cells import Value
 from headrace.model.changes import Settle
 from headrace.model.facts import GroupExpanded
 from headrace.model.states import RunState
-from tests.core.mill import Cancel, Mill, TaskState, Wake, job, value
 
 
 def played(task, said=None, **more):

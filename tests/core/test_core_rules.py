@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import pytest
+from tests.core.mill import Claim, Lose, Mill, Offer, S, Started, TaskState, Wake, job, value
 
-from headrace.core.policy import delay_us
 from headrace.core.nodes import RetryPolicy
+from headrace.core.policy import delay_us
 from headrace.model.errors import Invalid, Refused
 from headrace.model.facts import TaskHeld, TaskReadied, TaskRetrying
 from headrace.model.states import RunState
-from tests.core.mill import Claim, Lose, Mill, Offer, S, Started, TaskState, Wake, job, value
 
 
 def told(outcomes):

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import pytest
 from msgspec.structs import replace
+from tests.core.mill import RUN_ITSELF, Cancel, Claim, Lose, Mill, Offer, S, TaskState, Wake, job
 
 from headrace.core.draft import page_of, token_of
 from headrace.core.waking import cursor_of, place_of
 from headrace.model.errors import Refused
 from headrace.model.states import RunState, StopIntent
-from tests.core.mill import RUN_ITSELF, Cancel, Claim, Lose, Mill, Offer, S, TaskState, Wake, job
 
 
 def test_cancel_ends_what_never_began_and_asks_what_runs():

@@ -7,15 +7,15 @@ from typing import Any
 
 import msgspec
 import pytest
+from tests.core.mill import Mill
+from tests.property import random_graphs
+from tests.reference_interpreter import Interpreter
 
 from headrace.core.work import Offer
 from headrace.model.changes import Cancel, Claim, OutcomeKind, Settle, Wake
 from headrace.model.definition import JobDefinition
 from headrace.model.ids import RUN_ITSELF
 from headrace.model.states import RUN_FINAL, TASK_FINAL, TASK_LEASED, TaskState
-from tests.core.mill import Mill
-from tests.property import random_graphs
-from tests.reference_interpreter import Interpreter
 
 GRAPHS = 6_000
 PARTS = 12
