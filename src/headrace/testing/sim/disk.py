@@ -12,6 +12,8 @@ from random import Random
 
 import apsw
 
+from headrace.store.sqlite.files import OsFiles
+
 
 class Disk:
     """Knows, per file, which writes have not been synced."""
@@ -64,7 +66,12 @@ class Disk:
                     file.seek(offset)
                     file.write(old)
                     file.truncate(old_size)
+        for name in sorted(self.born):
+            if dice.random() < 0.5:
+                lost += 1
+                Path(name).unlink(missing_ok=True)
         self.undo.clear()
+        self.born.clear()
         return lost
 
 
@@ -77,6 +84,8 @@ class _File(apsw.VFSFile):
         super().__init__("", name, flags)
 
     def xWrite(self, data: bytes, offset: int) -> None:  # noqa: N802 the name is SQLite's
+        if self.disk.dead:
+            raise apsw.IOError("the process that had this file open is dead")
         size = self.xFileSize()
         old = self.xRead(min(len(data), size - offset), offset) if offset < size else b""
         self.disk.wrote(self.path, offset, old, size)
@@ -103,27 +112,26 @@ class _Vfs(apsw.VFS):
         return _File(self.disk, name, flags)
 
 
-class Files:
-    """Plain files on this disk, for blobs and the journal: the same verbs as the product's file port."""
+class DiskFiles(OsFiles):
+    """The store's file port on this disk: bytes and names that were not synced may be gone after a power cut."""
 
-    def __init__(self, disk: Disk, root: Path) -> None:
-        self.disk = disk
-        self.root = root
+    def __init__(self, disk: Disk) -> None:
+        self._disk = disk
 
-    def write(self, path: Path, data: bytes) -> None:
-        """Write a new file; unsynced until ``sync``."""
-        size = path.stat().st_size if path.exists() else 0
-        old = path.read_bytes() if size else b""
-        self.disk.wrote(str(path), 0, old, size)
-        path.write_bytes(data)
+    def append(self, path: str, data: bytes) -> None:
+        size = self.size(path) or 0
+        self._disk.wrote(path, size, b"", size)
+        super().append(path, data)
 
-    def append(self, path: Path, data: bytes) -> None:
-        """Append; unsynced until ``sync``."""
-        size = path.stat().st_size if path.exists() else 0
-        self.disk.wrote(str(path), size, b"", size)
-        with path.open("ab") as file:
-            file.write(data)
+    def sync(self, path: str) -> None:
+        self._disk.synced(path)
 
-    def sync(self, path: Path) -> None:
-        """Fsync."""
-        self.disk.synced(str(path))
+    def sync_folder(self, path: str) -> None:
+        if self._disk.honest:
+            self._disk.born = {name for name in self._disk.born if str(Path(name).parent) != path}
+
+    def move(self, source: str, target: str) -> None:
+        super().move(source, target)
+        if source in self._disk.undo:
+            self._disk.undo[target] = self._disk.undo.pop(source)
+        self._disk.born.add(target)

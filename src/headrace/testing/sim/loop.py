@@ -124,6 +124,15 @@ class VirtualLoop(asyncio.SelectorEventLoop):
     ) -> asyncio.Handle:
         return self.call_soon(callback, *args, context=context)
 
+    def end(self) -> None:
+        """The simulation is over: drop what is planned; whatever is still scheduled by leftovers goes nowhere."""
+        self._ready.clear()  # type: ignore[attr-defined]  # asyncio's own queues, nothing may run any more
+        self._scheduled.clear()  # type: ignore[attr-defined]  # likewise
+        self.close()
+
+    def _check_closed(self) -> None:
+        """Leftovers of dead processes may still try to schedule while they are collected: let them."""
+
     def spawn(self, process: Process, main: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:
         """Start ``main`` as the main task of ``process``; all that it starts belongs to the process too."""
         context = contextvars.copy_context()

@@ -143,3 +143,13 @@ SELECT seq, kind, subject, body, due_at FROM outbox WHERE seq > ? ORDER BY seq L
 
 -- name: history_count
 SELECT count(*) FROM history_run;
+
+-- name: commits_missing
+SELECT h.commit_no FROM history_run h LEFT JOIN commit_row c ON c.commit_no = h.commit_no
+WHERE h.run = :run AND c.commit_no IS NULL LIMIT 10;
+
+-- name: last_instant
+SELECT at FROM commit_row ORDER BY commit_no DESC LIMIT 1;
+
+-- name: every_run
+SELECT id, state FROM run ORDER BY id LIMIT 100000;

@@ -1,0 +1,55 @@
+"""``python -m headrace.testing.sim``: many seeds on all cores, or one seed again.
+
+Prints the means of what the worlds went through, and for each failing seed the command that repeats it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import time
+from concurrent.futures import ProcessPoolExecutor
+from statistics import fmean
+
+from headrace.testing.sim.world import Outcome, simulate
+
+
+def main() -> int:
+    """Exit code 1 when an invariant was broken."""
+    words = argparse.ArgumentParser(prog="headrace.testing.sim")
+    words.add_argument("--seeds", type=int, default=200)
+    words.add_argument("--first", type=int, default=1)
+    words.add_argument("--seed", type=int)
+    words.add_argument("--workers", type=int, default=os.cpu_count() or 1)
+    args = words.parse_args()
+    if args.seed is not None:
+        outcome = simulate(args.seed)
+        print(outcome)  # noqa: T201  this is a command
+        return 1 if outcome.broken else 0
+    began = time.monotonic()
+    seeds = range(args.first, args.first + args.seeds)
+    with ProcessPoolExecutor(args.workers) as pool:
+        outcomes = list(pool.map(simulate, seeds, chunksize=8))
+    return report(outcomes, time.monotonic() - began)
+
+
+def report(outcomes: list[Outcome], took: float) -> int:
+    """Print the sums; 1 when a seed failed."""
+    failed = [o for o in outcomes if o.broken]
+    kinds: dict[str, int] = {}
+    for o in outcomes:
+        for kind, n in o.kinds.items():
+            kinds[kind] = kinds.get(kind, 0) + n
+    print(  # noqa: T201  this is a command
+        f"{len(outcomes)} seeds in {took:.0f} s; per seed: {fmean(o.transitions for o in outcomes):.0f} transitions, "
+        f"{fmean(o.faults for o in outcomes):.1f} faults, {fmean(o.runs for o in outcomes):.0f} runs, "
+        f"{fmean(o.virtual_s for o in outcomes):.0f} virtual seconds; faults {kinds}"
+    )
+    for o in failed[:20]:
+        print(f"seed {o.seed}: {o.broken[:3]}\n  again: make sim SEED={o.seed}")  # noqa: T201  this is a command
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,188 @@
+"""The history checker: reads the store after a simulation and says which invariants were broken, and how.
+
+The invariants are those of PROMISES.md. It judges by the history rows, the live cells and the ground truth of what
+really ran; it shares no rule with core.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from headrace.link.records import LogRecord, Seal
+from headrace.model.cells import RunCell, TaskCell
+from headrace.model.facts import RunEnded, TaskDispatched, TaskEnded
+from headrace.model.ids import RUN_ITSELF
+from headrace.model.states import RUN_FINAL, TASK_FINAL, RunState
+from headrace.store.port import Store
+from headrace.store.rows import HistoryRow, RunFilter
+
+if TYPE_CHECKING:
+    from headrace.testing.sim.world import World
+
+PAGE = 500
+
+
+async def unfinished(world: World) -> list[int]:
+    """Runs that have not ended."""
+    assert world.control.node is not None
+    reader = world.control.node.store.reader
+    states = tuple(int(s) for s in RunState if s not in RUN_FINAL)
+    rows = await reader.runs(RunFilter(states=states, limit=PAGE))
+    return [row.cell.run for row in rows]
+
+
+async def check(world: World) -> None:
+    """Every invariant; what is broken goes into the world's outcome."""
+    broken = world.outcome.broken
+    broken += [f"I1 {text}" for text in world.doubles]
+    node = world.control.node
+    if node is None:
+        broken.append("I15 control does not come up again")
+        return
+    for run in await unfinished(world):
+        broken.append(f"I6 run {run} has not ended: {await story(node.store, run)}")
+    for key, run in world.acknowledged.items():
+        if await node.store.reader.run(run) is None:
+            broken.append(f"I1 {key} was acknowledged as run {run}, which does not exist")
+    for run in sorted(set(world.acknowledged.values())):
+        await _check_run(world, node.store, run)
+    await _check_nothing_else(world, node.store)
+    if world.ground.alive:
+        broken.append(f"I11 still alive: {sorted(world.ground.alive)[:3]}")
+    for name in world.ground.twice:
+        broken.append(f"I4 attempt {name} was begun twice")
+
+
+async def _check_nothing_else(world: World, store: Store) -> None:
+    """Every run that exists was asked for; once it is acknowledged there is no second one for the same key."""
+    rows = await store.reader.runs(RunFilter(limit=PAGE))
+    known = set(world.acknowledged.values())
+    world.outcome.runs = len(rows)
+    for row in rows:
+        if row.cell.run not in known:
+            world.outcome.broken.append(f"I1 run {row.cell.run} exists, and nobody was answered with it")
+
+
+async def _history(store: Store, run: int) -> list[HistoryRow]:
+    """All rows of the run and its tasks, page by page per entity."""
+    tasks: list[TaskCell] = []
+    after = (-1, -2)
+    while page := await store.reader.tasks(run, after=after, limit=PAGE):
+        tasks += page
+        after = (page[-1].no, page[-1].index)
+    rows: list[HistoryRow] = []
+    for no, index in [(RUN_ITSELF, -1), *((t.no, t.index) for t in tasks)]:
+        seen = 0
+        while page_ := await store.reader.history(run, no=no, index=index, after=seen, limit=PAGE):
+            rows += page_
+            seen = page_[-1].version
+    return rows
+
+
+async def _check_run(world: World, store: Store, run: int) -> None:
+    broken = world.outcome.broken
+    found = await store.reader.run(run)
+    if found is None:
+        return
+    rows = await _history(store, run)
+    world.outcome.transitions += len(rows)
+    broken += [f"{text} (run {run})" for text in judge(rows)]
+    after = (-1, -2)
+    while page := await store.reader.tasks(run, after=after, limit=PAGE):
+        for cell in page:
+            if found.cell.state in RUN_FINAL and cell.state not in TASK_FINAL:
+                broken.append(f"I6 run {run} is {found.cell.state.name}, its task {cell.key} {cell.state.name}")
+            broken += [f"I12 {text}" for text in await _check_log(world, store, cell)]
+        after = (page[-1].no, page[-1].index)
+    broken += await _check_commits(store, rows, run)
+
+
+async def _check_commits(store: Store, rows: list[HistoryRow], run: int) -> list[str]:
+    missing = await store.reader.statement("commits_missing", {"run": run})
+    graphs = {row.run_image.graph for row in rows if row.run_image is not None}
+    broken = [f"I13 history of run {run} names commit {row[0]}, which has no record" for row in missing]
+    if len(graphs) > 1:
+        broken.append(f"I10 run {run} changed its definition: {graphs}")
+    return broken
+
+
+def judge(rows: Iterable[HistoryRow]) -> list[str]:
+    """What the history of one run breaks by itself. Pure, so that it can be tested with made-up histories."""
+    broken: list[str] = []
+    entities: dict[tuple[int, int], list[HistoryRow]] = {}
+    for row in rows:
+        entities.setdefault((row.no, row.index), []).append(row)
+    ends = 0
+    for (no, index), history in entities.items():
+        versions = [row.version for row in history]
+        if versions != list(range(1, len(versions) + 1)):
+            broken.append(f"I13 versions of ({no}, {index}) are not dense: {versions}")
+        if any(a.at > b.at for a, b in zip(history, history[1:], strict=False)):
+            broken.append(f"I13 time runs backwards within ({no}, {index})")
+        broken += _judge_attempts(history)
+        ends += sum(isinstance(fact, RunEnded) for row in history for fact in row.facts)
+        broken += _judge_finality(history)
+    if ends > 1:
+        broken.append(f"I2 it ended {ends} times")
+    return broken
+
+
+def _judge_attempts(history: list[HistoryRow]) -> list[str]:
+    epochs: dict[tuple[int, int], list[int]] = {}
+    finals: dict[tuple[int, int], int] = {}
+    for row in history:
+        for fact in row.facts:
+            if isinstance(fact, TaskDispatched):
+                epochs.setdefault((fact.no, fact.index), []).append(fact.epoch)
+            if isinstance(fact, TaskEnded):
+                finals[(fact.no, fact.index)] = finals.get((fact.no, fact.index), 0) + 1
+    broken = [f"I3 epochs of {k} do not rise: {v}" for k, v in epochs.items() if v != sorted(set(v))]
+    broken += [f"I4 task {k} ended {n} times" for k, n in finals.items() if n > 1]
+    return broken
+
+
+def _judge_finality(history: list[HistoryRow]) -> list[str]:
+    final: RunState | None = None
+    for row in history:
+        image: RunCell | None = row.run_image
+        if image is None:
+            continue
+        if final is not None and image.state != final:
+            return [f"I2 its state was {final.name}, then {image.state.name}"]
+        if image.state in RUN_FINAL:
+            final = image.state
+    return []
+
+
+async def _check_log(world: World, store: Store, cell: TaskCell) -> list[str]:
+    """The stored log is what was printed, or says that it was cut."""
+    if cell.counts is not None or not cell.attempt or cell.state not in TASK_FINAL or not cell.seal:
+        return []
+    printed = b"".join(world.ground.printed.get((cell.run, cell.no, cell.index, cell.epoch), []))
+    seal = msgspec.msgpack.decode(cell.seal, type=Seal)
+    data = seal.inline and _bytes(msgspec.msgpack.decode(seal.inline, type=list[LogRecord]))
+    if not seal.inline:
+        data = b""
+        for segment in await store.reader.segments(cell.key, cell.attempt):
+            data += _bytes(msgspec.msgpack.decode(segment.data or b"\x90", type=list[LogRecord]))
+    if data == printed or (seal.cut and printed.startswith(data)):
+        return []
+    return [
+        f"log of {cell.key} attempt {cell.attempt}: {len(data)} bytes stored, {len(printed)} printed, cut {seal.cut!r}"
+    ]
+
+
+def _bytes(records: list[LogRecord]) -> bytes:
+    return b"".join(r.data for r in records if r.stream == "stdout")
+
+
+async def story(store: Store, run: int) -> str:
+    """Where a run that does not end stands: for the person who looks into the seed."""
+    found = await store.reader.run(run)
+    tasks = await store.reader.tasks(run, limit=20)
+    lines = [f"{found.cell.state.name if found else '?'} due {found.cell.due_at if found else 0}"]
+    lines += [f"{t.no}[{t.index}] {t.state.name} attempt {t.attempt} agent {t.agent} due {t.due_at}" for t in tasks]
+    return "; ".join(lines)

@@ -1,0 +1,107 @@
+"""The jobs that simulated users submit: small definitions that use every rule, made from a seed.
+
+Each task's argv is for ``testing.sim.executor``. Pure.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from random import Random
+from typing import Any
+
+import msgspec
+
+from headrace.model.definition import JobDefinition
+
+
+def _sim(how: str, ms: int, *more: object) -> list[str]:
+    return ["sim", how, str(ms), *(str(m) for m in more)]
+
+
+def _single(dice: Random) -> list[dict[str, Any]]:
+    return [{"name": "only", "command": _sim(dice.choice(("ok", "ok", "fail", "chatty")), dice.randint(1, 400))}]
+
+
+def _retried(dice: Random) -> list[dict[str, Any]]:
+    retries = {"max": 3, "delay": "100ms", "jitter": 0.2}
+    return [{"name": "only", "command": _sim("flaky", 30, dice.randint(2, 4)), "retries": retries}]
+
+
+def _chain(dice: Random) -> list[dict[str, Any]]:
+    tasks: list[dict[str, Any]] = []
+    bad = dice.randint(0, 7)
+    for n in range(dice.randint(2, 6)):
+        task: dict[str, Any] = {"name": f"t{n}", "command": _sim("fail" if n == bad else "ok", dice.randint(1, 60))}
+        if n:
+            task["needs"] = [f"t{n - 1}"]
+        tasks.append(task)
+    return tasks
+
+
+def _handled(dice: Random) -> list[dict[str, Any]]:
+    return [
+        {"name": "a", "command": _sim(dice.choice(("ok", "fail")), dice.randint(1, 100))},
+        {"name": "b", "needs": ["a"], "command": _sim("ok", 20)},
+        {"name": "c", "needs": ["b"], "command": _sim("ok", 20)},
+        {"name": "d", "needs": [{"task": "a", "state": "failed"}], "command": _sim("ok", 20)},
+        {"name": "e", "needs": {"any": ["c", "d"]}, "command": _sim("ok", 20)},
+        {"name": "last", "finally": True, "command": _sim("ok", 10)},
+    ]
+
+
+def _fanned(dice: Random) -> list[dict[str, Any]]:
+    many: dict[str, Any] = {
+        "name": "many",
+        "each": "${tasks.list.result}",
+        "command": _sim(dice.choice(("ok", "ok", "flaky")), dice.randint(1, 40), 2),
+        "retries": 1,
+    }
+    if dice.random() < 0.5:
+        many["concurrency"] = dice.randint(1, 3)
+    return [
+        {"name": "list", "command": _sim("fanout", 10, dice.randint(0, 12))},
+        many,
+        {"name": "sum", "needs": ["many"], "command": _sim("ok", 10)},
+    ]
+
+
+def _stubborn(dice: Random) -> list[dict[str, Any]]:
+    return [{"name": "only", "command": _sim("stubborn", 1), "timeout": f"{dice.randint(1, 5)}s", "grace": "500ms"}]
+
+
+def _once(dice: Random) -> list[dict[str, Any]]:
+    return [{"name": "only", "command": _sim("ok", dice.randint(50, 2000)), "on_lost": "fail"}]
+
+
+def _stopping(dice: Random) -> list[dict[str, Any]]:
+    return [
+        {"name": "a", "command": _sim("fail", dice.randint(1, 50))},
+        {"name": "b", "command": _sim("ok", 200)},
+        {"name": "c", "needs": ["b"], "command": _sim("ok", 20)},
+        {"name": "d", "needs": [{"task": "a", "state": "failed"}], "command": _sim("ok", 20)},
+        {"name": "e", "needs": ["d"], "command": _sim("ok", 20)},
+    ]
+
+
+KINDS: tuple[Callable[[Random], list[dict[str, Any]]], ...] = (
+    _single,
+    _single,
+    _retried,
+    _chain,
+    _handled,
+    _fanned,
+    _stubborn,
+    _once,
+    _stopping,
+)
+
+
+def definition(dice: Random, number: int) -> JobDefinition:
+    """A job definition; the same dice give the same one."""
+    make = dice.choice(KINDS)
+    document: dict[str, Any] = {"name": f"job-{number}", "tasks": make(dice)}
+    if make is _stopping:
+        document["on_failure"] = "stop"
+    if dice.random() < 0.1:
+        document["timeout"] = f"{dice.randint(1, 20)}s"
+    return msgspec.convert(document, JobDefinition)

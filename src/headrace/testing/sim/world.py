@@ -1,0 +1,318 @@
+"""One simulated world: users, a network, control and an agent, and a fate that kills, cuts, splits and stalls them.
+
+Everything follows from the seed. ``simulate(seed)`` runs it, heals it, waits until nothing is left to do, and checks its
+history. A failing seed is repeated by ``python -m headrace.testing.sim --seed N``.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import shutil
+import sys
+import tempfile
+from pathlib import Path
+from random import Random
+from typing import Any
+
+from msgspec import Struct, field, json
+
+from headrace.control.changes.result import AnswerKey, Reply, Result
+from headrace.model.cells import RunInput
+from headrace.model.changes import Cancel, Origin, Submit
+from headrace.model.definition import JobDefinition
+from headrace.model.errors import Busy, HeadraceError, LinkError, Refused
+from headrace.model.ports import Fault
+from headrace.testing.sim.executor import START, Ground
+from headrace.testing.sim.jobs import definition
+from headrace.testing.sim.loop import Killed, Process, Stuck, VirtualLoop, current
+from headrace.testing.sim.network import Network, Weather
+from headrace.testing.sim.processes import Control, Machine, SimClock, encode_body
+
+USERS = 4
+HEALED_S = 400.0
+"""Virtual seconds that a healed world gets to finish everything (I15)."""
+
+
+class Plan(Struct, frozen=True):
+    """How rough a world is. Made from the seed; tests may give their own."""
+
+    runs: int = 14
+    span_s: float = 25.0
+    faults: int = 4
+    point_rate: float = 0.004
+    slots: int = 3
+    honest_disk: bool = True
+
+    @staticmethod
+    def of(dice: Random) -> Plan:
+        """The plan of a seed."""
+        return Plan(
+            runs=dice.randint(30, 44),
+            span_s=dice.uniform(10, 40),
+            faults=dice.randint(3, 7),
+            point_rate=dice.choice((0.0, 0.001, 0.004)),
+            slots=dice.randint(1, 6),
+        )
+
+
+class Outcome(Struct):
+    """What a world came to."""
+
+    seed: int
+    faults: int = 0
+    transitions: int = 0
+    runs: int = 0
+    lost_writes: int = 0
+    virtual_s: float = 0.0
+    callbacks: int = 0
+    kinds: dict[str, int] = field(default_factory=dict)
+    broken: list[str] = field(default_factory=list)
+    """Violated invariants, each with what was seen; empty when the world held."""
+
+
+class World:
+    """The pieces of one simulation and what they went through."""
+
+    def __init__(self, seed: int, folder: Path, plan: Plan | None = None) -> None:
+        self.dice = Random(seed)
+        self.plan = plan or Plan.of(self.dice)
+        self.outcome = Outcome(seed)
+        self.loop = VirtualLoop()
+        self.clock = SimClock(self.loop)
+        self.ground = Ground()
+        weather = Weather(loss=self.dice.choice((0.0, 0.01, 0.05)), doubling=self.dice.choice((0.0, 0.05)))
+        self.network = Network(self.loop, self.dice, weather)
+        self.control = Control("control", folder / "control", loop=self.loop, network=self.network, clock=self.clock)
+        self.control.honest_disk = self.plan.honest_disk
+        self.machine = Machine(
+            "agent",
+            folder / "agent",
+            self.plan.slots,
+            loop=self.loop,
+            network=self.network,
+            clock=self.clock,
+            ground=self.ground,
+        )
+        self.acknowledged: dict[str, int] = {}
+        self.cancelled: set[int] = set()
+        self.healed = False
+        self.doubles: list[str] = []
+
+    # Fate
+
+    def fault(self) -> Fault:
+        """The fault port of every simulated process: at any named point it may die."""
+
+        def point(name: str, /) -> None:
+            process = current()
+            if process is None or not process.alive:
+                raise Killed(name)
+            if not self.healed and self.dice.random() < self.plan.point_rate:
+                self.note("point")
+                process.kill()
+                self.network.died(process)
+                self.loop.call_soon(self._bury, process)
+                raise Killed(name)
+
+        return point
+
+    def note(self, kind: str) -> None:
+        """A fault happened."""
+        self.outcome.faults += 1
+        self.outcome.kinds[kind] = self.outcome.kinds.get(kind, 0) + 1
+
+    def _bury(self, process: Process) -> None:
+        if process is self.control.process:
+            self.control.kill()
+        if process is self.machine.process:
+            self.machine.kill()
+
+    async def supervise(self) -> None:
+        """``headrace up``: starts whatever is dead, after a moment."""
+        while True:
+            if self.control.process is None or not self.control.process.alive:
+                self.control.kill()
+                await asyncio.sleep(self.dice.uniform(0.05, 2.0))
+                await self._start_control()
+            if self.machine.process is None or not self.machine.process.alive:
+                self.machine.kill()
+                await asyncio.sleep(self.dice.uniform(0.05, 1.0))
+                self.machine.start(self.dice, self.fault(), self.control)
+            await asyncio.sleep(0.05)
+
+    async def _start_control(self) -> None:
+        await self.control.start(self.dice, self.fault(), self.machine.reach)
+
+    async def fate(self) -> None:
+        """Kill, cut, split, stall and set clocks, at random instants."""
+        kinds = ("control", "agent", "both", "power", "split", "stall", "clock", "control_long")
+        for _ in range(self.plan.faults):
+            await asyncio.sleep(self.dice.uniform(0.2, 2 * self.plan.span_s / self.plan.faults))
+            kind = self.dice.choice(kinds)
+            self.note(kind)
+            await self._strike(kind)
+
+    async def _strike(self, kind: str) -> None:
+        if kind in ("control", "both", "control_long"):
+            self.control.kill()
+        if kind in ("agent", "both"):
+            self.machine.kill()
+        if kind == "power":
+            self.outcome.lost_writes += self.control.power_cut(self.dice)
+            self.machine.power_cut(self.dice)
+        if kind == "split":
+            self.network.split = True
+            await asyncio.sleep(self.dice.uniform(0.5, 10))
+            self.network.split = False
+        if kind == "stall":
+            victim = self.dice.choice((self.control.process, self.machine.process))
+            if victim is not None:
+                victim.stalled_until = self.loop.time() + self.dice.uniform(0.5, 8)
+        if kind == "clock":
+            self.clock.offset += self.dice.choice((-3_600_000_000, -500_000, 500_000, 3_600_000_000))
+
+    # Users
+
+    async def user(self, number: int, runs: int) -> None:
+        """Submits, doubts, repeats, cancels."""
+        dice = Random(self.dice.random())
+        for n in range(runs):
+            await asyncio.sleep(dice.uniform(0, 2 * self.plan.span_s / max(1, runs)))
+            key = f"user-{number}-{n}"
+            run = await self._submit(key, definition(dice, number * 100 + n))
+            if dice.random() < 0.2:
+                await asyncio.sleep(dice.uniform(0, 1.5))
+                await self._cancel(run)
+
+    async def _submit(self, key: str, job: JobDefinition) -> int:
+        while True:
+            try:
+                run = await self._ask(lambda: self._make(key, job))
+            except (LinkError, Busy):
+                await asyncio.sleep(0.1)
+                continue
+            before = self.acknowledged.setdefault(key, run)
+            if before != run:
+                self.doubles.append(f"{key} was answered with run {before} and with run {run}")
+            if self.dice.random() > 0.15:
+                return run
+
+    async def _make(self, key: str, job: JobDefinition) -> int:
+        node = self.control.node
+        if node is None:
+            raise LinkError("down")
+        graph = await node.ledger.keep(job)
+        run = await node.ids.take()
+        given = RunInput(run, graph, job.name, None, self.clock.now())
+
+        def reply(results: list[Result]) -> Reply:
+            return Reply(201, f"/runs/{run}", encode_body(run))
+
+        answer = AnswerKey("sim", key, key.encode(), reply)
+        result = await node.ledger.ask(Submit(given), Origin("user", "sim"), answer=answer)
+        if result.answer is not None:
+            return int(json.decode(result.answer.body)["id"])
+        return run
+
+    async def _cancel(self, run: int) -> None:
+        for _ in range(200):
+            try:
+                await self._ask(lambda: self._cancel_once(run))
+            except (LinkError, Busy):
+                await asyncio.sleep(0.2)
+                continue
+            except Refused:
+                return
+            self.cancelled.add(run)
+            return
+
+    async def _cancel_once(self, run: int) -> None:
+        node = self.control.node
+        if node is None:
+            raise LinkError("down")
+        await node.ledger.ask(Cancel(run, "changed my mind"), Origin("user", "sim"))
+
+    async def _ask(self, work: Any) -> Any:
+        process = self.control.process
+        if process is None or not process.alive or self.control.links is None:
+            await asyncio.sleep(0.05)
+            raise LinkError("connection refused")
+        return await self.network.call(process, work, repeatable=False)
+
+    # The whole
+
+    async def run(self) -> None:
+        """Live, heal, come to rest, be checked."""
+        await self._start_control()
+        self.machine.start(self.dice, self.fault(), self.control)
+        supervisor = self.loop.create_task(self.supervise())
+        share = self.plan.runs // USERS
+        users = [self.loop.create_task(self.user(n, share)) for n in range(USERS)]
+        fate = self.loop.create_task(self.fate())
+        await asyncio.wait([fate, asyncio.gather(*users)])
+        self.healed = True
+        self.network.heal()
+        await self._come_to_rest()
+        supervisor.cancel()
+        self.outcome.virtual_s = self.loop.time()
+
+    async def _come_to_rest(self) -> None:
+        from headrace.testing.sim.checker import check, unfinished
+
+        deadline = self.loop.time() + HEALED_S
+        while self.loop.time() < deadline:
+            await asyncio.sleep(1.0)
+            if self.control.alive and not await unfinished(self):
+                break
+        await check(self)
+
+
+def simulate(seed: int, plan: Plan | None = None) -> Outcome:
+    """Run the world of this seed and check it. Never raises for a broken invariant: they are in ``Outcome.broken``."""
+    hook = sys.unraisablehook
+    try:
+        outcome = _simulate(seed, plan)
+        # Coroutines of dead processes were never meant to finish: let them go without a word.
+        sys.unraisablehook = lambda _: None
+        gc.collect()
+    finally:
+        sys.unraisablehook = hook
+    return outcome
+
+
+def _simulate(seed: int, plan: Plan | None) -> Outcome:
+    folder = Path(tempfile.mkdtemp(prefix="headrace-sim-", dir=_memory()))
+    world = World(seed, folder, plan)
+    asyncio.set_event_loop(world.loop)
+    try:
+        world.loop.run_until_complete(world.run())
+    except Stuck as error:
+        world.outcome.broken.append(f"I6 {error}")
+    except HeadraceError as error:
+        world.outcome.broken.append(f"the world itself failed: {error!r}")
+    finally:
+        world.outcome.callbacks = world.loop.callbacks
+        _end(world, folder)
+    return world.outcome
+
+
+def _memory() -> str | None:
+    """A folder in memory where there is one: the simulated disk decides what is durable, not the real one."""
+    return "/dev/shm" if Path("/dev/shm").is_dir() else None
+
+
+def _end(world: World, folder: Path) -> None:
+    """Free what the world had open."""
+    for process in (world.control.process, world.machine.process):
+        if process is not None:
+            process.kill()
+    for task in asyncio.all_tasks(world.loop):
+        task._log_destroy_pending = False  # type: ignore[attr-defined]  # noqa: SLF001  they died on purpose
+    world.control.close()
+    world.loop.end()
+    asyncio.set_event_loop(None)
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+__all__ = ["START", "Outcome", "Plan", "World", "simulate"]
