@@ -19,7 +19,7 @@ TASK_OWN = ("command", "script", "interpreter", "python", "container", "job", "w
 class Job:
     """A job under construction."""
 
-    def __init__(self, name: str, *, params: Mapping[str, Any] | None = None, **options: Unpack[JobOptions]) -> None:
+    def __init__(self, name: str, /, *, params: Mapping[str, Any] | None = None, **options: Unpack[JobOptions]) -> None:
         self._fields: dict[str, Any] = {"name": name, **job_fields({k: v for k, v in options.items() if k != "name"})}
         if params is not None:
             self._fields["params"] = dict(params)

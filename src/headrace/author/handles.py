@@ -60,6 +60,8 @@ class Handle:
     """A value to come. ``paths`` are its expression paths, the first with a value counts."""
 
     __slots__ = ("_headrace_needs", "_headrace_paths")
+    _headrace_paths: tuple[str, ...]
+    _headrace_needs: tuple[dict[str, Any], ...]
 
     def __init__(self, paths: tuple[str, ...], needs: tuple[dict[str, Any], ...] = ()) -> None:
         object.__setattr__(self, "_headrace_paths", paths)
@@ -168,8 +170,12 @@ def expression_of(handle: Handle) -> str:
 
 def needs_of(handle: Handle) -> tuple[dict[str, Any], ...]:
     """Needs that the expression alone does not say (``first``)."""
-    found: tuple[dict[str, Any], ...] = handle._headrace_needs
-    return found
+    return handle._headrace_needs
+
+
+def paths_of(handle: Handle) -> tuple[str, ...]:
+    """The expression paths of a handle, the first with a value counts."""
+    return handle._headrace_paths
 
 
 def compared(left: Handle, operator: str, right: object) -> Comparison:

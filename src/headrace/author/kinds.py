@@ -89,7 +89,12 @@ def http(
 
 
 def run_job(
-    name: str, params: Mapping[str, Any] | None = None, *, after: Sequence[object] = (), **options: Unpack[TaskOptions]
+    job: str,
+    /,
+    params: Mapping[str, Any] | None = None,
+    *,
+    after: Sequence[object] = (),
+    **options: Unpack[TaskOptions],
 ) -> Any:
     """A child run of a saved job."""
-    return add("job", {"name": name, "params": dict(params or {})}, name, options, after)
+    return add("job", {"name": job, "params": dict(params or {})}, job, options, after)

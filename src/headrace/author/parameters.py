@@ -28,11 +28,10 @@ def Param(  # noqa: N802  # reason: reads like a type inside Annotated, as the c
     title: str | None = None,
     examples: list[Any] | None = None,
 ) -> msgspec.Meta:
-    """What ``Annotated[int, Param(ge=0, help="…")]`` says about a parameter."""
-    return msgspec.Meta(
-        description=help, ge=ge, gt=gt, le=le, lt=lt, multiple_of=multiple_of, pattern=pattern,
-        min_length=min_length, max_length=max_length, title=title, examples=examples,
-    )  # fmt: skip
+    """Bounds and help, written ``Annotated[int, Param(ge=0, help="…")]``."""
+    bounds: dict[str, Any] = {"ge": ge, "gt": gt, "le": le, "lt": lt, "multiple_of": multiple_of, "pattern": pattern}
+    lengths: dict[str, Any] = {"min_length": min_length, "max_length": max_length}
+    return msgspec.Meta(**bounds, **lengths, description=help, title=title, examples=examples)
 
 
 def schema_of(receiver: Receiver) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from typing import Any, Concatenate, Generic, Literal, ParamSpec, TypedDict, Typ
 
 from headrace.author.context import Context, local_context
 from headrace.author.errors import TraceError, duration_text
-from headrace.author.handles import Comparison, Handle, here
+from headrace.author.handles import Comparison, Handle, here, paths_of
 from headrace.author.trace import TRACER, task_name
 from headrace.author.values import Receiver
 from headrace.model.errors import Invalid, NotAvailable
@@ -112,8 +112,8 @@ def need_on(x: object, state: str | Sequence[str] | None, exit: str | None) -> d
     """The document's need for ``.after(x, …)``."""
     if isinstance(x, str):
         name = x
-    elif isinstance(x, Handle) and x._headrace_paths[0].startswith("tasks."):
-        name = x._headrace_paths[0].split(".")[1]
+    elif isinstance(x, Handle) and paths_of(x)[0].startswith("tasks."):
+        name = paths_of(x)[0].split(".")[1]
     else:
         file, line = here()
         raise TraceError("after(…) takes what a task's call gave, or the task's name", file, line)
@@ -176,7 +176,8 @@ class TaskFunction(Step, Generic[P, R]):
         self, *tasks: object, state: str | Sequence[str] | None = None, exit: str | None = None
     ) -> TaskFunction[P, R]:
         """The same task, begun only after these have ended: ``state`` succeeded (default) | failed | skipped |
-        canceled | ended, or several; ``exit`` a glob on their exit status."""
+        canceled | ended, or several; ``exit`` a glob on their exit status.
+        """
         needs = tuple(need_on(x, state, exit) for x in tasks)
         return TaskFunction(self.fn, self._options, (*self._needs, *needs))
 

@@ -16,7 +16,7 @@ from typing import Any
 import msgspec
 
 from headrace.author.errors import TraceError
-from headrace.author.handles import Comparison, Handle, expression_of, here, needs_of
+from headrace.author.handles import Comparison, Handle, expression_of, here, needs_of, paths_of
 from headrace.author.values import builtins
 
 TRACER: ContextVar[Tracer | None] = ContextVar("headrace_tracer", default=None)
@@ -137,6 +137,6 @@ def first(*choices: Any) -> Any:
     if len(handles) != len(choices) or not handles:
         file, line = here()
         raise TraceError("first(…) takes results of tasks", file, line)
-    paths = tuple(path for h in handles for path in h._headrace_paths)
+    paths = tuple(path for h in handles for path in paths_of(h))
     tasks = dict.fromkeys(p.split(".")[1] for p in paths if p.startswith("tasks."))
     return Handle(paths, tuple({"task": t, "state": ["succeeded", "skipped"]} for t in tasks))

@@ -10,7 +10,7 @@ import inspect
 import types
 import typing
 from collections.abc import Callable, Iterable, Iterator
-from typing import Annotated, Any, NamedTuple, Union, get_args, get_origin
+from typing import Annotated, Any, Union, get_args, get_origin
 
 import msgspec
 
@@ -24,7 +24,7 @@ ADVICE = (
 EMPTY_ARGS = b"{}"
 
 
-class Encoded(NamedTuple):
+class Encoded(msgspec.Struct, frozen=True):
     """A result as JSON. ``lines``: one item a line, ``count`` of them; otherwise ``count`` is -1."""
 
     data: bytes
@@ -91,9 +91,9 @@ def understood(annotation: Any) -> Any:
     if origin in (Iterable, Iterator):
         return list[understood(args[0])]  # type: ignore[misc]  # reason: built at run time from the annotation
     if origin is Annotated:
-        return Annotated[(understood(args[0]), *args[1:])]  # type: ignore[return-value]  # reason: as above
+        return Annotated[(understood(args[0]), *args[1:])]
     if origin in (Union, types.UnionType):
-        return Union[tuple(understood(a) for a in args)]
+        return Union[tuple(understood(a) for a in args)]  # noqa: UP007  # reason: the members are known at run time only
     return annotation
 
 

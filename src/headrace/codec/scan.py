@@ -17,7 +17,8 @@ SOURCE_MAX = 2 * 1024 * 1024
 
 class TaskInfo(Struct, frozen=True, omit_defaults=True):
     """One ``@task`` function or ``Task`` subclass. ``parameters`` are names without the context, ``required`` those
-    without a default."""
+    without a default.
+    """
 
     module: str
     name: str

@@ -116,7 +116,7 @@ class Caller:
                 self.interrupt()
             result = self._run(call, context, host)
             self.open = False
-        except BaseException as e:  # noqa: BLE001  # reason: every end of user code is an outcome, also SystemExit
+        except BaseException as e:  # reason: every end of user code is an outcome, also SystemExit
             self.open = False
             failure = None if isinstance(e, SystemExit) and e.code in (None, 0) else e
         CURRENT.reset(token)

@@ -53,7 +53,7 @@ class Handler(logging.Handler):
         try:
             text = self.format(record) + "\n"
             self._outbox.log("log", text.encode("utf-8", "backslashreplace"), record.levelname, record.name)
-        except Exception:  # noqa: BLE001  # reason: logging must never fail the work; the standard way to say so
+        except Exception:  # reason: logging must never fail the work; the standard way to say so
             self.handleError(record)
 
 

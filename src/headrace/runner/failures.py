@@ -41,7 +41,7 @@ def text_of(error: BaseException, roots: tuple[str, ...]) -> str:
     try:
         lines = traceback.format_exception(type(error), error, _outside(error.__traceback__))
         text = "".join(lines)
-    except Exception as e:  # noqa: BLE001  # reason: a user's __str__ may raise anything
+    except Exception as e:  # reason: a user's __str__ may raise anything
         text = f"{type(error).__name__} (its text could not be made: {type(e).__name__})\n"
     for root in sorted(roots, key=len, reverse=True):
         text = text.replace(root + os.sep, "")
@@ -62,7 +62,7 @@ def _described(error: BaseException, roots: tuple[str, ...], depth: int) -> dict
 def _message(error: BaseException) -> str:
     try:
         return str(error)[:TEXT_MAX]
-    except Exception as e:  # noqa: BLE001  # reason: a user's __str__ may raise anything
+    except Exception as e:  # reason: a user's __str__ may raise anything
         return f"(no text: {type(e).__name__})"
 
 

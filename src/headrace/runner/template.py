@@ -106,7 +106,7 @@ class Template:
             gc.enable()
             serve(socket.socket(fileno=fd), memory, order.roots, order.scratch)
             os._exit(0)
-        except BaseException:  # noqa: BLE001  # reason: the last border of this process; nothing may go up into the template's loop
+        except BaseException:  # reason: the last border of this process; nothing may go up into the template's loop
             traceback.print_exc()
             os._exit(70)
 

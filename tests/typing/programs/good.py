@@ -1,0 +1,39 @@
+"""Must pass mypy --strict: calls are typed as the results to come, and the context is not asked for."""
+
+from datetime import date
+from typing import assert_type
+
+from headrace import Context, JobFunction, TaskFunction, job, task
+
+
+@task
+def regions(day: date) -> list[str]:
+    return [str(day)]
+
+
+@task(concurrency=4, retries=3, timeout="1m")
+def load(ctx: Context, region: str, day: date) -> dict[str, int]:
+    return {region: ctx.attempt}
+
+
+@task
+async def fetch(n: int) -> float:
+    return float(n)
+
+
+@job(on_failure="stop")
+def nightly(day: date, owner: str = "ops") -> list[dict[str, int]]:
+    tables = load.map(regions(day), day=day)
+    assert_type(tables, list[dict[str, int]])
+    load.after(tables, state="failed").options(name="late")(owner, day)
+    return tables
+
+
+@job
+async def awaited() -> float:
+    return await fetch(1)
+
+
+assert_type(regions(date.today()), list[str])
+checked: TaskFunction[[date], list[str]] = regions
+whole: JobFunction[[date, str], list[dict[str, int]]]
