@@ -18,6 +18,9 @@ from headrace.store.rows import Batch
 from headrace.store.sql import load_migrations
 
 if TYPE_CHECKING:
+    from multiprocessing.queues import SimpleQueue
+    from multiprocessing.synchronize import Barrier
+
     from conformance.postgres_server import PostgresServer
 
 GOOD = {
@@ -30,22 +33,31 @@ GOOD = {
 }
 
 
-def open_and_reserve(dsn: str) -> tuple[int, int]:
-    async def main() -> tuple[int, int]:
+def open_at_once(dsn: str, ready: Barrier, opened: SimpleQueue[tuple[int, int]]) -> None:
+    async def one() -> None:
         store = await open_store(dsn)
-        first = await store.reserve_ids("run", 100)
+        opened.put((store.identity.schema, await store.reserve_ids("run", 100)))
         await store.close()
-        return store.identity.schema, first
 
-    return asyncio.run(main())
+    async def main() -> None:
+        await asyncio.gather(one(), one(), one())
+
+    ready.wait()
+    asyncio.run(main())
 
 
 def test_processes_that_start_at_once_on_an_empty_database_all_succeed(empty_postgres_dsn: str) -> None:
-    with multiprocessing.get_context("spawn").Pool(3) as pool:
-        opened = pool.map(open_and_reserve, [empty_postgres_dsn] * 6, chunksize=1)
-    newest = len(load_migrations("headrace.store.postgres"))
-    assert {schema for schema, _ in opened} == {newest}
-    assert sorted(first for _, first in opened) == [1, 101, 201, 301, 401, 501]
+    context = multiprocessing.get_context("spawn")
+    ready, opened = context.Barrier(2), context.SimpleQueue()
+    both = [context.Process(target=open_at_once, args=(empty_postgres_dsn, ready, opened)) for _ in range(2)]
+    for process in both:
+        process.start()
+    for process in both:
+        process.join()
+    assert [process.exitcode for process in both] == [0, 0]
+    found = [opened.get() for _ in range(6)]
+    assert {schema for schema, _ in found} == {len(load_migrations("headrace.store.postgres"))}
+    assert sorted(first for _, first in found) == [1, 101, 201, 301, 401, 501]
 
 
 def test_a_schema_from_a_newer_headrace_is_left_alone(postgres_dsn: str) -> None:
