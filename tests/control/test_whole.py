@@ -33,7 +33,8 @@ async def until_running(whole: Whole, runs: list[int]) -> None:
     """Wait until the store knows that these run."""
 
     async def all_run() -> bool:
-        return all([c.state for c in await whole.tasks(r)] == [TaskState.running] for r in runs)
+        states = [c.state for r in runs for c in await whole.tasks(r)]
+        return states == [TaskState.running] * len(runs)
 
     await until(all_run)
 
