@@ -90,7 +90,9 @@ def job(name: str, *commands: list[str], **fields: object) -> JobDefinition:
     return JobDefinition(name=name, tasks=tasks, **fields)  # type: ignore[arg-type]  # test data
 
 
-def settle(d: Dispatch, kind: OutcomeKind = OutcomeKind.succeeded, *, m: int = 1, result: bytes | None = None) -> Settle:
+def settle(
+    d: Dispatch, kind: OutcomeKind = OutcomeKind.succeeded, *, m: int = 1, result: bytes | None = None
+) -> Settle:
     """An outcome of a dispatched attempt."""
     run, no, index = d.key
     value = None if result is None else Value(len(result), "inline" if len(result) <= 1024 else "aside", result)
@@ -102,7 +104,12 @@ def settle(d: Dispatch, kind: OutcomeKind = OutcomeKind.succeeded, *, m: int = 1
 
 @asynccontextmanager
 async def world(
-    folder: Path, *, fault: Fault = no_fault, bounds: Bounds = Bounds(), inline: bool = True, store: Store | None = None
+    folder: Path,
+    *,
+    fault: Fault = no_fault,
+    bounds: Bounds | None = None,
+    inline: bool = True,
+    store: Store | None = None,
 ) -> AsyncIterator[World]:
     """A running ledger; the store is closed at the end."""
     clock, room = HandClock(), FreeRoom()
@@ -110,7 +117,7 @@ async def world(
     opened = store or await open_sqlite(str(folder), clock=clock, fault=fault, inline=inline)
     ledger = Ledger(
         opened, Graphs(opened.reader), clock=clock, dice=random.Random(7), room=room, on_commands=commands.extend,
-        fault=fault, bounds=bounds,
+        fault=fault, bounds=bounds or Bounds(),
     )  # fmt: skip
     running = asyncio.ensure_future(ledger.run())
     try:

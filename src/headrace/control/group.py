@@ -16,6 +16,7 @@ from headrace.control.changes.named import Decided, Rows
 from headrace.control.changes.result import Result
 from headrace.control.graphs import Graphs, Known
 from headrace.control.loading import Loader
+from headrace.control.loops.outcomes import Delivery
 from headrace.control.recording import Recorder
 from headrace.control.unit import Unit
 from headrace.core.reaching import reach
@@ -26,7 +27,7 @@ from headrace.model.changes import Change, Origin, Settle, Started, Submit
 from headrace.model.errors import Conflict, HeadraceError, Refused
 from headrace.model.ports import Dice
 from headrace.store.port import Writer
-from headrace.store.rows import Answer, Batch
+from headrace.store.rows import Answer, Batch, Entity
 
 ANSWERS_KEPT_US = 7 * 24 * 3600 * 1_000_000
 HELD_TWICE = 2
@@ -202,6 +203,8 @@ class Group:
 
     async def _one_by_one(self, unit: Unit, reached: Sequence[RunCell | None]) -> None:
         rejected: set[tuple[int, int, int]] = set()
+        if unit.delivery is not None:
+            self._cursor(unit.delivery)
         for change, run in zip(unit.changes[unit.done : unit.until], reached, strict=True):
             if unit.results and self.full() and (change is not unit.changes[0]):
                 break
@@ -238,13 +241,17 @@ class Group:
         delivery = unit.delivery
         if delivery is None or not unit.over:
             return
-        entity = self._rows.entities.get((AGENT, delivery.name))
-        if entity is None:
-            raise Conflict(f"no agent {delivery.name} has said hello")
-        moved = advanced(entity, delivery.boot_id, delivery.after)
+        moved = self._cursor(delivery)
         self._rows.entities[AGENT, delivery.name] = moved
         self._recorder.cursor(moved)
         self._recorder.artifacts([a for a in delivery.artifacts if (a.run, a.no, a.index) not in rejected])
+
+    def _cursor(self, delivery: Delivery) -> Entity:
+        """The agent's row with the delivery's cursor. Raises Conflict for a life that is over, before anything is done."""
+        entity = self._rows.entities.get((AGENT, delivery.name))
+        if entity is None:
+            raise Conflict(f"no agent {delivery.name} has said hello")
+        return advanced(entity, delivery.boot_id, delivery.after)
 
     async def _decide(self, change: Change, reached: RunCell | None, origin: Origin, undo: list[Any] | None) -> Result:
         working = self._working

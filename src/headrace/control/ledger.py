@@ -25,7 +25,7 @@ from headrace.control.recording import Recorder
 from headrace.control.unit import Answered, Unit
 from headrace.core.graph import compile as compile_job
 from headrace.core.work import Command, Offer, Working
-from headrace.model.cells import ASIDE_MAX, Value
+from headrace.model.cells import ASIDE_MAX, INLINE_MAX, Value
 from headrace.model.changes import SYSTEM, Change, Origin, Settle
 from headrace.model.definition import JobDefinition
 from headrace.model.errors import Busy, HeadraceError, UnknownOutcome
@@ -94,10 +94,13 @@ class Ledger:
         self._graph_ids = Ids(store, "graph", GRAPHS_BLOCK)
         self._documents: dict[bytes, int] = {}
         self._last_now = 0
+        self._deciding = False
         self._most = bounds.changes
 
     async def ask(self, change: Change, origin: Origin, *, answer: AnswerKey | None = None) -> Result:
         """Decide and commit one change. Raises what refused it; UnknownOutcome when nobody can say what became of it."""
+        if isinstance(change, Settle):
+            (change,) = await self._stowed((change,))
         found = (await self._enqueue(Unit((change,), origin, self._future(), atomic=True, answer=answer)))[0]
         if isinstance(found, HeadraceError):
             raise found
@@ -150,6 +153,11 @@ class Ledger:
         number = self._documents.get(digest) or await self._graph_ids.take()
         return KeepDocument(number, digest, body, classes_of(compile_job(definition)))
 
+    @property
+    def idle(self) -> bool:
+        """Nothing waits and nothing is being decided: for an orderly stop."""
+        return not self._queue and not self._deciding
+
     async def run(self) -> None:
         """Group after group, for ever."""
         while True:
@@ -162,7 +170,11 @@ class Ledger:
         """One group: take what waits, decide and commit it, answer."""
         units = self._gather()
         if units:
-            await self._attempt(units)
+            self._deciding = True
+            try:
+                await self._attempt(units)
+            finally:
+                self._deciding = False
 
     def _future(self) -> asyncio.Future[list[Answered]]:
         return asyncio.get_running_loop().create_future()
@@ -175,18 +187,21 @@ class Ledger:
         return await unit.future
 
     async def _stowed(self, changes: Sequence[Change]) -> Sequence[Change]:
-        """Results too large for a row become blobs first: a committed row never names bytes that are not there."""
+        """Results too large for a row become blobs first: a committed row never names bytes that are not there.
+
+        Others come with their data at hand; core decides whether that stands in the cell or aside.
+        """
         if not any(_is_large(change) for change in changes):
             return changes
-        stowed: list[Change] = []
-        for change in changes:
-            if isinstance(change, Settle) and change.result is not None and _is_large(change):
-                self._fault("ledger.before_blob")
-                digest, size = await self._store.blobs.put(change.result.data or b"")
-                v = change.result
-                change = structs.replace(change, result=Value(size, "blob", None, digest, v.lines, v.count))
-            stowed.append(change)
-        return stowed
+        return [await self._stow(change) if isinstance(change, Settle) else change for change in changes]
+
+    async def _stow(self, change: Settle) -> Settle:
+        result, error = change.result, change.error
+        if result is not None and result.data is not None and result.size > ASIDE_MAX:
+            self._fault("ledger.before_blob")
+            digest, size = await self._store.blobs.put(result.data)
+            result = Value(size, "blob", None, digest, result.lines, result.count)
+        return structs.replace(change, result=_at_hand(result), error=_at_hand(error))
 
     def _gather(self) -> list[Unit]:
         units: list[Unit] = []
@@ -311,6 +326,13 @@ class Ledger:
 
 
 def _is_large(change: Change) -> bool:
-    if not isinstance(change, Settle) or change.result is None or change.result.data is None:
+    if not isinstance(change, Settle):
         return False
-    return change.result.size > ASIDE_MAX
+    result, error = change.result, change.error
+    return (result is not None and result.size > INLINE_MAX) or (error is not None and error.size > INLINE_MAX)
+
+
+def _at_hand(value: Value | None) -> Value | None:
+    if value is None or value.data is None:
+        return value
+    return structs.replace(value, place="inline")
