@@ -50,7 +50,7 @@ class Guard:
             self._check_host(host)
         if len(scope["path"]) > PATH_MAX or len(scope["query_string"]) > QUERY_MAX:
             raise TooLong(f"the path may have {PATH_MAX} characters, the query {QUERY_MAX}")
-        if len(scope["headers"]) > HEADERS_MAX or sum(len(v) for v in headers.values()) > HEADER_BYTES_MAX:
+        if len(scope["headers"]) > HEADERS_MAX or sum(map(len, headers.values())) > HEADER_BYTES_MAX:
             raise HeadersTooLarge(f"at most {HEADERS_MAX} headers and {HEADER_BYTES_MAX} bytes of them")
         if unsafe and (b"origin" in headers or b"sec-fetch-site" in headers):
             _check_origin(headers, host)
