@@ -30,8 +30,9 @@ MEMORY_MIN = 2**30
 """Bytes that must be free in memory for the server to be put there."""
 
 _GUARD = """
-import os, select, signal, subprocess, sys
-# Ends with its parent: the pipe on stdin is closed when the test process dies, by whatever signal.
+import os, select, shutil, signal, subprocess, sys
+# Ends with its parent: the pipe on stdin is closed when the test process dies, by whatever signal. Who stops us on
+# purpose writes a byte first and cares for the folder.
 signal.signal(signal.SIGINT, signal.SIG_IGN)
 who = int(sys.argv[1])
 become = {"user": who, "group": int(sys.argv[2]), "extra_groups": [], "cwd": "/"} if who else {}
@@ -45,6 +46,8 @@ if server.poll() is None:
     except subprocess.TimeoutExpired:
         server.send_signal(signal.SIGQUIT)
         server.wait()
+if not os.read(0, 1):
+    shutil.rmtree(os.path.dirname(sys.argv[-1]), ignore_errors=True)
 """
 
 
@@ -102,7 +105,7 @@ class PostgresServer:
     def stop(self) -> None:
         """Fast shutdown; the guard waits for it."""
         if self._guard is not None:
-            self._guard.communicate()
+            self._guard.communicate(b"k")
             self._guard = None
 
     def crash(self) -> None:
