@@ -443,12 +443,7 @@ def test_two_slots_run_two_calls_at_once_and_an_idle_runner_makes_room_for_anoth
         await until(lambda: all(f.exists() for f in flags))
         assert len(r.executor.runners) == 2
         for n in (1, 2):
-            r.executor.ask(
-                r.names[0]._replace(run=n)
-                if hasattr(r.names[0], "_replace")
-                else msgspec.structs.replace(r.names[0], run=n),
-                "x",
-            )
+            r.executor.ask(msgspec.structs.replace(r.names[0], run=n), "x")
         await asyncio.gather(one.end, two.end)
         r.digest = ""
         end, _ = await r.one("os:system")

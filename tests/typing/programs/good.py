@@ -34,6 +34,6 @@ async def awaited() -> float:
     return await fetch(1)
 
 
-assert_type(regions(date.today()), list[str])
+assert_type(regions(date(2026, 1, 2)), list[str])
 checked: TaskFunction[[date], list[str]] = regions
 whole: JobFunction[[date, str], list[dict[str, int]]]

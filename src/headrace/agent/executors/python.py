@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import shutil
 import signal
 import socket
 from collections import deque
@@ -47,6 +48,7 @@ class PythonExecutor:
     ) -> None:
         self._packages = packages
         self._scratch = scratch
+        shutil.rmtree(scratch, ignore_errors=True)
         self._slots = slots
         self._clock = clock
         self._cgroup_of = cgroup_of
