@@ -84,7 +84,7 @@ class Why(Request, frozen=True, kw_only=True):
     reason: Reason | None = None
 
 
-class JobView(JobDefinition, kw_only=True):
+class JobView(JobDefinition, frozen=True, kw_only=True):
     """A saved job: the fields of its definition, and which version this is since when."""
 
     version: int
