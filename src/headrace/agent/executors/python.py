@@ -32,9 +32,15 @@ AHEAD = 2 * FRAME_CALLS
 CgroupOf = Callable[[int], str]
 
 
+def no_cgroup(_: int) -> str:
+    """Runners stay in the agent's own group."""
+    return ""
+
+
 class PythonExecutor:
     """``Executor`` for kind ``python``. ``env`` is the whole environment of runners; ``cgroup_of`` gives the
-    ``cgroup.procs`` file that runner ``id`` shall enter, or an empty text."""
+    ``cgroup.procs`` file that runner ``id`` shall enter, or an empty text.
+    """
 
     def __init__(
         self,
@@ -44,7 +50,7 @@ class PythonExecutor:
         *,
         slots: int,
         clock: Clock,
-        cgroup_of: CgroupOf = lambda id: "",
+        cgroup_of: CgroupOf = no_cgroup,
     ) -> None:
         self._packages = packages
         self._scratch = scratch

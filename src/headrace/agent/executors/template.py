@@ -46,7 +46,7 @@ class TemplateClient:
         ours, theirs = socket.socketpair()
         with theirs:
             argv = [sys.executable, "-P", "-m", "headrace.runner.template", str(theirs.fileno()), str(os.getpid())]
-            self._process = subprocess.Popen(  # noqa: S603  # reason: our own module, no user text
+            self._process = subprocess.Popen(
                 argv, stdin=subprocess.DEVNULL, pass_fds=[theirs.fileno()], env=self._env, start_new_session=True
             )
         self._sock = ours
