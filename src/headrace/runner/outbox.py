@@ -60,7 +60,7 @@ class Outbox:
             self._stir()
 
     def making(self, id: int, at: int) -> None:
-        """This call begins."""
+        """Note that this call begins."""
         self._memory.making(id)
         self.running = (id, at)
 

@@ -62,7 +62,7 @@ class TemplateClient:
         self._sock.sendmsg([frame([order])], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, fds)])
 
     def signal(self, id: int, number: int, *, group: bool = False) -> None:
-        """This signal to a runner, if it still is one."""
+        """Send this signal to a runner, if it still is one."""
         if id in self._alive:
             self._tell(SignalRunner(id, number, group))
 
