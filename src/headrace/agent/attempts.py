@@ -14,6 +14,7 @@ from typing import Protocol
 from headrace.agent.executors.port import Ending, Executor, Place
 from headrace.agent.feed import Outbox
 from headrace.agent.journal import Journal, Leftover
+from headrace.agent.recent import Recent
 from headrace.agent.spool import Spool
 from headrace.agent.work import Phase, Work
 from headrace.link.records import Accepted, Assignment, AttemptName, Held, Outcome, Seal, StopOrder
@@ -89,7 +90,7 @@ class Attempts:
         self._out = 0
         self._fresh: list[Outcome] = []
         self._flush_due = False
-        self._recent = _Recent(_RECENT)
+        self._recent = Recent(_RECENT)
         self._forbidden: dict[AttemptName, str] = {}
         self._holds: dict[int, tuple[str, ...]] = {}
         self._closed = False
@@ -374,24 +375,6 @@ class Attempts:
         if len(self._forbidden) >= 4096:
             del self._forbidden[next(iter(self._forbidden))]
         self._forbidden[name] = reason
-
-
-class _Recent:
-    """Which epochs of which tasks are over here: the last ``size`` to twice that many tasks."""
-
-    def __init__(self, size: int) -> None:
-        self._size = size
-        self._young: dict[tuple[int, int, int], int] = {}
-        self._old: dict[tuple[int, int, int], int] = {}
-
-    def add(self, key: tuple[int, int, int], epoch: int) -> None:
-        if epoch > self._young.get(key, -1):
-            self._young[key] = epoch
-        if len(self._young) >= self._size:
-            self._old, self._young = self._young, {}
-
-    def over(self, key: tuple[int, int, int], epoch: int) -> bool:
-        return epoch <= max(self._young.get(key, -1), self._old.get(key, -1))
 
 
 def _with(o: Outcome, *, m: int | None = None, reason: str | None = None, seal: Seal | None = None) -> Outcome:

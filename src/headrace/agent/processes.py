@@ -70,8 +70,11 @@ class Leaf:
 
     @property
     def populated(self) -> bool:
-        """Whether a live process is in it."""
-        return b"populated 1" in os.pread(self._events, 256, 0)
+        """Whether a live process is in it; a group that somebody removed was empty."""
+        try:
+            return b"populated 1" in os.pread(self._events, 256, 0)
+        except OSError:
+            return False
 
     def kill(self) -> None:
         """SIGKILL everything in it, at once, forks included."""

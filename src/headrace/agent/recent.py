@@ -1,0 +1,26 @@
+"""Which attempts are over on this agent, remembered for a while: a late copy of a start must not run them again.
+
+Bounded and pure. Called by ``agent.attempts`` only.
+"""
+
+from __future__ import annotations
+
+
+class Recent:
+    """Which epochs of which tasks are over here: the last ``size`` to twice that many tasks."""
+
+    def __init__(self, size: int) -> None:
+        self._size = size
+        self._young: dict[tuple[int, int, int], int] = {}
+        self._old: dict[tuple[int, int, int], int] = {}
+
+    def add(self, key: tuple[int, int, int], epoch: int) -> None:
+        """This epoch of this task is over here."""
+        if epoch > self._young.get(key, -1):
+            self._young[key] = epoch
+        if len(self._young) >= self._size:
+            self._old, self._young = self._young, {}
+
+    def over(self, key: tuple[int, int, int], epoch: int) -> bool:
+        """Whether this epoch, or a later one, is known to be over."""
+        return epoch <= max(self._young.get(key, -1), self._old.get(key, -1))
