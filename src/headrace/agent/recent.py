@@ -15,7 +15,7 @@ class Recent:
         self._old: dict[tuple[int, int, int], int] = {}
 
     def add(self, key: tuple[int, int, int], epoch: int) -> None:
-        """This epoch of this task is over here."""
+        """The task has ended here under this epoch."""
         if epoch > self._young.get(key, -1):
             self._young[key] = epoch
         if len(self._young) >= self._size:
