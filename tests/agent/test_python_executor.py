@@ -79,7 +79,7 @@ def skips() -> None: raise Skip("nothing")
 def sleeps(ctx: Context, path: str) -> str:
     Path(path).touch()
     try:
-        time.sleep(60)
+        time.sleep(60)  # the work itself
     except Canceled:
         return "woken"
     return "slept"
@@ -87,19 +87,19 @@ def sleeps(ctx: Context, path: str) -> str:
 @task
 def sleeps_on(path: str) -> None:
     Path(path).touch()
-    time.sleep(60)
+    time.sleep(60)  # the work itself
 
 @task
 async def waits(path: str) -> None:
     Path(path).touch()
-    await asyncio.sleep(60)
+    await asyncio.sleep(60)  # the work itself
 
 @task
 def stubborn(path: str) -> None:
     Path(path).touch()
     while True:
         try:
-            time.sleep(60)
+            time.sleep(60)  # the work itself
         except Canceled:
             pass
 

@@ -28,7 +28,7 @@ def Param(  # noqa: N802  # reason: reads like a type inside Annotated, as the c
     title: str | None = None,
     examples: list[Any] | None = None,
 ) -> msgspec.Meta:
-    """Bounds and help, written ``Annotated[int, Param(ge=0, help="…")]``."""
+    """Bounds and help of a parameter, to be written inside ``Annotated``."""
     bounds: dict[str, Any] = {"ge": ge, "gt": gt, "le": le, "lt": lt, "multiple_of": multiple_of, "pattern": pattern}
     lengths: dict[str, Any] = {"min_length": min_length, "max_length": max_length}
     return msgspec.Meta(**bounds, **lengths, description=help, title=title, examples=examples)

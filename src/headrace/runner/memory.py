@@ -39,7 +39,7 @@ class Memory:
         WORD.pack_into(self._map, 0, id)
 
     def note(self, message: Any) -> bool:
-        """This message waits. False when there is no room: it is safe only once it is sent."""
+        """Keep this message until it is sent. False when there is no room: it is safe only once it is sent."""
         data = frame([message])
         end = self._end + len(data)
         if end > SIZE:

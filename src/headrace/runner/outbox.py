@@ -101,10 +101,10 @@ class Outbox:
         running = self.running
         id = running[0] if running else 0
         last = self._pending[-1] if self._pending else None
-        if isinstance(last, Log) and not level and last.stream == stream and last.id == id:
-            if not last.level and len(last.data) + len(data) <= PIECE:
-                last.data += data
-                return
+        same = isinstance(last, Log) and (last.stream, last.id, last.level) == (stream, id, level)
+        if isinstance(last, Log) and same and not level and len(last.data) + len(data) <= PIECE:
+            last.data += data
+            return
         now = time.time_ns() // 1000
         for at in range(0, len(data), PIECE):
             self._pending.append(Log(id, now, stream, data[at : at + PIECE], level, logger))
