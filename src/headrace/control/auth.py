@@ -25,14 +25,15 @@ from headrace.model.ids import WHOLE
 from headrace.model.ports import Clock
 from headrace.store.rows import Entity, EntityKey
 
-TOKEN_PREFIX = "hr_"  # noqa: S105 - the visible prefix of every token, so that scanners can find leaked ones
-RUN_TOKEN_PREFIX = "hrr_"  # noqa: S105 - likewise, of run tokens
+TOKEN_PREFIX = "hr_"  # noqa: S105 # the visible prefix of every token, so that scanners can find leaked ones
+RUN_TOKEN_PREFIX = "hrr_"  # noqa: S105 # likewise, of run tokens
 NAME_LENGTH = 32
 CACHE_MAX = 1024
 RECHECK_US = 5_000_000
 """A verified token is believed this long before its row is read again: the bound for a revocation by another node."""
 _TOKEN_LENGTH = len(TOKEN_PREFIX) + 43 + 8
 _BEARER_MAX = 512
+_encode_claim = msgspec.msgpack.Encoder().encode
 
 
 class Role(StrEnum):
@@ -140,7 +141,7 @@ def put_token(hashed: str, role: Role, *, expires_at: int = 0) -> PutToken:
 
 def mint_run_token(secret: bytes, run: int, no: int, index: int = WHOLE, *, epoch: int, expires_at: int) -> str:
     """A capability for one attempt; ``secret`` is the store's own, at least 32 bytes. No row is written."""
-    body = msgspec.msgpack.encode(RunClaim(run, no, index, epoch, expires_at))
+    body = _encode_claim(RunClaim(run, no, index, epoch, expires_at))
     mac = hmac.digest(secret, body, "sha256")[:16]
     return RUN_TOKEN_PREFIX + base64.urlsafe_b64encode(mac + body).decode().rstrip("=")
 

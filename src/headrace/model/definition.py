@@ -24,7 +24,7 @@ class Record(Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unkno
     """Base of the document's records: unknown fields are errors, what was not said is not written."""
 
 
-class Need(Record, kw_only=True):
+class Need(Record, frozen=True, kw_only=True):
     """A dependency with conditions. Both given: both must hold."""
 
     task: Name
@@ -32,13 +32,13 @@ class Need(Record, kw_only=True):
     exit: str | UnsetType = UNSET
 
 
-class AnyNeed(Record, kw_only=True):
+class AnyNeed(Record, frozen=True, kw_only=True):
     """The first of these that holds is enough."""
 
     any: Annotated[list[Name | Need], Meta(min_length=1)]
 
 
-class Condition(Record, kw_only=True, rename={"not_": "not", "in_": "in"}):
+class Condition(Record, frozen=True, kw_only=True, rename={"not_": "not", "in_": "in"}):
     """``{value, eq|ne|lt|le|gt|ge|in|glob|exists}`` or a join by ``all any not``."""
 
     value: Any = UNSET
@@ -56,14 +56,14 @@ class Condition(Record, kw_only=True, rename={"not_": "not", "in_": "in"}):
     not_: Condition | UnsetType = UNSET
 
 
-class EachOf(Record, kw_only=True):
+class EachOf(Record, frozen=True, kw_only=True):
     """Items from several lists: side by side (``zip``) or every combination (``product``)."""
 
     zip: list[Any] | UnsetType = UNSET
     product: list[Any] | UnsetType = UNSET
 
 
-class Retries(Record, kw_only=True):
+class Retries(Record, frozen=True, kw_only=True):
     """Up to ``max`` more attempts; ``only`` / ``never`` name exception classes, ``exit:N``, ``timeout``, ``lost``."""
 
     max: Count = 0
@@ -75,14 +75,14 @@ class Retries(Record, kw_only=True):
     never: list[str] | UnsetType = UNSET
 
 
-class AgentChoice(Record, kw_only=True):
+class AgentChoice(Record, frozen=True, kw_only=True):
     """Which agents may run it: all labels must match."""
 
     labels: dict[str, str] = {}
     id: str | UnsetType = UNSET
 
 
-class Container(Record, kw_only=True):
+class Container(Record, frozen=True, kw_only=True):
     """An image and what to run in it."""
 
     image: str
@@ -95,7 +95,7 @@ class Container(Record, kw_only=True):
     user: str | UnsetType = UNSET
 
 
-class ChildJob(Record, kw_only=True):
+class ChildJob(Record, frozen=True, kw_only=True):
     """A task that runs another job and waits for it."""
 
     name: Name
@@ -103,7 +103,7 @@ class ChildJob(Record, kw_only=True):
     params: dict[str, Any] = {}
 
 
-class Wait(Record, kw_only=True, rename={"for_": "for"}):
+class Wait(Record, frozen=True, kw_only=True, rename={"for_": "for"}):
     """For a time, until an instant, or for a message on a topic."""
 
     for_: Duration | UnsetType = UNSET
@@ -111,7 +111,7 @@ class Wait(Record, kw_only=True, rename={"for_": "for"}):
     topic: str | UnsetType = UNSET
 
 
-class Approve(Record, kw_only=True):
+class Approve(Record, frozen=True, kw_only=True):
     """A person's decision."""
 
     message: str = ""
@@ -122,7 +122,7 @@ class Approve(Record, kw_only=True):
     on_expiry: Literal["fail", "skip", "approve", "reject"] | UnsetType = UNSET
 
 
-class Http(Record, kw_only=True):
+class Http(Record, frozen=True, kw_only=True):
     """One HTTP request."""
 
     url: str
@@ -132,21 +132,21 @@ class Http(Record, kw_only=True):
     expect: str | int | list[int] = "2xx"
 
 
-class Cache(Record, kw_only=True, rename={"for_": "for"}):
+class Cache(Record, frozen=True, kw_only=True, rename={"for_": "for"}):
     """No attempt is made while a succeeded one with the same key is younger than ``for``."""
 
     for_: Duration
     key: str | UnsetType = UNSET
 
 
-class Repeat(Record, kw_only=True):
+class Repeat(Record, frozen=True, kw_only=True):
     """Do it again after it succeeded."""
 
     times: Count
     delay: Duration = "0s"
 
 
-class Resources(Record, kw_only=True):
+class Resources(Record, frozen=True, kw_only=True):
     """What one attempt may use."""
 
     cpus: float | UnsetType = UNSET
@@ -154,7 +154,7 @@ class Resources(Record, kw_only=True):
     pids: int | UnsetType = UNSET
 
 
-class Concurrency(Record, kw_only=True):
+class Concurrency(Record, frozen=True, kw_only=True):
     """How many runs of the job at once, counted per key."""
 
     max: Annotated[int, Meta(ge=1)] = 1
@@ -162,7 +162,7 @@ class Concurrency(Record, kw_only=True):
     when_full: Literal["queue", "skip", "replace", "refuse"] = "queue"
 
 
-class Task(Record, kw_only=True, rename={"with_": "with", "finally_": "finally"}):
+class Task(Record, frozen=True, kw_only=True, rename={"with_": "with", "finally_": "finally"}):
     """A named unit of work. Exactly one kind (``command`` … ``service``) is given."""
 
     name: Name
@@ -207,7 +207,7 @@ class Task(Record, kw_only=True, rename={"with_": "with", "finally_": "finally"}
     labels: dict[str, str] = {}
 
 
-class JobDefinition(Record, kw_only=True):
+class JobDefinition(Record, frozen=True, kw_only=True):
     """One document; JSON, EDN, YAML and Python give the same one, losslessly."""
 
     name: Name
