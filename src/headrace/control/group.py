@@ -209,7 +209,10 @@ class Group:
             if unit.results and self.full() and (change is not unit.changes[0]):
                 break
             try:
-                unit.results.append(await self._decide(change, run, unit.origin, None))
+                decided = self._decide_at_once(change, run, unit.origin)
+                if decided is None:
+                    decided = await self._decide(change, run, unit.origin, None)
+                unit.results.append(decided)
             except HeadraceError as error:
                 unit.results.append(error)
                 self._reject(unit, change, error, rejected)
@@ -253,6 +256,24 @@ class Group:
             raise Conflict(f"no agent {delivery.name} has said hello")
         return advanced(entity, delivery.boot_id, delivery.after)
 
+    def _decide_at_once(self, change: Change, reached: RunCell | None, origin: Origin) -> Result | None:
+        """The common case, in which all that the change reaches is loaded; None when it is another one."""
+        run = self._working.runs.get(change.run)
+        if run is not reached:
+            return None
+        if isinstance(change, Submit):
+            graph = change.input.graph
+        elif run is not None:
+            graph = run.graph
+        else:
+            return None
+        known = self._loader.graphs.get(graph)
+        if known is None:
+            return None
+        return self._take(
+            known, change, step(known.graph, self._working, change, self._now, self._dice.random()), origin, None
+        )
+
     async def _decide(self, change: Change, reached: RunCell | None, origin: Origin, undo: list[Any] | None) -> Result:
         working = self._working
         run = working.runs.get(change.run)
@@ -270,26 +291,25 @@ class Group:
     def _take(self, known: Known, change: Change, decided: Step, origin: Origin, undo: list[Any] | None) -> Result:
         """Lay a decided step over the working set and write down what it means for the store."""
         working = self._working
-        recorder = self._recorder
         before = working.runs.get(change.run)
-        tasks = working.tasks
-        olds = [tasks.get((cell.run, cell.no, cell.index)) for cell in decided.tasks]
+        tasks = decided.tasks
+        here = working.tasks
+        olds = [here.get((cell.run, cell.no, cell.index)) for cell in tasks]
         if undo is not None:
             undo.append((decided, before, olds))
-        if decided.facts or decided.run is not None or decided.tasks:
-            decided = recorder.step(known, working, change, decided, before, olds, origin)
+        if tasks or decided.run is not None or decided.facts:
+            decided = self._recorder.step(known, working, change, decided, before, olds, origin)
             apply(working, decided)
             if isinstance(change, Submit):
                 working.inputs[change.run] = change.input
-        for key, old in zip(((c.run, c.no, c.index) for c in decided.tasks), olds, strict=True):
-            if old is None:
-                self._loader.new_tasks.add(key)
-        if decided.commands:
-            for command in decided.commands:
-                if isinstance(command, Follow):
-                    self.follows.setdefault(origin, []).append(command.change)
-                else:
-                    self.commands.append(command)
+            if None in olds:
+                new = self._loader.new_tasks
+                new.update([(c.run, c.no, c.index) for c, old in zip(tasks, olds, strict=True) if old is None])
+        for command in decided.commands:
+            if isinstance(command, Follow):
+                self.follows.setdefault(origin, []).append(command.change)
+            else:
+                self.commands.append(command)
         return Result(change.run, working.runs.get(change.run))
 
     def _undo(self, done: list[tuple[Step, RunCell | None, list[Any]]]) -> None:
