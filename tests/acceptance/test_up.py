@@ -22,9 +22,9 @@ PATIENCE_S = 30.0
 class Up:
     """A running ``headrace up`` on a data folder of its own."""
 
-    def __init__(self, data: Path) -> None:
+    def __init__(self, data: Path, **more: str) -> None:
         self.data = data
-        environ = {k: v for k, v in os.environ.items() if not k.startswith("HEADRACE")}
+        environ = {k: v for k, v in os.environ.items() if not k.startswith("HEADRACE")} | more
         command = [
             sys.executable,
             "-m",
@@ -52,6 +52,18 @@ class Up:
         request = urllib.request.Request(self.server["url"] + "/api/v1" + path, data, headers)
         with urllib.request.urlopen(request, timeout=10) as answer:
             return json.load(answer)
+
+    def text(self, path: str) -> str:
+        headers = {"authorization": f"Bearer {(self.data / 'admin-token').read_text()}", "accept": "text/plain"}
+        request = urllib.request.Request(self.server["url"] + "/api/v1" + path, None, headers)
+        with urllib.request.urlopen(request, timeout=10) as answer:
+            text: str = answer.read().decode()
+            return text
+
+    def end(self) -> None:
+        """Kill it, as the last thing a test does."""
+        self.process.kill()
+        self.process.wait()
 
     def submit(self, *argv: str) -> int:
         run: int = self.call("/runs", {"command": list(argv)})["id"]

@@ -35,6 +35,8 @@ class Child:
 
     def start(self) -> None:
         """In a process group of its own: what a terminal's Ctrl+C ends is this process, which ends the others."""
+        if self._started_at:
+            os.environ.pop("HEADRACE_FAULT", None)  # a fault that was asked for strikes one life, not each
         self._started_at = time.monotonic()
         signals = (signal.SIGINT, signal.SIGTERM, signal.SIGCHLD, signal.SIGPIPE)
         self.pid = os.posix_spawn(self._command[0], self._command, os.environ, setpgroup=0, setsigdef=signals)
