@@ -9,7 +9,7 @@ from headrace.control.changes.named import Decided, Rows
 from headrace.model.errors import Conflict, NotFound
 from headrace.store.rows import Entity, EntityKey
 
-TOKEN = "token"  # noqa: S105 - the name of a kind of thing, not a secret
+TOKEN = "token"  # noqa: S105 -- the name of a kind of thing, not a secret
 
 _encode = msgspec.msgpack.Encoder().encode
 
