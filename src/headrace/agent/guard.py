@@ -101,7 +101,8 @@ class Guard:
         while True:
             began = time.monotonic()
             code, orphaned = self._live(parent)
-            os.environ.pop("HEADRACE_FAULT", None)  # a fault that was asked for strikes one life, not each
+            if "HEADRACE_FAULT_MARKS" not in os.environ:
+                os.environ.pop("HEADRACE_FAULT", None)  # a fault that was asked for strikes one life, not each
             kill_everything()
             if orphaned or self._stopping or code == 0:
                 return max(code, 0)
