@@ -162,9 +162,10 @@ def test_kill_of_up_itself_leaves_no_process(up: Up) -> None:
 def test_control_that_is_killed_comes_back_and_the_run_goes_on(up: Up) -> None:
     run = up.submit("sleep", "2")
     until(lambda: up.state(run) == "running")
-    before = up.server["pid"]
-    os.kill(before, signal.SIGKILL)
-    until(lambda: up.server["pid"] != before and up.state(run) == "succeeded")
+    before = up.server
+    os.kill(before["pid"], signal.SIGKILL)
+    until(lambda: up.server["pid"] != before["pid"] and up.state(run) == "succeeded")
+    assert up.server["url"] == before["url"]
     assert up.call(f"/runs/{run}/tasks")["items"][0]["attempt"] == 1
 
 

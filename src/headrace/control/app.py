@@ -7,7 +7,9 @@ decides. Called by ``cli.control`` and tests.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import random
+import socket
 
 from headrace.control.api import build_api
 from headrace.control.api.saved import SavedJobs
@@ -23,7 +25,7 @@ from headrace.control.node import Node
 from headrace.control.server import Doors, bind
 from headrace.control.settings import ControlSettings
 from headrace.model.changes import SYSTEM
-from headrace.model.errors import Invalid, StoreError
+from headrace.model.errors import Busy, Invalid, StoreError
 from headrace.model.ports import Clock, Fault, no_fault
 from headrace.store.port import Store
 
@@ -58,7 +60,7 @@ async def open_control(settings: ControlSettings, *, fault: Fault = no_fault) ->
     """Take the data folder, open the store, start the loops, open the doors. Raises Busy or StoreError."""
     folder = DataFolder(settings.data)
     folder.take()
-    tcp = bind(settings.host, settings.port)
+    tcp = _bind(settings, folder)
     port = tcp.getsockname()[1]
     url = settings.url or f"http://{settings.host}:{port}"
     clock = SystemClock()
@@ -88,6 +90,15 @@ async def open_control(settings: ControlSettings, *, fault: Fault = no_fault) ->
     await doors.open(tcp, settings.socket)
     folder.announce(url)
     return Control(node, doors, folder, url)
+
+
+def _bind(settings: ControlSettings, folder: DataFolder) -> socket.socket:
+    """The address asked for. Any free port: the last life's again where it can be had, for attempts that know it."""
+    last = folder.last_port() if settings.port == 0 else 0
+    if last:
+        with contextlib.suppress(Busy):
+            return bind(settings.host, last)
+    return bind(settings.host, settings.port)
 
 
 async def _open_store(settings: ControlSettings, clock: Clock, fault: Fault) -> Store:

@@ -49,6 +49,14 @@ class DataFolder:
         """Say where the server is; whole or not at all."""
         self._write(SERVER_NAME, json.dumps({"url": url, "pid": os.getpid()}) + "\n")
 
+    def last_port(self) -> int:
+        """The port that a life which ended without withdrawing had announced; 0 when there is none."""
+        try:
+            url = json.loads((self.path / SERVER_NAME).read_text())["url"]
+            return int(url.rpartition(":")[2])
+        except (OSError, ValueError, KeyError, TypeError):
+            return 0
+
     def withdraw(self) -> None:
         """The server is gone."""
         with contextlib.suppress(FileNotFoundError):
