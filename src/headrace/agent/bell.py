@@ -10,7 +10,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 
 from headrace.agent.attempts import Attempts
-from headrace.link.port import Doorbell
+from headrace.link.port import Bell, Doorbell
 from headrace.link.records import Welcome
 from headrace.link.session import PULSE_S, AgentLink
 from headrace.model.errors import LinkError
@@ -61,6 +61,7 @@ class BellKeeper:
         except TimeoutError as e:
             raise LinkError("control did not answer the hello") from e
         pulsing = asyncio.ensure_future(self._pulse(bell, attempts))
+        hearing: asyncio.Future[Bell] | None = None
         try:
             while True:
                 hearing = asyncio.ensure_future(bell.recv())
@@ -71,6 +72,8 @@ class BellKeeper:
                 self._hear(hearing.result(), attempts)
         finally:
             pulsing.cancel()
+            if hearing is not None:
+                hearing.cancel()
 
     def _hear(self, record: object, attempts: Attempts) -> None:
         self._link.heard(record, self._clock.monotonic())
