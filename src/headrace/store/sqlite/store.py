@@ -64,7 +64,9 @@ async def open_sqlite(
     queries = load_queries(PACKAGE)
     path = f"{folder}/headrace.db"
     conn = open_writer(path, options)
+    fault("store.before_migration")
     schema = migrate(conn, queries, clock.now())
+    fault("store.after_migration")
     incarnation = read_incarnation(conn, queries)
     committer: Offload = Inline() if inline else Threads(1, "commit")
     readers: Offload = Inline() if inline or options.alone else Threads(options.readers, "read")
