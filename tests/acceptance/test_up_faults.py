@@ -6,7 +6,8 @@ import contextlib
 from pathlib import Path
 
 import pytest
-from tests.acceptance.test_up import Up, until
+
+from acceptance.test_up import Up, until
 
 POINTS = [
     "dispatch.before_post",

@@ -10,8 +10,8 @@ from typing import Any
 import msgspec
 import pytest
 import uvloop
-from tests.control.whole import Whole, until
 
+from control.whole import Whole, until
 from headrace.agent.spool import decode_inline
 from headrace.core.work import Dispatch
 from headrace.link.records import LogRecord, Seal
