@@ -39,3 +39,13 @@ def test_no_instant_before_the_stores_last_one_is_said() -> None:
     clock.at_least(1_500_000_000)
     machine.mono += 1.0
     assert clock.now() == 1_501_000_000
+
+
+def test_reading_often_loses_no_time() -> None:
+    machine = Machine()
+    clock = SteadyClock(machine)
+    machine.wall -= 3_600_000_000
+    for _ in range(1000):
+        machine.mono += 0.000_000_9
+        clock.now()
+    assert clock.now() == 1_000_000_900

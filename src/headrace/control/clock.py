@@ -37,15 +37,19 @@ class SteadyClock:
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
-        self._last = clock.now()
+        self._base = clock.now()
         self._at = clock.monotonic()
 
     def now(self) -> int:
         """Microseconds since 1970 UTC, at least as far on as real time since the last reading."""
         at = self._clock.monotonic()
-        self._last = max(self._clock.now(), self._last + int((at - self._at) * 1_000_000))
-        self._at = at
-        return self._last
+        wall = self._clock.now()
+        # Counted from one base: adding up small differences would lose the part below a microsecond each time.
+        steady = self._base + round((at - self._at) * 1_000_000)
+        if wall <= steady:
+            return steady
+        self._base, self._at = wall, at
+        return wall
 
     def monotonic(self) -> float:
         """Seconds that only go forward."""
@@ -58,4 +62,6 @@ class SteadyClock:
             log.warning(
                 "the store's last instant is %d s ahead of this machine's clock: was it set back?", ahead // 1_000_000
             )
-        self._last = max(self._last, instant)
+        now = self.now()
+        if instant > now:
+            self._base, self._at = instant, self._clock.monotonic()

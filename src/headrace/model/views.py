@@ -37,7 +37,7 @@ class ErrorView(Struct, frozen=True):
     cause: Any = None
 
 
-class AttemptView(View, kw_only=True):
+class AttemptView(View, kw_only=True, frozen=True):
     """One try."""
 
     attempt: int
@@ -55,7 +55,7 @@ class AttemptView(View, kw_only=True):
     stderr: str | None = None
 
 
-class TaskView(View, kw_only=True):
+class TaskView(View, kw_only=True, frozen=True):
     """One task of a run, or one instance of a task with ``each``. A group shows ``counts`` per state."""
 
     name: str
@@ -79,7 +79,7 @@ class TaskView(View, kw_only=True):
     stderr: str | None = None
 
 
-class RunView(View, kw_only=True):
+class RunView(View, kw_only=True, frozen=True):
     """One run. ``version`` is null for a definition that was never saved."""
 
     id: int
@@ -101,14 +101,14 @@ class RunView(View, kw_only=True):
     tasks: list[TaskView] = []
 
 
-class RunPage(View, kw_only=True):
+class RunPage(View, kw_only=True, frozen=True):
     """A page of runs; they carry no tasks."""
 
     items: list[RunView]
     next_cursor: str | None = None
 
 
-class LogView(View, kw_only=True):
+class LogView(View, kw_only=True, frozen=True):
     """One log record as JSON shows it; ``text`` is the bytes read as UTF-8 with replacement."""
 
     seq: int
@@ -123,14 +123,14 @@ class LogView(View, kw_only=True):
     attempt: int = 0
 
 
-class LogPage(View, kw_only=True):
+class LogPage(View, kw_only=True, frozen=True):
     """A page of log records. ``next_cursor`` is null when the log is sealed and read to its end."""
 
     items: list[LogView]
     next_cursor: str | None = None
 
 
-class ArtifactView(View, kw_only=True):
+class ArtifactView(View, kw_only=True, frozen=True):
     """A file that a task left."""
 
     task: str
@@ -140,7 +140,7 @@ class ArtifactView(View, kw_only=True):
     digest: str
 
 
-class ReasonView(View, kw_only=True):
+class ReasonView(View, kw_only=True, frozen=True):
     """One reason of a decision."""
 
     code: str
@@ -148,7 +148,7 @@ class ReasonView(View, kw_only=True):
     refers_to: str | None = None
 
 
-class ExplainView(View, kw_only=True):
+class ExplainView(View, kw_only=True, frozen=True):
     """Why it runs, does not run, or will not run; from the function that decides."""
 
     decision: str
@@ -167,7 +167,7 @@ class ProblemView(Struct, frozen=True, kw_only=True, omit_defaults=True):
     problems: list[Problem] = []
 
 
-class VersionView(View, kw_only=True):
+class VersionView(View, kw_only=True, frozen=True):
     """Which Headrace this is."""
 
     version: str
@@ -176,7 +176,7 @@ class VersionView(View, kw_only=True):
     store: str = ""
 
 
-class EventView(View, kw_only=True):
+class EventView(View, kw_only=True, frozen=True):
     """One event. ``sequence`` is the dense version within its subject."""
 
     sequence: int
@@ -187,7 +187,7 @@ class EventView(View, kw_only=True):
     body: dict[str, Any]
 
 
-class PackageView(View, kw_only=True):
+class PackageView(View, kw_only=True, frozen=True):
     """A registered package: its digest and the tasks and jobs found in it."""
 
     name: str
@@ -199,7 +199,7 @@ class PackageView(View, kw_only=True):
     jobs: list[str] = []
 
 
-class AgentView(View, kw_only=True):
+class AgentView(View, kw_only=True, frozen=True):
     """An agent as control knows it."""
 
     id: int
@@ -211,14 +211,14 @@ class AgentView(View, kw_only=True):
     running: int = 0
 
 
-class JobPage(View, kw_only=True):
+class JobPage(View, kw_only=True, frozen=True):
     """A page of jobs: definition fields plus version, created_at, updated_at."""
 
     items: list[dict[str, Any]]
     next_cursor: str | None = None
 
 
-class Ids(View, kw_only=True):
+class Ids(View, kw_only=True, frozen=True):
     """The ids of a batch, in the order of the request."""
 
     ids: list[int]

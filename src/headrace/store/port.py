@@ -166,10 +166,17 @@ class Blobs(Protocol):
 class Store(Protocol):
     """A whole store: opened by an ``app`` file, given to the ledger and the API."""
 
-    writer: Writer
-    reader: Reader
-    blobs: Blobs
-    identity: Identity
+    @property
+    def writer(self) -> Writer: ...
+
+    @property
+    def reader(self) -> Reader: ...
+
+    @property
+    def blobs(self) -> Blobs: ...
+
+    @property
+    def identity(self) -> Identity: ...
 
     async def reserve_ids(self, what: str, count: int) -> int:
         """A block of ``count`` numbers ('run', 'commit', 'graph', 'agent') for this node; gives the first. Never given twice."""

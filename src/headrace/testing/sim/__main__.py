@@ -25,7 +25,7 @@ def main() -> int:
     args = words.parse_args()
     if args.seed is not None:
         outcome = simulate(args.seed)
-        print(outcome)  # noqa: T201  this is a command
+        print(outcome)
         return 1 if outcome.broken else 0
     began = time.monotonic()
     seeds = range(args.first, args.first + args.seeds)
@@ -41,13 +41,13 @@ def report(outcomes: list[Outcome], took: float) -> int:
     for o in outcomes:
         for kind, n in o.kinds.items():
             kinds[kind] = kinds.get(kind, 0) + n
-    print(  # noqa: T201  this is a command
+    print(
         f"{len(outcomes)} seeds in {took:.0f} s; per seed: {fmean(o.transitions for o in outcomes):.0f} transitions, "
         f"{fmean(o.faults for o in outcomes):.1f} faults, {fmean(o.runs for o in outcomes):.0f} runs, "
         f"{fmean(o.virtual_s for o in outcomes):.0f} virtual seconds; faults {kinds}"
     )
     for o in failed[:20]:
-        print(f"seed {o.seed}: {o.broken[:3]}\n  again: make sim SEED={o.seed}")  # noqa: T201  this is a command
+        print(f"seed {o.seed}: {o.broken[:3]}\n  again: make sim SEED={o.seed}")
     return 1 if failed else 0
 
 

@@ -7,6 +7,7 @@ really ran; it shares no rule with core.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -15,7 +16,7 @@ from headrace.link.records import LogRecord, Seal
 from headrace.model.cells import RunCell, TaskCell
 from headrace.model.facts import RunEnded, TaskDispatched, TaskEnded
 from headrace.model.ids import RUN_ITSELF
-from headrace.model.states import RUN_FINAL, TASK_FINAL, RunState
+from headrace.model.states import RUN_FINAL, TASK_FINAL, TASK_LEASED, RunState, TaskState
 from headrace.store.port import Store
 from headrace.store.rows import HistoryRow, RunFilter
 
@@ -32,6 +33,19 @@ async def unfinished(world: World) -> list[int]:
     states = tuple(int(s) for s in RunState if s not in RUN_FINAL)
     rows = await reader.runs(RunFilter(states=states, limit=PAGE))
     return [row.cell.run for row in rows]
+
+
+async def held(world: World, runs: list[int]) -> list[int]:
+    """Those that wait for a person, which is something named: a simulated one cancels them."""
+    assert world.control.node is not None
+    reader = world.control.node.store.reader
+    waiting = []
+    for run in runs:
+        cells = await reader.tasks(run, limit=PAGE)
+        leased = any(cell.state in TASK_LEASED for cell in cells)
+        if not leased and any(cell.state is TaskState.held for cell in cells):
+            waiting.append(run)
+    return waiting
 
 
 async def check(world: World) -> None:
@@ -120,7 +134,7 @@ def judge(rows: Iterable[HistoryRow]) -> list[str]:
         versions = [row.version for row in history]
         if versions != list(range(1, len(versions) + 1)):
             broken.append(f"I13 versions of ({no}, {index}) are not dense: {versions}")
-        if any(a.at > b.at for a, b in zip(history, history[1:], strict=False)):
+        if any(a.at > b.at for a, b in pairwise(history)):
             broken.append(f"I13 time runs backwards within ({no}, {index})")
         broken += _judge_attempts(history)
         ends += sum(isinstance(fact, RunEnded) for row in history for fact in row.facts)

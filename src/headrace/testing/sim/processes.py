@@ -48,7 +48,7 @@ class SimClock:
         self.offset = 0
 
     def now(self) -> int:
-        return START + int(self._loop.time() * 1_000_000) + self.offset
+        return START + round(self._loop.time() * 1_000_000) + self.offset
 
     def monotonic(self) -> float:
         return self._loop.time()
@@ -67,6 +67,7 @@ class Control:
         self.links: Links | None = None
         self.lives = 0
         self.honest_disk = True
+        self.failure: BaseException | None = None
         self._folder = folder
         self._disk: Disk | None = None
         self._kept: list[Any] = []
@@ -89,40 +90,29 @@ class Control:
         self._disk = Disk(f"{self.name}-{id(self)}-{self.lives}", honest=self.honest_disk)
         self.process = Process(f"{self.name}-{self.lives}")
         self.links = None
-        started = self.loop.create_future()
-        self.loop.spawn(self.process, self._main(dice, fault, reach, started))
-        await started
+        self.loop.spawn(self.process, self._main(dice, fault, reach))
+        while self.links is None and self.process.alive:
+            await asyncio.sleep(0.01)
 
-    async def _main(
-        self,
-        dice: Random,
-        fault: Fault,
-        reach: Callable[[], tuple[Process, AgentCalls] | None],
-        started: asyncio.Future[None],
-    ) -> None:
-        assert self._disk is not None
-        process = self.process
+    async def _main(self, dice: Random, fault: Fault, reach: Callable[[], tuple[Process, AgentCalls] | None]) -> None:
+        disk, process = self._disk, self.process
+        assert disk is not None
+        assert process is not None
         try:
-            options = SqliteOptions(vfs=self._disk.vfs(), alone=True, autocheckpoint=50)
-            files = DiskFiles(self._disk)
+            options = SqliteOptions(vfs=disk.vfs(), alone=True, autocheckpoint=50)
             store = await open_sqlite(
-                str(self.folder), clock=self.clock, options=options, files=files, inline=True, fault=fault
+                str(self.folder), clock=self.clock, options=options, files=DiskFiles(disk), inline=True, fault=fault
             )
             self._kept.append(store)
-            self.node = Node(store, clock=self.clock, dice=dice, fault=fault)
-            self.links = await self.node.start(
-                secret=SECRET, url="sim", connect=lambda hello: SimCalls(self.network, reach)
-            )
+            node = self.node = Node(store, clock=self.clock, dice=dice, fault=fault)
+            self.links = await node.start(secret=SECRET, url="sim", connect=lambda _: SimCalls(self.network, reach))
+            self.failure = await node.failure()
         finally:
-            if not started.done():
-                started.get_loop().call_soon(started.set_result, None)
-        error = await self.node.failure()
-        assert process is not None
-        process.kill()
-        raise error
+            # As the app does: whatever fails here ends the process, and the supervisor starts another.
+            process.kill()
 
     def kill(self) -> None:
-        """kill -9: the page cache stays."""
+        """Kill -9: the page cache stays."""
         if self.process is not None and self.process.alive:
             self.process.kill()
         if self.process is not None:
@@ -238,7 +228,7 @@ class Machine:
         return near
 
     def kill(self) -> None:
-        """kill -9 of the agent: its guard kills every attempt before the next boot."""
+        """Kill -9 of the agent: its guard kills every attempt before the next boot."""
         if self.process is not None:
             self.process.kill()
             self.network.died(self.process)

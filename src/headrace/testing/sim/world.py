@@ -188,7 +188,7 @@ class World:
     async def _submit(self, key: str, job: JobDefinition) -> int:
         while True:
             try:
-                run = await self._ask(lambda: self._make(key, job))
+                run: int = await self._ask(lambda: self._make(key, job))
             except (LinkError, Busy):
                 await asyncio.sleep(0.1)
                 continue
@@ -250,7 +250,7 @@ class World:
         share = self.plan.runs // USERS
         users = [self.loop.create_task(self.user(n, share)) for n in range(USERS)]
         fate = self.loop.create_task(self.fate())
-        await asyncio.wait([fate, asyncio.gather(*users)])
+        await asyncio.gather(fate, *users)
         self.healed = True
         self.network.heal()
         await self._come_to_rest()
@@ -258,13 +258,18 @@ class World:
         self.outcome.virtual_s = self.loop.time()
 
     async def _come_to_rest(self) -> None:
-        from headrace.testing.sim.checker import check, unfinished
+        from headrace.testing.sim.checker import check, held, unfinished
 
         deadline = self.loop.time() + HEALED_S
         while self.loop.time() < deadline:
             await asyncio.sleep(1.0)
-            if self.control.alive and not await unfinished(self):
+            if not self.control.alive:
+                continue
+            left = await unfinished(self)
+            if not left:
                 break
+            for run in await held(self, left):
+                await self._cancel(run)
         await check(self)
 
 
