@@ -85,6 +85,7 @@ async def open_control(settings: ControlSettings, *, fault: Fault = no_fault) ->
         offers=node.placement.offers,
         alone=alone,
         store_name="postgres" if settings.store else "sqlite",
+        store_settings=node.store.identity.settings,
     )
     doors = Doors(build_api(services), DoorbellApp(links))
     await doors.open(tcp, settings.socket)

@@ -168,12 +168,13 @@ class ProblemView(Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class VersionView(View, kw_only=True, frozen=True):
-    """Which Headrace this is."""
+    """Which Headrace this is. ``settings``: what the store's own writing connection says of its durability."""
 
     version: str
     api: str = "v1"
     python: str = ""
     store: str = ""
+    settings: dict[str, str] = {}
 
 
 class EventView(View, kw_only=True, frozen=True):

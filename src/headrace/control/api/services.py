@@ -5,7 +5,7 @@ Protocols and a record only. Made by ``control.app`` (and by tests), handed to `
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -44,7 +44,8 @@ class Services:
 
     ``agents`` gives the calls of a linked agent by its number (live logs); ``offers`` what agents could take now
     (explain, and which agents are linked); ``ready`` tells problems that keep this node from making progress, empty
-    when all is well; ``hosts`` are further good Host names; ``alone`` says that no other process writes this store.
+    when all is well; ``hosts`` are further good Host names; ``alone`` says that no other process writes this store;
+    ``store_settings`` are those that the store read back from its writing connection.
     """
 
     ledger: Ledger
@@ -63,4 +64,5 @@ class Services:
     hosts: tuple[str, ...] = ()
     alone: bool = True
     store_name: str = "sqlite"
+    store_settings: Mapping[str, str] = field(default_factory=dict)
     schemas: ParamsSchemas = field(default_factory=ParamsSchemas)

@@ -32,8 +32,15 @@ async def ready(call: Call) -> Reply:
 
 async def version(call: Call) -> Reply:
     """``GET /version``."""
-    name = call.services.store_name
-    return Reply(VersionView(version=headrace.__version__, python=platform.python_version(), store=name))
+    services = call.services
+    return Reply(
+        VersionView(
+            version=headrace.__version__,
+            python=platform.python_version(),
+            store=services.store_name,
+            settings=dict(services.store_settings),
+        )
+    )
 
 
 async def get_job_schema(call: Call) -> Reply:
