@@ -3,7 +3,9 @@
 ``HEADRACE_FAULT=point:verb[:nth]`` (several, joined by commas) is read once, by the process entry points, and refused
 unless ``HEADRACE_ALLOW_FAULTS=1``: a server that was never meant to be tested cannot be made to die by one variable.
 Verbs: ``kill`` (SIGKILL, nothing is cleaned up), ``stop`` (SIGSTOP), ``exit`` (exit code 70, no clean-up), ``error``
-(raises ``StoreError``). Control and agent share this file; core and the simulator never import it.
+(raises ``StoreError``). ``HEADRACE_FAULT_MARKS=folder``: each point strikes at most once in all lives of all processes
+that share the folder, and leaves a file of its name there: so a test knows that it struck, and what is started again
+goes on. Control and agent share this file; core and the simulator never import it.
 """
 
 from __future__ import annotations
@@ -22,7 +24,8 @@ EXIT_CODE = 70
 class FaultPoints:
     """Counts the passes of each armed point and strikes at the nth one. Points that are not armed cost one look-up."""
 
-    def __init__(self, armed: Mapping[str, tuple[str, int]]) -> None:
+    def __init__(self, armed: Mapping[str, tuple[str, int]], marks: str = "") -> None:
+        self._marks = marks
         self._left = {name: nth for name, (_, nth) in armed.items()}
         self._verbs = {name: verb for name, (verb, _) in armed.items()}
 
@@ -31,8 +34,20 @@ class FaultPoints:
         if not left:
             return
         self._left[name] = left - 1
-        if left == 1:
+        if left == 1 and self._first(name):
             strike(self._verbs[name], name)
+
+    def _first(self, name: str) -> bool:
+        """Whether nobody struck here before; the mark is on the disk before the process ends."""
+        if not self._marks:
+            return True
+        try:
+            fd = os.open(os.path.join(self._marks, name), os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        except FileExistsError:
+            return False
+        os.write(fd, b"%d\n" % os.getpid())
+        os.close(fd)
+        return True
 
 
 def strike(verb: str, name: str) -> None:
@@ -63,4 +78,4 @@ def from_environment(environ: Mapping[str, str]) -> Fault:
         return no_fault
     if environ.get("HEADRACE_ALLOW_FAULTS") != "1":
         raise Invalid("HEADRACE_FAULT is set, but faults are only allowed with HEADRACE_ALLOW_FAULTS=1")
-    return FaultPoints(parse(text))
+    return FaultPoints(parse(text), environ.get("HEADRACE_FAULT_MARKS", ""))
