@@ -7,19 +7,20 @@ from itertools import product
 import msgspec
 import pytest
 from msgspec.structs import replace
-from tests.core.mill import Claim, Mill, Offer, job
+from tests.core.mill import Cancel, Claim, Lose, Mill, Offer, job
 
 from headrace.core import eligible as rules
 from headrace.core.draft import Draft, decoded
-from headrace.core.eligible import Reason
+from headrace.core.eligible import Reason, choose, place_for
 from headrace.core.explaining import explain
 from headrace.core.graph import compile as compile_job
 from headrace.core.graph import klass_of
+from headrace.core.reaching import reach
 from headrace.core.render import Source, fix, plain_attempt, program_places
 from headrace.core.stepping import step
 from headrace.core.tables import ATTEMPT_MOVES, RUN_MOVES, TASK_MOVES, allowed, drawing
 from headrace.core.work import Working
-from headrace.model.cells import RunInput, Value
+from headrace.model.cells import RunCell, RunInput, Value
 from headrace.model.changes import Settle, Submit
 from headrace.model.states import RUN_FINAL, TASK_FINAL, AttemptState, RunState, TaskState
 
@@ -31,7 +32,7 @@ def reasons(mill, name, index=-1):
 
 
 def test_a_reason_added_to_the_rules_holds_back_the_dispatcher_and_shows_in_explain(monkeypatch):
-    def closed(node, offer, taken):
+    def closed(kind, offer):
         return Reason("closed", "the mill is closed on Sundays")
 
     mill = Mill(job({"name": "a"}))
@@ -132,6 +133,56 @@ def test_the_short_way_of_one_task_equals_the_long_way(room, params):
         first = step(graph, working, Submit(given), 2_000_000, 0.5)
         answers.append((first, [offer.free for offer in working.offers]))
     assert answers[0] == answers[1]
+
+
+def claimed(fast, params, offers, change=None, **more):
+    """A waiting run of one task, claimed the short or the long way."""
+    mill = Mill(job({"name": "a", "retries": {"max": 1, "delay": "0s"}, **more}), room=0)
+    mill.submit(**params)
+    mill.graph = replace(mill.graph, fast=fast)
+    if change is not None:
+        change(mill)
+    mill.offers.extend(offers())
+    step_ = mill.one(Claim(1, 0, -1))
+    return step_, mill.run(), mill.at("a"), [offer.free for offer in mill.offers], list(mill.dispatches)
+
+
+def lost_once(mill):
+    mill.offers.append(Offer(1, 7, 1))
+    mill.one(Claim(1, 0, -1))
+    mill.one(Lose(1, 0, -1, mill.take().epoch, "gone"))
+    mill.offers.clear()
+    mill.tasks[1, 0, -1] = replace(mill.at("a"), state=TaskState.ready)
+
+
+@pytest.mark.parametrize("params", [{}, {"a": 1}])
+@pytest.mark.parametrize("more", [{}, {"command": ["echo", "${run.id}"]}, {"on_lost": "fail"}])
+@pytest.mark.parametrize("change", [None, lost_once, lambda mill: mill.one(Cancel(1))])
+@pytest.mark.parametrize("free", [-1, 0, 2])
+def test_the_short_claim_of_one_task_equals_the_long_one(params, more, change, free):
+    klass = compile_job(job({"name": "a"})).nodes[0].klass
+    offers = lambda: [Offer(3, 8, free, ahead={klass: 2}), Offer(4, 9, 1, draining=True)]  # noqa: E731
+    if change is lost_once and more:
+        more = {key: text for key, text in more.items() if key != "on_lost"}
+    assert claimed(True, params, offers, change, **more) == claimed(False, params, offers, change, **more)
+
+
+def test_a_run_without_parameters_is_claimed_without_its_input():
+    for params, wanted in (({}, False), ({"a": 1}, True)):
+        mill = Mill(job({"name": "a"}), room=0)
+        mill.submit(**params)
+        assert reach(mill.graph, mill.run(), Claim(1, 0, -1)).input == wanted
+        working = Working(runs=mill.runs, tasks=mill.tasks, offers=[Offer(1, 7, 1)])
+        assert bool(step(mill.graph, working, Claim(1, 0, -1), 1, 0.5).tasks) == (not wanted)
+
+
+def test_the_claim_loop_and_core_agree_about_where_a_class_may_go():
+    for on_lost, expected in (("retry", 1), ("fail", -1)):
+        node = compile_job(job({"name": "a", "on_lost": on_lost, "agent": {"labels": {"os": "x"}}})).nodes[0]
+        offers = [Offer(1, 7, 5), Offer(2, 8, 0, labels={"os": "x"}, ahead={node.klass: 1})]
+        assert place_for(node.placement, node.klass, offers) == expected
+        assert choose(node, RunCell(1, 1), offers) == expected
+        assert choose(node, RunCell(1, 1, RunState.stopping), offers) == -1
 
 
 @pytest.mark.parametrize("started", [False, True])
@@ -245,7 +296,7 @@ def test_a_task_without_expressions_is_rendered_once():
 
 def test_the_class_of_a_task_is_stable():
     node = compile_job(job({"name": "a"})).nodes[0]
-    assert node.klass == klass_of(node.placement) == 238705853905822
+    assert node.klass == klass_of(node.placement) == 248373654044611
     assert node.klass < 2**48
 
 

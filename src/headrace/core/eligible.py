@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 from msgspec import Struct
 
-from headrace.core.nodes import Node
+from headrace.core.nodes import Node, Placement
 from headrace.core.work import Offer
 from headrace.model.cells import RunCell
 from headrace.model.states import RUN_FINAL, RunState, StopIntent
@@ -37,7 +37,7 @@ class Decision(Struct, frozen=True):
 YES = Decision()
 
 RunRule = Callable[[Node, RunCell], Reason | None]
-OfferRule = Callable[[Node, Offer, int], Reason | None]
+OfferRule = Callable[[Placement, Offer], Reason | None]
 
 
 def eligible(node: Node, run: RunCell, offer: Offer, taken: int = 0) -> Decision:
@@ -47,8 +47,10 @@ def eligible(node: Node, run: RunCell, offer: Offer, taken: int = 0) -> Decision
         if reason := run_rule(node, run):
             found = [reason] if found is None else [*found, reason]
     for offer_rule in OFFER_RULES:
-        if reason := offer_rule(node, offer, taken):
+        if reason := offer_rule(node.placement, offer):
             found = [reason] if found is None else [*found, reason]
+    if room_of(node.placement, node.klass, offer, taken) <= 0:
+        found = [*(found or ()), _no_room(offer)]
     return YES if found is None else Decision(tuple(found))
 
 
@@ -58,23 +60,40 @@ def may_begin(node: Node, run: RunCell) -> Decision:
     return Decision(reasons) if reasons else YES
 
 
-def room_of(node: Node, offer: Offer, taken: int = 0) -> int:
-    """How many more attempts of this task's class the offer takes; work ahead of slots only where losing it is free."""
+def room_of(kind: Placement, klass: int, offer: Offer, taken: int = 0) -> int:
+    """How many more attempts of a class the offer takes; work ahead of slots only where losing it is free."""
     free = offer.free - taken
-    if node.on_lost != "retry" or not offer.ahead:
+    if not offer.ahead or kind.on_lost != "retry":
         return free
-    return free + offer.ahead.get(node.klass, 0)
+    return free + offer.ahead.get(klass, 0)
 
 
-def choose(node: Node, run: RunCell, offers: list[Offer], taken: dict[int, int] | None) -> int:
+def choose(node: Node, run: RunCell, offers: list[Offer], taken: dict[int, int] | None = None) -> int:
     """The place of the eligible offer with most room, -1 when there is none. ``taken``: given away in this step."""
+    for rule in RUN_RULES:
+        if rule(node, run):
+            return -1
+    return place_for(node.placement, node.klass, offers, taken)
+
+
+def place_for(kind: Placement, klass: int, offers: list[Offer], taken: dict[int, int] | None = None) -> int:
+    """The place of the offer with most room that this class may go to, -1 when there is none.
+
+    All that can be said without the run: the claim loop asks it for classes before it knows which run comes next.
+    """
     best, most = -1, 0
     for place, offer in enumerate(offers):
-        gone = taken.get(place, 0) if taken else 0
-        room = room_of(node, offer, gone)
-        if room > most and eligible(node, run, offer, gone).ok:
+        room = room_of(kind, klass, offer, taken.get(place, 0) if taken else 0)
+        if room > most and _suits(kind, offer):
             best, most = place, room
     return best
+
+
+def _suits(kind: Placement, offer: Offer) -> bool:
+    for rule in OFFER_RULES:  # noqa: SIM110  a generator costs more than the rules, and this is hot
+        if rule(kind, offer):
+            return False
+    return True
 
 
 def is_spared(node: Node, run: RunCell) -> bool:
@@ -101,7 +120,7 @@ def _the_run_goes_on(node: Node, run: RunCell) -> Reason | None:
     return Reason("run_stopping", f"the run is stopping: {run.reason or run.intent.name}", str(run.run))
 
 
-def _it_takes_new_work(node: Node, offer: Offer, taken: int) -> Reason | None:
+def _it_takes_new_work(kind: Placement, offer: Offer) -> Reason | None:
     return (
         Reason("agent_draining", f"agent {_called(offer)} takes no new work", _called(offer))
         if offer.draining
@@ -109,15 +128,15 @@ def _it_takes_new_work(node: Node, offer: Offer, taken: int) -> Reason | None:
     )
 
 
-def _it_is_the_agent_asked_for(node: Node, offer: Offer, taken: int) -> Reason | None:
-    asked = node.placement.agent
+def _it_is_the_agent_asked_for(kind: Placement, offer: Offer) -> Reason | None:
+    asked = kind.agent
     if not asked or asked == offer.name:
         return None
     return Reason("other_agent", f"the task asks for agent {asked}; this is {_called(offer)}", asked)
 
 
-def _it_has_the_labels(node: Node, offer: Offer, taken: int) -> Reason | None:
-    wanted = node.placement.labels
+def _it_has_the_labels(kind: Placement, offer: Offer) -> Reason | None:
+    wanted = kind.labels
     if not wanted:
         return None
     for name, value in wanted:
@@ -126,9 +145,7 @@ def _it_has_the_labels(node: Node, offer: Offer, taken: int) -> Reason | None:
     return None
 
 
-def _it_has_room(node: Node, offer: Offer, taken: int) -> Reason | None:
-    if room_of(node, offer, taken) > 0:
-        return None
+def _no_room(offer: Offer) -> Reason:
     return Reason("no_room", f"agent {_called(offer)} has no room: all {offer.slots} slots are taken", _called(offer))
 
 
@@ -141,5 +158,4 @@ OFFER_RULES: tuple[OfferRule, ...] = (
     _it_takes_new_work,
     _it_is_the_agent_asked_for,
     _it_has_the_labels,
-    _it_has_room,
 )

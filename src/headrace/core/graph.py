@@ -103,6 +103,7 @@ def _node(definition: doc.JobDefinition, no: int, by_name: dict[str, int], group
         final=task.finally_,
         allow_failure=task.allow_failure,
         on_lost=task.on_lost,
+        plain=not texts and when is UNSET and each is None,
     )
 
 
@@ -255,6 +256,7 @@ def _placement(definition: doc.JobDefinition, task: doc.Task) -> Placement:
         agent=agent,
         package=_package(definition, task),
         limits=tuple(sorted(task.limits.items())),
+        on_lost=task.on_lost,
     )
 
 

@@ -16,7 +16,7 @@ from headrace.core.draft import SWEPT_BY, Draft
 from headrace.core.eligible import choose, stopped
 from headrace.core.expression import MissingValue
 from headrace.core.nodes import INLINE_READS, RANK_SLOPE_MS, Edge, Graph, Node
-from headrace.core.render import Rendered, render_attempt
+from headrace.core.render import Rendered, plain_attempt, render_attempt
 from headrace.core.scope import RunScope
 from headrace.core.work import Alarm, Dispatch, Waits
 from headrace.model.cells import Counts, RunCell, TaskCell, Value
@@ -117,10 +117,12 @@ def _leased(draft: Draft, cell: TaskCell) -> None:
 def rendering(draft: Draft, node: Node, cell: TaskCell) -> Rendered | None:
     """The attempt's work; None when something that it needs is not at hand. Raises ``MissingValue``."""
     given = draft.given
+    if draft.run.bare and node.source.fixed is not None:
+        return node.source.fixed
     if given is None:
         return None
     if node.source.fixed is not None:
-        return render_attempt(node.source, RunScope(draft), given.params)
+        return plain_attempt(node.source, given.params)
     if not draft.at_hand(node.reads):
         return None
     instance = cell if cell.index != WHOLE else None

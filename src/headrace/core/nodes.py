@@ -73,13 +73,17 @@ class RetryPolicy(Struct, frozen=True):
 
 
 class Placement(Struct, frozen=True):
-    """Where work may run: the class of tasks that wait for the same room. ``agent`` is a name, empty for any."""
+    """Where work may run: the class of tasks that wait for the same room. ``agent`` is a name, empty for any.
+
+    ``on_lost`` belongs to it because only what may be started again elsewhere is given out ahead of an agent's slots.
+    """
 
     kind: str
     labels: tuple[tuple[str, str], ...] = ()
     agent: str = ""
     package: str = ""
     limits: tuple[tuple[str, int], ...] = ()
+    on_lost: str = "retry"
 
 
 class Each(Struct, frozen=True):
@@ -120,6 +124,8 @@ class Node(Struct, frozen=True):
     final: bool = False
     allow_failure: bool = False
     on_lost: str = "retry"
+    plain: bool = False
+    """Nothing about it is rendered: neither texts nor a condition nor items."""
 
 
 class Graph(Struct, frozen=True):

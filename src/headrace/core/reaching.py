@@ -11,7 +11,7 @@ from headrace.core.nodes import CHUNK, INLINE_READS, Graph, Node, Reads
 from headrace.core.waking import place_of
 from headrace.core.work import Keys
 from headrace.model.cells import RunCell
-from headrace.model.changes import Cancel, Change, Lose, OutcomeKind, Settle, Started, Submit, Wake
+from headrace.model.changes import Cancel, Change, Claim, Lose, OutcomeKind, Settle, Started, Submit, Wake
 from headrace.model.ids import RUN_ITSELF, WHOLE, TaskKey
 
 _NOTHING = Keys()
@@ -28,8 +28,9 @@ def reach(graph: Graph, run: RunCell | None, change: Change) -> Keys:
     node = graph.nodes[change.no]
     if isinstance(change, Started):
         return Keys(((change.run, change.no, change.index),))
-    if isinstance(change, Settle) and graph.fast:
-        return Keys(((change.run, change.no, change.index),), input=change.kind != OutcomeKind.succeeded)
+    if graph.fast and isinstance(change, (Settle, Claim)):
+        wanted = change.kind != OutcomeKind.succeeded if isinstance(change, Settle) else not (run.bare and node.plain)
+        return Keys(((change.run, change.no, change.index),), input=wanted)
     if isinstance(change, (Settle, Lose)):
         return _reach_settle(graph, node, change)
     return _reach_task(graph, node, change)

@@ -101,9 +101,7 @@ def fix(source: Source) -> Rendered:
 
 def render_attempt(source: Source, scope: Scope, params: bytes) -> Rendered:
     """The work of one attempt. Raises ``MissingValue`` when a path has no value and no alternative."""
-    if source.fixed is None:
-        return _rendered(source, scope, params)
-    return plain_attempt(source, params)
+    return _rendered(source, scope, params)
 
 
 def plain_attempt(source: Source, params: bytes) -> Rendered:

@@ -12,7 +12,7 @@ from headrace.core.nodes import RANK_SLOPE_MS, Graph
 from headrace.core.render import plain_attempt
 from headrace.core.work import Dispatch, Ended, Step, Waits, Working
 from headrace.model.cells import INLINE_MAX, RunCell, RunInput, TaskCell
-from headrace.model.changes import OutcomeKind, Settle
+from headrace.model.changes import Claim, OutcomeKind, Settle
 from headrace.model.facts import RunChanged, RunEnded, RunSubmitted, TaskDispatched, TaskEnded, TaskReadied
 from headrace.model.ids import INCARNATION_SHIFT, RUN_ITSELF, WHOLE
 from headrace.model.states import TASK_LEASED, RunState, StopIntent, TaskState
@@ -32,16 +32,17 @@ def submit_single(graph: Graph, working: Working, given: RunInput, now: int) -> 
     node = graph.nodes[0]
     run, klass, priority = given.run, node.klass, given.priority
     rank = now // 1000 - (priority if node.priority is None else node.priority) * RANK_SLOPE_MS
+    bare = given.params == b"{}"
     place = -1
     offers = working.offers
     cell = RunCell(
-        run, given.graph, _QUEUED, 1, 1, 0, 1, 0, 0, 0, _NONE, -1, 0, 0, priority, given.created_at
+        run, given.graph, _QUEUED, 1, 1, 0, 1, 0, 0, 0, _NONE, -1, 0, 0, priority, given.created_at, bare=bare
     )  # fmt: skip
     if offers and klass not in working.waiting:
-        place = choose(node, cell, offers, None)
+        place = choose(node, cell, offers)
     if place < 0:
         cell = RunCell(
-            run, given.graph, _QUEUED, 1, 1, 0, 0, 0, 0, 0, _NONE, -1, 0, 0, priority, given.created_at
+            run, given.graph, _QUEUED, 1, 1, 0, 0, 0, 0, 0, _NONE, -1, 0, 0, priority, given.created_at, bare=bare
         )  # fmt: skip
         task = TaskCell(run, 0, WHOLE, _READY, 1, 0, 0, 0, 0, rank, klass, 0, 0, 0, 0, 0, now)
         return Step(cell, (task,), (_SUBMITTED, _READIED), (Waits(klass),))
@@ -55,6 +56,41 @@ def submit_single(graph: Graph, working: Working, given: RunInput, now: int) -> 
     decided = Step(cell, (task,), (_SUBMITTED, TaskDispatched(0, WHOLE, 1, epoch, agent)), (told,))
     offer.free -= 1
     return decided
+
+
+def claim_single(graph: Graph, working: Working, run: RunCell, change: Claim) -> Step | None:
+    """The claim of a ready task without expressions; None when it is anything else, or nobody has room."""
+    task = working.tasks.get((change.run, change.no, change.index))
+    node = graph.nodes[0]
+    fixed = node.source.fixed
+    if task is None or task.state is not _READY or fixed is None or graph.timeout_ms:
+        return None
+    if not run.bare:
+        given = working.inputs.get(run.run)
+        if given is None:
+            return None
+        fixed = plain_attempt(node.source, given.params)
+    offers = working.offers
+    place = choose(node, run, offers)
+    if place < 0:
+        return None
+    offer = offers[place]
+    agent, boot, attempt, klass = offer.agent, offer.boot, task.attempt + 1, node.klass
+    epoch = working.incarnation << INCARNATION_SHIFT
+    epoch = max(epoch, task.epoch) + 1
+    taken = TaskCell(
+        task.run, 0, WHOLE, _DISPATCHED, task.version + 1, attempt, epoch, 0, 0, task.rank, klass,
+        agent, boot, task.lost, task.failures, task.flags, task.ready_at, 0, 0, task.exit_status, task.exit_code,
+        task.signal, task.reason, task.result, task.error, None, None, task.seal, task.digest,
+    )  # fmt: skip
+    leased = RunCell(
+        run.run, run.graph, run.state, run.version + 1, run.left, run.finals, run.live + 1, run.failed, run.canceled,
+        run.succeeded, run.intent, run.cursor, run.due_at, run.deadline_at, run.priority, run.created_at,
+        run.started_at, run.ended_at, run.exit_status, run.reason, run.spared, run.gate, run.bare,
+    )  # fmt: skip
+    told = Dispatch((task.run, 0, WHOLE), run.graph, agent, boot, attempt, epoch, fixed, klass)
+    offer.free -= 1
+    return Step(leased, (taken,), (TaskDispatched(0, WHOLE, attempt, epoch, agent),), (told,))
 
 
 def settle_single(graph: Graph, working: Working, run: RunCell, change: Settle, now: int) -> Step | None:
@@ -81,7 +117,8 @@ def settle_single(graph: Graph, working: Working, run: RunCell, change: Settle, 
     first = run.started_at == 0
     done = RunCell(
         run.run, run.graph, _RUN_SUCCEEDED, run.version + 1, 0, 0, 0, 0, 0, 1, _NONE, -1, 0, run.deadline_at,
-        run.priority, run.created_at, (at or now) if first else run.started_at, now, status, run.reason,
+        run.priority, run.created_at, (at or now) if first else run.started_at, now, status, run.reason, b"", False,
+        run.bare,
     )  # fmt: skip
     told = TaskEnded(0, WHOLE, _SUCCEEDED, task.attempt, status, change.reason, at, over)
     closed = RunEnded(RUN_ITSELF, WHOLE, _RUN_SUCCEEDED, status, run.reason)

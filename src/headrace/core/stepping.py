@@ -10,10 +10,11 @@ from headrace.core.draft import Draft
 from headrace.core.moving import claim_task
 from headrace.core.nodes import Graph
 from headrace.core.settling import lose, named, settle, started
-from headrace.core.single import settle_single
+from headrace.core.single import claim_single, settle_single
 from headrace.core.submitting import submit
 from headrace.core.waking import cancel, wake
 from headrace.core.work import Step, Working
+from headrace.model.cells import RunCell
 from headrace.model.changes import Change, Claim, Lose, Settle, Started, Submit, Wake
 from headrace.model.errors import Refused
 from headrace.model.states import TaskState
@@ -33,7 +34,7 @@ def step(graph: Graph, working: Working, change: Change, now: int, dice: float) 
     run = working.runs.get(change.run)
     if run is None:
         raise Refused(f"there is no run {change.run}: {type(change).__name__} refused")
-    if graph.fast and isinstance(change, Settle) and (quick := settle_single(graph, working, run, change, now)):
+    if graph.fast and (quick := _quick(graph, working, run, change, now)):
         return quick
     draft = Draft(graph, working, run, now, dice)
     if isinstance(change, Settle):
@@ -62,6 +63,13 @@ def apply(working: Working, decided: Step) -> None:
         tasks[cell.run, cell.no, cell.index] = cell
     for key, value in decided.values:
         working.values[key] = value
+
+
+def _quick(graph: Graph, working: Working, run: RunCell, change: Change, now: int) -> Step | None:
+    """The short way, where there is one; None for the long way."""
+    if isinstance(change, Settle):
+        return settle_single(graph, working, run, change, now)
+    return claim_single(graph, working, run, change) if isinstance(change, Claim) else None
 
 
 def _claim(draft: Draft, change: Claim) -> None:

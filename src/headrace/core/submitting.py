@@ -34,6 +34,7 @@ def submit(graph: Graph, working: Working, change: Submit, now: int, dice: float
         finals=len(graph.finals),
         priority=given.priority,
         created_at=given.created_at,
+        bare=given.params == b"{}",
     )
     draft = Draft(graph, working, run, now, dice)
     draft.run_changed = True

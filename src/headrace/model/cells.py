@@ -137,6 +137,8 @@ class RunCell(Struct, frozen=True, array_like=True, gc=False):
     spared: bytes = b""
     gate: bool = False
     """All ordinary tasks have ended and the ``finally`` tasks were told so; from then on ``cursor`` counts these."""
+    bare: bool = False
+    """It was given no parameters: a task without expressions can be handed out without reading the run's input."""
 
 
 class RunInput(Struct, frozen=True, array_like=True, gc=False):
