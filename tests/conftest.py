@@ -5,8 +5,13 @@ from __future__ import annotations
 import os
 
 import pytest
+from hypothesis import settings
 
 from conformance.postgres_server import empty_postgres_dsn, own_postgres, postgres_dsn, postgres_server
+
+# Never a timed assertion: a busy machine is no defect.
+settings.register_profile("headrace", deadline=None, print_blob=True)
+settings.load_profile("headrace")
 
 __all__ = ["empty_postgres_dsn", "own_postgres", "postgres_dsn", "postgres_server"]
 

@@ -106,7 +106,7 @@ def test_a_new_life_believes_no_call_before_its_welcome(monkeypatch: pytest.Monk
         await life.calls.start(Start(1, [job(1)]))
         again = Life(disk, boot="b2", greeted=False)
         stale = asyncio.ensure_future(again.calls.outcomes(500, 0, 1))
-        await asyncio.sleep(0.01)
+        await asyncio.sleep(0.01)  # absence: only time shows it
         assert not stale.done()
         again.link.dialed(0)
         again.link.heard(Welcome(1, 2), 0.0)
@@ -151,7 +151,7 @@ def test_a_timeout_counts_from_the_start_and_ends_as_timeout() -> None:
     async def main() -> None:
         life = Life(slots=1)
         await life.calls.start(Start(1, [job(1), job(2, timeout_ms=20, grace_ms=20)]))
-        await asyncio.sleep(0.1)
+        await asyncio.sleep(0.1)  # absence: only time shows it
         assert life.hands.asked == [], "the second has not begun: its time does not run"
         life.hands.end(1)
         await outcomes(life)

@@ -238,7 +238,7 @@ for depth in range(2):
 if sys.argv[1] == "bare" and depth:
     os.execve(sys.executable, [sys.executable, "-c", "import time; time.sleep(600) # " + sys.argv[2]], {})
 print(os.getpid(), flush=True)
-time.sleep(600)
+time.sleep(600)  # the work itself
 """
 
 
@@ -251,7 +251,7 @@ async def cruel(tmp_path: Path, count: int, *, cgroups: bool) -> None:
             batch = jobs[begin : begin + 25]
             await agent.start(*batch)
             while len(marked(mark)) < 3 * len(batch):
-                await asyncio.sleep(0.02)
+                await asyncio.sleep(0.02)  # a poll: nothing tells of it
             await agent.calls.stop(StopOrder(1, [(a.name, 50) for a in batch]))
             ended |= await agent.outcomes(len(batch))
             assert marked(mark) == [], "told as over, yet something of it lives"
@@ -295,7 +295,7 @@ def test_a_daemon_that_washed_its_environment_and_left_its_session_does_not_esca
             a = command(1, sys.executable, "-S", "-c", CRUEL, "bare", mark)
             await agent.start(a)
             while len(marked(mark)) < 3:
-                await asyncio.sleep(0.02)
+                await asyncio.sleep(0.02)  # a poll: nothing tells of it
             await agent.calls.stop(StopOrder(1, [(a.name, 0)]))
             assert (await agent.outcomes(1))[1].kind is OutcomeKind.canceled
             assert marked(mark) == []
@@ -309,7 +309,7 @@ def test_one_attempts_end_leaves_the_others_alone(tmp_path: Path) -> None:
         async with Running(tmp_path, cgroups=False) as agent:
             await agent.start(sh(1, "(setsid sleep 600 &); sleep 600", env={"WHO": mark}))
             while len(marked(mark)) < 3:
-                await asyncio.sleep(0.01)
+                await asyncio.sleep(0.01)  # a poll: nothing tells of it
             before = marked(mark)
             for n in range(2, 12):
                 await agent.one(sh(n, "(setsid sleep 600 &) ; true"))

@@ -47,7 +47,7 @@ class Tree:
             for pid in Path(f"/proc/{self.guard}/task/{self.guard}/children").read_text().split():
                 if b"run_agent" in Path(f"/proc/{pid}/cmdline").read_bytes():
                     return int(pid)
-            time.sleep(0.01)
+            time.sleep(0.01)  # a poll: nothing tells of it
 
     async def calls(self) -> UnixAgent:
         while True:
@@ -56,7 +56,7 @@ class Tree:
                 await calls.held()
             except HeadraceError:
                 await calls.close()
-                await asyncio.sleep(0.02)
+                await asyncio.sleep(0.02)  # a poll: nothing tells of it
             else:
                 return calls
 
@@ -66,7 +66,7 @@ class Tree:
         if self.parent.stdout is not None:
             self.parent.stdout.close()
         while marked(str(self.folder)):
-            time.sleep(0.01)
+            time.sleep(0.01)  # a poll: nothing tells of it
 
 
 @pytest.fixture(params=[True, False], ids=["cgroup", "subreaper"])
@@ -78,7 +78,7 @@ def tree(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Tree]:
 
 def gone(mark: str) -> None:
     while marked(mark):
-        time.sleep(0.01)
+        time.sleep(0.01)  # a poll: nothing tells of it
 
 
 HARD = 'trap "" TERM; (setsid sh -c "trap \\"\\" TERM; sleep 600; true" &) ; sleep 600; true'
@@ -93,7 +93,7 @@ def test_kill_9_of_the_agent_leaves_no_process_and_the_next_life_reports_them_lo
         assert (await calls.start(Start(1, [sh(n, HARD, env={"WHO": mark}) for n in range(1, 5)]))).refused == []
         assert (await calls.start(Start(1, [command(9, "true")]))).refused == []
         while len(marked(mark)) < 16:
-            await asyncio.sleep(0.02)
+            await asyncio.sleep(0.02)  # a poll: nothing tells of it
         os.kill(tree.agent(), signal.SIGKILL)
         await calls.close()
         again = await tree.calls()
@@ -114,13 +114,13 @@ def test_kill_9_of_what_is_above_the_agent_ends_everything(tree: Tree, victim: s
         calls = await tree.calls()
         await calls.start(Start(1, [sh(n, HARD, env={"WHO": mark}) for n in range(1, 4)]))
         while len(marked(mark)) < 12:
-            await asyncio.sleep(0.02)
+            await asyncio.sleep(0.02)  # a poll: nothing tells of it
         await calls.close()
         agent = tree.agent()
         os.kill(tree.parent.pid if victim == "parent" else tree.guard, signal.SIGKILL)
         await asyncio.to_thread(gone, mark)
         while Path(f"/proc/{agent}").exists() and b"run_agent" in Path(f"/proc/{agent}/cmdline").read_bytes():
-            await asyncio.sleep(0.01)
+            await asyncio.sleep(0.01)  # a poll: nothing tells of it
 
     run(main())
 
@@ -132,7 +132,7 @@ def test_a_guard_told_to_end_ends_the_agent_in_order(tree: Tree) -> None:
         agent = tree.agent()
         os.kill(tree.guard, signal.SIGTERM)
         while Path(f"/proc/{agent}").exists():
-            await asyncio.sleep(0.01)
+            await asyncio.sleep(0.01)  # a poll: nothing tells of it
         assert not (tree.folder / "agent.sock").exists(), "the agent cleaned up: it was asked, not killed"
 
     run(main())

@@ -209,7 +209,7 @@ class Rig:
 
 async def until(condition: Callable[[], bool]) -> None:
     while not condition():
-        await asyncio.sleep(0.005)
+        await asyncio.sleep(0.005)  # a poll: nothing tells of it
 
 
 @asynccontextmanager
@@ -353,7 +353,7 @@ def test_an_ask_for_a_waiting_call_never_touches_the_running_one(tmp_path: Path)
         first, second = r.start("sleeps_on", "sleeps_on", prefetch=True, path=str(flag))
         await until(flag.exists)
         r.executor.ask(r.names[1], "canceled")
-        await asyncio.sleep(0.1)
+        await asyncio.sleep(0.1)  # absence: only time shows it
         assert not first.end.done()
         r.executor.ask(r.names[0], "canceled")
         assert (await first.end).kind is OutcomeKind.canceled

@@ -32,7 +32,7 @@ class Running:
             try:
                 await self.calls.held()
             except LinkError:
-                await asyncio.sleep(0.005)
+                await asyncio.sleep(0.005)  # a poll: nothing tells of it
             else:
                 return self
 

@@ -98,7 +98,7 @@ class PostgresServer:
             except psycopg.OperationalError:
                 if self._guard.poll() is not None or time.monotonic() > until:
                     pytest.fail(f"PostgreSQL did not start:\n{(self.folder / 'server.log').read_text()}", pytrace=False)
-                time.sleep(0.05)
+                time.sleep(0.05)  # a poll: nothing tells of it
             else:
                 return
 

@@ -30,7 +30,7 @@ class Served:
     async def __aenter__(self) -> None:
         self.task = asyncio.ensure_future(self.server.serve())
         while not self.server.started:  # noqa: ASYNC110 # uvicorn has a flag only
-            await asyncio.sleep(0.01)
+            await asyncio.sleep(0.01)  # a poll: nothing tells of it
 
     async def __aexit__(self, *_: object) -> None:
         self.server.should_exit = True

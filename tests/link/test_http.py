@@ -237,7 +237,7 @@ def test_it_speaks_with_uvicorn_and_curl_hears_the_same(tmp_path: Path) -> None:
         server = uvicorn.Server(uvicorn.Config(echo, uds=path, log_config=None, lifespan="off", ws="none"))
         serving = asyncio.ensure_future(server.serve())
         while not server.started:  # noqa: ASYNC110 # uvicorn has a flag only
-            await asyncio.sleep(0.01)
+            await asyncio.sleep(0.01)  # a poll: nothing tells of it
         http = client(tmp_path / "s")
         for size in (0, 1, 65_536, 3_000_000):
             answer = await http.request("PUT", "/a?b=c", b"x" * size)

@@ -25,7 +25,7 @@ async def echo(asked: Asked) -> Told:
     if asked.path == "/raise":
         raise RuntimeError("a bug")
     if asked.path == "/slow":
-        await asyncio.sleep(30)
+        await asyncio.sleep(30)  # the work itself
     if asked.path == "/none":
         return Told(204, "", b"")
     return Told(200, "text/plain", f"{asked.method} {asked.path}?{asked.query} ".encode() + asked.body)
@@ -108,7 +108,7 @@ def test_a_client_that_leaves_ends_the_answer_it_waited_for(tmp_path: Path) -> N
             with pytest.raises(LinkError, match="in time"):
                 await http.request("GET", "/slow", timeout=0.05)
             while server.connections:  # noqa: ASYNC110 # the server sets no event for it
-                await asyncio.sleep(0.005)
+                await asyncio.sleep(0.005)  # a poll: nothing tells of it
 
     run(main())
 
@@ -136,6 +136,6 @@ def test_random_bytes_never_hang_or_crash_it(tmp_path: Path) -> None:
                 writer.close()
             assert (await http.request("GET", "/")).status == 200
             while len(server.connections) > 1:  # noqa: ASYNC110 # the server sets no event for it
-                await asyncio.sleep(0.005)
+                await asyncio.sleep(0.005)  # a poll: nothing tells of it
 
     run(main())
