@@ -134,7 +134,8 @@ def weather(
 
 
 NAMES = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
-INK, QUIET, GRID, WARM, COLD, RAIN = "#1d2b36", "#667683", "#e3e9ed", "#e0703a", "#3f8fc4", "#86b6d6"
+INK, QUIET, GRID, RAIN = "#1d2b36", "#667683", "#e3e9ed", "#86b6d6"
+WARM, MILD, COLD = "#e0703a", "#e6c682", "#3f8fc4"
 WIDTH, LEFT, RIGHT = 760, 52, 16
 
 
@@ -148,7 +149,7 @@ def chart(summary: list[Month]) -> str:
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} 432" font-family="system-ui, sans-serif" '
         'font-size="12" role="img" aria-label="temperature and rain per month">',
         f'<defs><linearGradient id="range" gradientUnits="userSpaceOnUse" x1="0" x2="0" y1="{degrees.top}" '
-        f'y2="{degrees.bottom}"><stop offset="0" stop-color="{WARM}"/><stop offset="1" stop-color="{COLD}"/>'
+        f'y2="{degrees.bottom}"><stop offset="0" stop-color="{WARM}"/><stop offset=".55" stop-color="{MILD}"/><stop offset="1" stop-color="{COLD}"/>'
         "</linearGradient></defs>",
         f'<rect width="{WIDTH}" height="432" fill="#ffffff"/>',
         f'<text x="{LEFT}" y="24" fill="{INK}" font-weight="600">Coldest to warmest day, and the mean, °C</text>',
