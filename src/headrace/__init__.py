@@ -19,11 +19,15 @@ if TYPE_CHECKING:
     from headrace.author.parameters import Param
     from headrace.author.task import Task, TaskFunction, task
     from headrace.author.trace import first, when
+    from headrace.client.aio import AsyncClient
+    from headrace.client.sync import Client
 
 __version__ = "0.1.0"
 
 __all__ = [
+    "AsyncClient",
     "Canceled",
+    "Client",
     "Context",
     "Fail",
     "Job",
@@ -50,30 +54,32 @@ __all__ = [
 ]
 
 _HOMES = {
-    "Canceled": "errors",
-    "Context": "context",
-    "Fail": "errors",
-    "Job": "builder",
-    "JobFunction": "job",
-    "Param": "parameters",
-    "Retry": "errors",
-    "RunFailed": "errors",
-    "Skip": "errors",
-    "Task": "task",
-    "TaskFunction": "task",
-    "TraceError": "errors",
-    "approve": "kinds",
-    "command": "kinds",
-    "container": "kinds",
-    "current": "context",
-    "first": "trace",
-    "http": "kinds",
-    "job": "job",
-    "run_job": "kinds",
-    "script": "kinds",
-    "task": "task",
-    "wait": "kinds",
-    "when": "trace",
+    "AsyncClient": "client.aio",
+    "Client": "client.sync",
+    "Canceled": "author.errors",
+    "Context": "author.context",
+    "Fail": "author.errors",
+    "Job": "author.builder",
+    "JobFunction": "author.job",
+    "Param": "author.parameters",
+    "Retry": "author.errors",
+    "RunFailed": "author.errors",
+    "Skip": "author.errors",
+    "Task": "author.task",
+    "TaskFunction": "author.task",
+    "TraceError": "author.errors",
+    "approve": "author.kinds",
+    "command": "author.kinds",
+    "container": "author.kinds",
+    "current": "author.context",
+    "first": "author.trace",
+    "http": "author.kinds",
+    "job": "author.job",
+    "run_job": "author.kinds",
+    "script": "author.kinds",
+    "task": "author.task",
+    "wait": "author.kinds",
+    "when": "author.trace",
 }
 
 
@@ -83,7 +89,7 @@ def __getattr__(name: str) -> Any:
         raise AttributeError(f"module 'headrace' has no attribute {name!r}")
     from importlib import import_module
 
-    value = getattr(import_module(f"headrace.author.{home}"), name)
+    value = getattr(import_module(f"headrace.{home}"), name)
     globals()[name] = value
     return value
 

@@ -1,19 +1,35 @@
 """Watching a run from the terminal: task states and log lines as they come; plain lines in a pipe.
 
-Also the story of a failure: the user's own frames, what was skipped, and the two commands to go on.
+Also the story of a failure: the user's own frames, what was skipped, and the two commands to go on. A server that is
+away for a moment is waited for: the run does not need it to go on.
 """
 
 from __future__ import annotations
 
+import sys
 import time
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import TypeVar
 
 from headrace.cli.terminal import Terminal, clean, elapsed
 from headrace.client import flow
-from headrace.client.sync import FINAL, Client
+from headrace.client.sync import FINAL, WAIT_SLICE, Client
 from headrace.model import views
+from headrace.model.errors import Busy, Unreachable
 
-SLICE = 1.0
+T = TypeVar("T")
+SLICE = 0.5
 """Seconds of one long poll while somebody watches."""
+TAIL_S = 5.0
+"""How long the last log lines are waited for after a run has ended and nothing new has come."""
+AWAY_S = 30.0
+"""How long a server may be away before the watcher gives up."""
+BAR = 30
+QUIET = ("blocked", "ready")
+ENDED = ("succeeded", "failed", "canceled", "skipped", "lost")
+
+Line = tuple[datetime, str]
 
 
 class Watch:
@@ -24,53 +40,86 @@ class Watch:
         self.terminal = terminal
         self.number = number
         self._seen: dict[str, str] = {}
+        self._parts: dict[tuple[str, str], str] = {}
         self._cursor: str | None = None
+        self._sealed = False
         self._progress = ""
 
     def until_ended(self) -> views.RunView:
-        """Follow to the end; gives the run's last view."""
+        """Follow to the end; gives the run's last view. Raises Unreachable when the server stays away."""
         while True:
-            view = self.client.do(flow.run(self.number))
-            self._states(view)
-            self._logs(final=view.state in FINAL)
+            view = ask(self.client, lambda: flow.run(self.number))
+            self._print(self._states(view) + self._logs())
             if view.state in FINAL:
+                self._tail()
                 self._clear()
                 return view
             self._bar(view)
-            self.client.do(flow.run(self.number, wait=SLICE))
+            ask(self.client, lambda: flow.run(self.number, wait=SLICE))
 
-    def _states(self, view: views.RunView) -> None:
+    def _print(self, lines: list[Line]) -> None:
+        for _, text in sorted(lines, key=lambda line: line[0]):
+            self._clear()
+            self.terminal.line(text)
+
+    def _states(self, view: views.RunView) -> list[Line]:
+        lines: list[Line] = []
         for task in view.tasks:
-            said = _said(task)
-            if self._seen.get(task.name) != said and task.state not in ("blocked", "ready"):
-                self._seen[task.name] = said
-                self._clear()
-                attempt = f" (attempt {task.attempt})" if task.attempt > 1 else ""
-                took = elapsed(task.started_at, task.ended_at) if task.ended_at and task.counts is None else ""
-                counts = _counts(task)
-                self.terminal.line(
-                    f"{self.terminal.style(_clock(), 'dim')} {self.terminal.style(task.name, 'bold')} "
-                    f"{self.terminal.state(task.state)}{attempt}{counts} {self.terminal.style(took, 'dim')}".rstrip()
-                )
+            said = f"{task.state} {task.attempt} {_counts(task) if task.ended_at else ''}"
+            if self._seen.get(task.name) == said or task.state in QUIET:
+                continue
+            self._seen[task.name] = said
+            now = datetime.now(UTC)
+            at = (task.ended_at if task.state in ENDED else task.started_at) or now
+            attempt = f" (attempt {task.attempt})" if task.attempt > 1 else ""
+            took = elapsed(task.started_at, task.ended_at) if task.started_at and task.ended_at else ""
+            text = f"{self.terminal.style(task.name, 'bold')} {self.terminal.state(task.state)}{attempt}{_counts(task)}"
+            clock = self.terminal.style(self.terminal.when(at), "dim")
+            lines.append((at, f"{clock} {text} {self.terminal.style(took, 'dim')}".rstrip()))
+        return lines
 
-    def _logs(self, *, final: bool) -> None:
-        while True:
-            page = self.client.do(flow.logs(self.number, after=self._cursor, wait=0.0))
+    def _tail(self) -> None:
+        """Logs follow their outcomes: wait for the last of them, not for ever."""
+        deadline = time.monotonic() + TAIL_S
+        while not self._sealed and time.monotonic() < deadline:
+            lines = self._logs(wait=SLICE)
+            if lines:
+                deadline = time.monotonic() + TAIL_S
+            self._print(lines)
+        at = datetime.now(UTC)
+        self._print([(at, self._said(who, text, stream)) for (who, stream), text in self._parts.items() if text])
+
+    def _logs(self, *, wait: float = 0.0) -> list[Line]:
+        lines: list[Line] = []
+        while not self._sealed:
+            page = ask(self.client, lambda: flow.logs(self.number, after=self._cursor, wait=wait))
             for record in page.items:
-                self._clear()
-                self._record(record)
-            if page.next_cursor is None or not page.items:
-                return
-            self._cursor = page.next_cursor
-            if not final and len(page.items) < 100:
-                return
+                lines += self._record(record)
+            self._sealed = page.next_cursor is None
+            self._cursor = page.next_cursor or self._cursor
+            if not page.items:
+                break
+        return lines
 
-    def _record(self, record: views.LogView) -> None:
-        name = record.task if record.index is None else f"{record.task}[{record.index}]"
-        bad = record.stream == "stderr" or record.level in ("error", "critical", "ERROR", "CRITICAL")
-        head = self.terminal.style(f"{name} │", "cyan")
-        for line in record.text.rstrip("\n").split("\n"):
-            self.terminal.line(f"{head} {self.terminal.style(clean(line), 'red' if bad else '')}")
+    def _record(self, record: views.LogView) -> list[Line]:
+        """The whole lines that this record completes: a program may write half of one.
+
+        The run's own records and repeated tracebacks are left out: the story at the end tells them.
+        """
+        if not record.task:
+            return []
+        who = record.task if record.index is None else f"{record.task}[{record.index}]"
+        bad = record.stream == "stderr" or record.level.lower() in ("error", "critical")
+        place = (who, "stderr" if bad else "stdout")
+        text = record.text.partition("\nTraceback (most")[0] if record.stream == "system" else record.text
+        *whole, rest = (self._parts.get(place, "") + text).split("\n")
+        if record.stream not in ("stdout", "stderr") and rest:
+            whole, rest = [*whole, rest], ""
+        self._parts[place] = rest
+        return [(record.at, self._said(who, line, place[1])) for line in whole]
+
+    def _said(self, who: str, line: str, stream: str) -> str:
+        return f"{self.terminal.style(f'{who} │', 'cyan')} {self.terminal.style(clean(line), 'red' if stream == 'stderr' else '')}"
 
     def _bar(self, view: views.RunView) -> None:
         if not self.terminal.live or self.terminal.form != "text":
@@ -78,13 +127,10 @@ class Watch:
         total, done = 0, 0
         for task in view.tasks:
             counts = task.counts or {}
-            total += max(1, sum(counts.values()))
-            done += sum(counts.get(s, 0) for s in ("succeeded", "failed", "canceled", "skipped", "lost")) or (
-                1 if task.counts is None and task.ended_at else 0
-            )
-        width = 30
-        filled = int(width * done / max(1, total))
-        self._progress = f"  {'━' * filled}{'─' * (width - filled)} {done}/{total} tasks, {view.state}"
+            total += max(1, counts.get("total", 0))
+            done += sum(counts.get(s, 0) for s in ENDED) if counts.get("total") else int(task.ended_at is not None)
+        filled = int(BAR * done / max(1, total))
+        self._progress = f"  {'━' * filled}{'─' * (BAR - filled)} {done}/{total} tasks, {view.state}"
         print(f"\r\x1b[2K{self._progress}", end="", file=self.terminal.out, flush=True)
 
     def _clear(self) -> None:
@@ -93,19 +139,40 @@ class Watch:
             self._progress = ""
 
 
-def _clock() -> str:
-    return time.strftime("%H:%M:%S")
+def ask(client: Client, question: Callable[[], flow.Flow[T]]) -> T:
+    """The answer; a server that is away is waited for, and it is said once. Raises Unreachable after ``AWAY_S``."""
+    deadline, told = time.monotonic() + AWAY_S, False
+    while True:
+        try:
+            return client.do(question())
+        except (Unreachable, Busy) as error:
+            if time.monotonic() > deadline:
+                raise
+            if not told:
+                print(f"{error.message}; waiting for it …", file=sys.stderr, flush=True)
+            told = True
+            time.sleep(SLICE)
 
 
-def _said(task: views.TaskView) -> str:
-    done = (task.counts or {}).get("succeeded", 0) if task.ended_at else 0
-    return f"{task.state} {task.attempt} {done}"
+def wait(client: Client, number: int) -> views.RunView:
+    """Until the run has ended, over a server that is away for a moment."""
+    while (view := ask(client, lambda: flow.run(number, wait=WAIT_SLICE))).state not in FINAL:
+        pass
+    return view
 
 
 def _counts(task: views.TaskView) -> str:
-    if not task.counts:
+    """`` (7 of 12 succeeded, 1 running)`` for a task with ``each``."""
+    if not task.counts or "total" not in task.counts:
         return ""
-    return " (" + ", ".join(f"{n} {state}" for state, n in task.counts.items() if n) + ")"
+    return f" ({counted(task.counts)})"
+
+
+def counted(counts: dict[str, int]) -> str:
+    """How the instances of a group stand: ``12 of 12 succeeded``."""
+    total = counts.get("total", 0)
+    parts = [f"{n} {state}" for state, n in counts.items() if n and state not in ("total", "succeeded")]
+    return ", ".join([f"{counts.get('succeeded', 0)} of {total} succeeded", *parts])
 
 
 def story(terminal: Terminal, run: views.RunView) -> None:
@@ -122,16 +189,18 @@ def story(terminal: Terminal, run: views.RunView) -> None:
             _failure(terminal, task)
     skipped = [task.name for task in run.tasks if task.state in ("skipped", "canceled")]
     if skipped:
-        terminal.line(f"  did not run because of it: {', '.join(skipped)}")
+        terminal.line(f"  did not run: {', '.join(skipped)}")
     terminal.line(f"  the log:  headrace logs {run.id}")
     terminal.line(f"  and why:  headrace explain {run.id}")
 
 
 def _failure(terminal: Terminal, task: views.TaskView) -> None:
     said = task.exit_status or task.reason or ""
-    terminal.line(
-        f"  {terminal.style(task.name, 'bold')} {terminal.state(task.state)} {said} on attempt {task.attempt}"
-    )
+    if task.counts:
+        said, attempt = counted(task.counts), ""
+    else:
+        attempt = f" on attempt {task.attempt}" if task.attempt else ""
+    terminal.line(f"  {terminal.style(task.name, 'bold')} {terminal.state(task.state)} {clean(said)}{attempt}".rstrip())
     if task.error is None:
         return
     terminal.line(f"    {task.error.type}: {clean(task.error.message)}")

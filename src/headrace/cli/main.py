@@ -8,16 +8,17 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import os
 import sys
 from collections.abc import Sequence
+from difflib import get_close_matches
 
 from headrace.model.errors import HeadraceError, Invalid
 
-OK, RUN_FAILED, USAGE, REFUSED = 0, 1, 2, 3
+OK, RUN_FAILED, USAGE, REFUSED, INTERRUPTED = 0, 1, 2, 3, 130
 COMMANDS = {
     "up": "headrace.cli.servers",
-    "control": "headrace.cli.servers",
-    "agent": "headrace.cli.servers",
+    "agent": "headrace.cli.job",
     "run": "headrace.cli.run",
     "exec": "headrace.cli.run",
     "runs": "headrace.cli.runs",
@@ -34,18 +35,58 @@ COMMANDS = {
     "config": "headrace.cli.about",
     "schema": "headrace.cli.about",
 }
-"""Which file knows which word. A word with verbs of two rooms (``agent``) is sorted out by ``module_of``."""
+"""Which file knows which word."""
+LATER = [
+    "approve",
+    "stop",
+    "pause",
+    "resume",
+    "restart",
+    "abandon",
+    "schedule",
+    "calendar",
+    "subscription",
+    "secret",
+    "limit",
+    "user",
+    "token",
+    "init",
+    "completion",
+    "ui",
+    "import",
+    "export",
+    "backup",
+    "restore",
+    "doctor",
+    "migrate",
+    "control",
+]
+"""Words of the contract that a later version knows."""
+LATER_VERBS = {"job": ("rm", "restore"), "package": ("watch", "rm", "rollback"), "task": ("run",)}
+FLAGS = {"--url", "--token", "--data"}
+"""Flags before the command that take the next word."""
 
 
-def module_of(words: Sequence[str]) -> str | None:
-    """The module of the command that these words name, or None when it must be looked for in all of them."""
-    plain = [w for w in words if not w.startswith("-")]
-    if words and words[0] in COMMANDS:
-        if words[0] == "agent" and words[1:2] == ["ls"]:
-            return "headrace.cli.job"
-        return COMMANDS[words[0]]
-    first = next((w for w in plain if w in COMMANDS), None)
-    return COMMANDS[first] if first else None
+def command_of(words: Sequence[str]) -> str | None:
+    """The first word that is no flag and no flag's value: the command; None when there is none."""
+    rest = iter(words)
+    for word in rest:
+        if word in FLAGS:
+            next(rest, None)
+        elif not word.startswith("-"):
+            return word
+    return None
+
+
+def unknown(word: str, more: Sequence[str]) -> str:
+    """What to say to a word that is no command, or to a verb of a later version; empty for a good one."""
+    if word in COMMANDS:
+        later = more[0] if more and more[0] in LATER_VERBS.get(word, ()) else ""
+        return f"not available yet: headrace {word} {later}" if later else ""
+    if word in LATER:
+        return f"not available yet: headrace {word}"
+    near = get_close_matches(word, COMMANDS, 1, 0.6)
+    return f"there is no command {word!r}" + (f"; did you mean {near[0]!r}?" if near else "; see: headrace --help")
 
 
 def parser(words: Sequence[str]) -> argparse.ArgumentParser:
@@ -55,7 +96,7 @@ def parser(words: Sequence[str]) -> argparse.ArgumentParser:
         "--json", dest="form", action="store_const", const="json", default=argparse.SUPPRESS, help="print JSON"
     )
     common.add_argument(
-        "--edn", dest="form", action="store_const", const="edn", default=argparse.SUPPRESS, help="print EDN"
+        "--edn", dest="form", action="store_const", const="edn", default=argparse.SUPPRESS, help=argparse.SUPPRESS
     )
     common.add_argument("--utc", action="store_true", default=argparse.SUPPRESS, help="times in UTC")
     common.add_argument("--url", default=argparse.SUPPRESS, help="the server")
@@ -64,17 +105,19 @@ def parser(words: Sequence[str]) -> argparse.ArgumentParser:
     top = argparse.ArgumentParser(
         prog="headrace",
         description="Describe work as tasks with dependencies; let it run, and know what happened.",
+        epilog="Exit codes: 0 ok, 1 the run failed, 2 wrong words or a wrong definition, 3 no server, or it refused.",
         parents=[common],
+        allow_abbrev=False,
     )
 
     class Common(argparse.ArgumentParser):
         """A command's parser: knows the flags that every command has."""
 
         def __init__(self, **options: object) -> None:
-            super().__init__(parents=[common], **options)  # type: ignore[arg-type]  # argparse passes its own keywords on
+            super().__init__(parents=[common], allow_abbrev=False, **options)  # type: ignore[arg-type]  # argparse passes its own keywords on
 
     commands = top.add_subparsers(metavar="COMMAND", parser_class=Common)
-    module = module_of(words)
+    module = COMMANDS.get(command_of(words) or "")
     for name in [module] if module else dict.fromkeys(COMMANDS.values()):
         importlib.import_module(name).add(commands)
     return top
@@ -83,13 +126,17 @@ def parser(words: Sequence[str]) -> argparse.ArgumentParser:
 def main(words: Sequence[str] | None = None) -> int:
     """Run one command; gives the exit code. Never lets a traceback of ours reach a person."""
     words = list(sys.argv[1:] if words is None else words)
+    command = command_of(words)
+    if command is not None and (said := unknown(command, words[words.index(command) + 1 :])):
+        print(f"error: {said}", file=sys.stderr)
+        return REFUSED if said.startswith("not available") else USAGE
     top = parser(words)
     args, rest = top.parse_known_args(words)
     if not hasattr(args, "do"):
         top.print_help()
         return USAGE
     if rest and not getattr(args, "takes_rest", False):
-        top.error(f"unknown words: {' '.join(rest)}")
+        top.error(f"{command} does not know: {' '.join(rest)}; see: headrace {command} --help")
     args.rest = rest
     for name, default in (("url", None), ("token", None), ("data", None), ("form", "text"), ("utc", False)):
         if not hasattr(args, name):
@@ -98,16 +145,18 @@ def main(words: Sequence[str] | None = None) -> int:
 
     try:
         code: int = args.do(args, Terminal(form=args.form, utc=args.utc))
+        sys.stdout.flush()
     except Invalid as error:
-        tell(error)
+        tell(error, args.form)
         return USAGE
     except HeadraceError as error:
-        tell(error)
+        tell(error, args.form)
         return REFUSED
     except KeyboardInterrupt:
-        return 130
+        return INTERRUPTED
     except BrokenPipeError:
-        sys.stderr.close()
+        # The reader has gone (``| head``): nothing may be written at exit either.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return OK
     return code
 

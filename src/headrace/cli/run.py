@@ -8,14 +8,15 @@ from __future__ import annotations
 import argparse
 import contextlib
 import secrets
+import sys
 from collections.abc import Iterator
 from typing import Any
 
 from headrace.cli import targets
-from headrace.cli.follow import Watch, story
+from headrace.cli.follow import Watch, story, wait
 from headrace.cli.terminal import Terminal
 from headrace.client.sync import FINAL, Client, Run
-from headrace.model.errors import Invalid, NotAvailable, Unreachable
+from headrace.model.errors import Busy, Invalid, NotAvailable, Unreachable
 
 
 def add(commands: Any) -> None:
@@ -103,16 +104,28 @@ def _packed(client: Client, target: targets.Target) -> dict[str, Any]:
     return {**target.definition, "package": name, "packages": {name: package.digest}}
 
 
+def _left(args: argparse.Namespace, number: int) -> None:
+    """Whoever stops watching is told that the run goes on."""
+    when = "goes on when a server runs: headrace up" if getattr(args, "own_server", False) else "goes on"
+    print(f"\nrun {number} {when}", file=sys.stderr)
+    print(f"  follow it:  headrace logs {number} --follow", file=sys.stderr)
+    print(f"  end it:     headrace cancel {number}", file=sys.stderr, flush=True)
+
+
 def _finish(args: argparse.Namespace, terminal: Terminal, client: Client, run: Run) -> int:
     if not (args.follow or args.wait or getattr(args, "own_server", False)):
         if not terminal.data(run.view):
             terminal.line(f"run {run.id} {terminal.state(run.view.state)}")
             terminal.line(f"  follow it:  headrace logs {run.id} --follow")
         return 0
-    if args.follow and terminal.form == "text":
-        view = Watch(client, terminal, run.id).until_ended()
-    else:
-        view = run.wait().view
+    try:
+        if args.follow and terminal.form == "text":
+            view = Watch(client, terminal, run.id).until_ended()
+        else:
+            view = wait(client, run.id)
+    except (KeyboardInterrupt, Unreachable, Busy):
+        _left(args, run.id)
+        raise
     if not terminal.data(view):
         story(terminal, view)
     assert view.state in FINAL

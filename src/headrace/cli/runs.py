@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from headrace.cli.follow import Watch, story
+from headrace.cli.follow import Watch, counted, story, wait
 from headrace.cli.terminal import Terminal, clean, elapsed
 from headrace.client import flow
 from headrace.client.sync import Client
@@ -105,8 +105,7 @@ def show_run(args: argparse.Namespace, terminal: Terminal) -> int:
         terminal.line(f"  result   {_short(view.result)}")
     rows = []
     for task in view.tasks:
-        counts = " ".join(f"{n} {s}" for s, n in (task.counts or {}).items() if n)
-        said = counts or task.exit_status or task.reason or ""
+        said = (counted(task.counts) if task.counts else "") or task.exit_status or task.reason or ""
         rows.append((task.name, task.state, str(task.attempt or ""), said, elapsed(task.started_at, task.ended_at)))
     terminal.line()
     terminal.table(("task", "state", "attempt", "said", "took"), rows)
@@ -163,7 +162,7 @@ def cancel_run(args: argparse.Namespace, terminal: Terminal) -> int:
     with connect(args) as client:
         run = client.runs.get(args.id)
         run.cancel(reason=args.reason)
-        view = run.wait().view if args.wait else run.refresh().view
+        view = wait(client, run.id) if args.wait else run.refresh().view
     if not terminal.data(view):
         terminal.line(f"run {view.id} {terminal.state(view.state)}")
     return 0

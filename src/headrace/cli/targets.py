@@ -6,13 +6,16 @@ user asked) and nothing of the servers.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import traceback
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 
-from headrace.model.errors import Invalid, Problem
+from headrace.model.errors import HeadraceError, Invalid, Problem
+
+T = TypeVar("T")
 
 MEDIA = {".yaml": "application/yaml", ".yml": "application/yaml", ".json": "application/json"}
 
@@ -57,10 +60,27 @@ def _python(text: str) -> Target:
     path = Path(file)
     if not path.is_file():
         raise Invalid(f"there is no file {file!r}")
-    job = load_job(path, wanted or None)
+    job = _imported(path, lambda: load_job(path, wanted or None))
     definition: dict[str, Any] = msgspec.to_builtins(job.definition())
     name = package_name(path)
     return Target(definition=definition, package=(name, bundle(path)))
+
+
+def _imported(path: Path, load: Callable[[], T]) -> T:
+    """What the user's file gives; when it fails, its own frames and no others are told."""
+    try:
+        return load()
+    except HeadraceError:
+        raise
+    except Exception as error:  # whatever the user's own code raises
+        frames = traceback.extract_tb(error.__traceback__)
+        own = [f for f in frames if not f.filename.startswith(("<frozen", str(Path(__file__).parents[1])))]
+        problems = [Problem(f.filename, f"in {f.name}: {f.line}", line=f.lineno) for f in own]
+        if isinstance(error, SyntaxError):
+            problems = [Problem(str(path), (error.text or "").strip(), line=error.lineno, column=error.offset)]
+        raise Invalid(
+            f"{path} cannot be imported: {type(error).__name__}: {error}", problems=tuple(problems)
+        ) from error
 
 
 def parameters(words: Sequence[str], pairs: Sequence[str], schema: Mapping[str, Any] | None) -> dict[str, Any]:

@@ -129,10 +129,15 @@ def elapsed(start: datetime | None, end: datetime | None) -> str:
     return f"{int(seconds // 3600)} h {int(seconds % 3600 // 60):02d} m"
 
 
-def tell(error: HeadraceError) -> None:
-    """An error as a tired person reads it: what, where, and every problem; on stderr."""
+def tell(error: HeadraceError, form: str = "text") -> None:
+    """An error as a tired person reads it: what, where, and every problem; on stderr. In JSON form: one object there."""
+    if form == "json":
+        told = {"error": error.message or str(error), "status": error.status, "problems": error.problems}
+        print(msgspec.json.encode(told).decode(), file=sys.stderr)
+        return
     colour = sys.stderr.isatty() and not os.environ.get("NO_COLOR")
     head = "\x1b[31merror:\x1b[0m" if colour else "error:"
     print(f"{head} {error.message or error}", file=sys.stderr)
     for problem in error.problems:
-        print(f"  {problem}", file=sys.stderr)
+        if problem.message not in error.message:
+            print(f"  {problem}", file=sys.stderr)

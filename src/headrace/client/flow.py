@@ -154,7 +154,7 @@ def log_text(number: int, task: str | None = None, **where: Any) -> Flow[bytes]:
 def artifacts(number: int) -> Flow[list[views.ArtifactView]]:
     """The files that the run left."""
     response = yield Request("GET", _at("runs", number, "artifacts"))
-    return expect(response, dict[str, list[views.ArtifactView]]).get("items", [])
+    return expect(response, views.ArtifactPage).items
 
 
 def artifact(number: int, task: str, path: str, index: int | None = None) -> Flow[bytes]:

@@ -11,10 +11,11 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
+from headrace.author import errors as author_errors
 from headrace.client import find, flow
 from headrace.client.transport import Connection
 from headrace.model import views
-from headrace.model.errors import HeadraceError, NotFound
+from headrace.model.errors import NotFound
 
 T = TypeVar("T")
 FINAL = frozenset({"succeeded", "failed", "canceled", "abandoned"})
@@ -22,12 +23,12 @@ WAIT_SLICE = 20.0
 """Seconds of one long poll: short enough for every proxy between."""
 
 
-class RunFailed(HeadraceError):
+class RunFailed(author_errors.RunFailed):
     """The run ended otherwise than succeeded. ``run`` is its last view; the message carries cause and traceback."""
 
     def __init__(self, run: views.RunView) -> None:
         self.run = run
-        super().__init__(describe_failure(run))
+        super().__init__(describe_failure(run), state=run.state)
 
 
 def describe_failure(run: views.RunView) -> str:

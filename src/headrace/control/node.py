@@ -44,7 +44,7 @@ class Node:
         self.waiters = Waiters()
         self.placement = Placement()
         self.graphs = Graphs(store.reader)
-        self.ids = Ids(store, "run")
+        self.ids = Ids(store, "run", growing=True)
         self.ledger = Ledger(
             store,
             self.graphs,

@@ -36,7 +36,8 @@ class Problem(msgspec.Struct, frozen=True, omit_defaults=True):
     column: int | None = None
 
     def __str__(self) -> str:
-        where = f" (line {self.line}, column {self.column})" if self.line else ""
+        column = f", column {self.column}" if self.column else ""
+        where = f" (line {self.line}{column})" if self.line else ""
         return f"{self.path}: {self.message}{where}" if self.path else f"{self.message}{where}"
 
 

@@ -140,6 +140,13 @@ class ArtifactView(View, kw_only=True, frozen=True):
     digest: str
 
 
+class ArtifactPage(View, kw_only=True, frozen=True):
+    """The files of a run."""
+
+    items: list[ArtifactView]
+    next_cursor: str | None = None
+
+
 class ReasonView(View, kw_only=True, frozen=True):
     """One reason of a decision."""
 
