@@ -42,8 +42,9 @@ def report(outcomes: list[Outcome], took: float) -> int:
         for kind, n in o.kinds.items():
             kinds[kind] = kinds.get(kind, 0) + n
     print(
-        f"{len(outcomes)} seeds in {took:.0f} s; per seed: {fmean(o.transitions for o in outcomes):.0f} transitions, "
-        f"{fmean(o.faults for o in outcomes):.1f} faults, {fmean(o.runs for o in outcomes):.0f} runs, "
+        f"{len(outcomes)} seeds in {took:.0f} s; per seed: {fmean(o.transitions for o in outcomes):.0f} transitions "
+        f"(least {min(o.transitions for o in outcomes)}), {fmean(o.faults for o in outcomes):.1f} faults "
+        f"(least {min(o.faults for o in outcomes)}), {fmean(o.runs for o in outcomes):.0f} runs, "
         f"{fmean(o.virtual_s for o in outcomes):.0f} virtual seconds; faults {kinds}"
     )
     for o in failed[:20]:

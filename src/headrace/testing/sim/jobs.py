@@ -105,3 +105,9 @@ def definition(dice: Random, number: int) -> JobDefinition:
     if dice.random() < 0.1:
         document["timeout"] = f"{dice.randint(1, 20)}s"
     return msgspec.convert(document, JobDefinition)
+
+
+def weight(job: JobDefinition) -> int:
+    """About how many tasks a run of it makes, instances included."""
+    items = sum(int(t.command[3]) for t in job.tasks if isinstance(t.command, list) and t.command[1] == "fanout")
+    return len(job.tasks) + items

@@ -24,7 +24,7 @@ from headrace.model.definition import JobDefinition
 from headrace.model.errors import Busy, HeadraceError, LinkError, Refused
 from headrace.model.ports import Fault
 from headrace.testing.sim.executor import START, Ground
-from headrace.testing.sim.jobs import definition
+from headrace.testing.sim.jobs import definition, weight
 from headrace.testing.sim.loop import Killed, Process, Stuck, VirtualLoop, current
 from headrace.testing.sim.network import Network, Weather
 from headrace.testing.sim.processes import Control, Machine, SimClock, encode_body
@@ -37,8 +37,9 @@ HEALED_S = 400.0
 class Plan(Struct, frozen=True):
     """How rough a world is. Made from the seed; tests may give their own."""
 
-    runs: int = 14
-    span_s: float = 25.0
+    tasks: int = 90
+    """Submitted in all, instances included: each goes through about three transitions."""
+    span_s: float = 12.0
     faults: int = 4
     point_rate: float = 0.004
     slots: int = 3
@@ -48,8 +49,8 @@ class Plan(Struct, frozen=True):
     def of(dice: Random) -> Plan:
         """The plan of a seed."""
         return Plan(
-            runs=dice.randint(30, 44),
-            span_s=dice.uniform(10, 40),
+            tasks=dice.randint(62, 80),
+            span_s=dice.uniform(5, 20),
             faults=dice.randint(3, 7),
             point_rate=dice.choice((0.0, 0.001, 0.004)),
             slots=dice.randint(1, 6),
@@ -95,6 +96,7 @@ class World:
             ground=self.ground,
         )
         self.acknowledged: dict[str, int] = {}
+        self.submitted = 0
         self.cancelled: set[int] = set()
         self.healed = False
         self.doubles: list[str] = []
@@ -139,7 +141,7 @@ class World:
                 self.machine.kill()
                 await asyncio.sleep(self.dice.uniform(0.05, 1.0))
                 self.machine.start(self.dice, self.fault(), self.control)
-            await asyncio.sleep(0.05)
+            await asyncio.sleep(0.1)
 
     async def _start_control(self) -> None:
         await self.control.start(self.dice, self.fault(), self.machine.reach)
@@ -174,13 +176,16 @@ class World:
 
     # Users
 
-    async def user(self, number: int, runs: int) -> None:
-        """Submits, doubts, repeats, cancels."""
+    async def user(self, number: int) -> None:
+        """Submits, doubts, repeats, cancels; until enough was submitted."""
         dice = Random(self.dice.random())
-        for n in range(runs):
-            await asyncio.sleep(dice.uniform(0, 2 * self.plan.span_s / max(1, runs)))
-            key = f"user-{number}-{n}"
-            run = await self._submit(key, definition(dice, number * 100 + n))
+        n = 0
+        while self.submitted < self.plan.tasks:
+            n += 1
+            job = definition(dice, number * 100 + n)
+            self.submitted += weight(job)
+            await asyncio.sleep(dice.uniform(0, USERS * self.plan.span_s / 12))
+            run = await self._submit(f"user-{number}-{n}", job)
             if dice.random() < 0.2:
                 await asyncio.sleep(dice.uniform(0, 1.5))
                 await self._cancel(run)
@@ -247,8 +252,7 @@ class World:
         await self._start_control()
         self.machine.start(self.dice, self.fault(), self.control)
         supervisor = self.loop.create_task(self.supervise())
-        share = self.plan.runs // USERS
-        users = [self.loop.create_task(self.user(n, share)) for n in range(USERS)]
+        users = [self.loop.create_task(self.user(n)) for n in range(USERS)]
         fate = self.loop.create_task(self.fate())
         await asyncio.gather(fate, *users)
         self.healed = True
@@ -280,7 +284,7 @@ def simulate(seed: int, plan: Plan | None = None) -> Outcome:
         outcome = _simulate(seed, plan)
         # Coroutines of dead processes were never meant to finish: let them go without a word.
         sys.unraisablehook = lambda _: None
-        gc.collect()
+        gc.collect(1)
     finally:
         sys.unraisablehook = hook
     return outcome
