@@ -1,0 +1,15 @@
+"""Headrace's rows, each through the real ``headrace up``. ``ROWS`` is the table from top to bottom."""
+
+from __future__ import annotations
+
+from lab.rows import Row
+from ours import backlog, fanout, latency, listing, standing, throughput
+
+ROWS: tuple[Row, ...] = (
+    *throughput.ROWS,
+    *latency.ROWS,
+    *fanout.ROWS,
+    *standing.ROWS,
+    *backlog.ROWS,
+    *listing.ROWS,
+)
