@@ -127,7 +127,10 @@ def _linked(bare: list[Node], finals: set[int]) -> tuple[Node, ...]:
                 alternatives=alternatives,
             )
         )
-    return tuple(structs.replace(node, edges=tuple(out)) for node, out in zip(linked, edges, strict=True))
+    return tuple(
+        structs.replace(node, edges=tuple(out), quiet=all(linked[edge.to].plain for edge in out))
+        for node, out in zip(linked, edges, strict=True)
+    )
 
 
 def _needs(task: doc.Task, refs: tuple[Ref, ...], by_name: dict[str, int]) -> tuple[Need, ...]:

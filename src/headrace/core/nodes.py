@@ -126,6 +126,8 @@ class Node(Struct, frozen=True):
     on_lost: str = "retry"
     plain: bool = False
     """Nothing about it is rendered: neither texts nor a condition nor items."""
+    quiet: bool = False
+    """All that wait for it are ``plain``, so that its end reads nothing but their cells."""
 
 
 class Graph(Struct, frozen=True):

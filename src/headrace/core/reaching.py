@@ -15,11 +15,16 @@ from headrace.model.changes import Cancel, Change, Claim, Lose, OutcomeKind, Set
 from headrace.model.ids import RUN_ITSELF, WHOLE, TaskKey
 
 _NOTHING = Keys()
+_TOLD_SUCCESS = OutcomeKind.succeeded
 
 
 def reach(graph: Graph, run: RunCell | None, change: Change) -> Keys:
     """The keys of a change. ``run`` is the cell as it is now, None for a new run; the run itself is always loaded."""
-    if isinstance(change, (Submit, Cancel)) or run is None:
+    if run is None:
+        return _NOTHING
+    if isinstance(change, Settle):
+        return _reach_outcome(graph, run, change)
+    if isinstance(change, (Submit, Cancel)):
         return _NOTHING
     if isinstance(change, Wake) and change.no == RUN_ITSELF:
         return _reach_run(graph, change)
@@ -28,12 +33,26 @@ def reach(graph: Graph, run: RunCell | None, change: Change) -> Keys:
     node = graph.nodes[change.no]
     if isinstance(change, Started):
         return Keys(((change.run, change.no, change.index),))
-    if graph.fast and isinstance(change, (Settle, Claim)):
-        wanted = change.kind != OutcomeKind.succeeded if isinstance(change, Settle) else not (run.bare and node.plain)
-        return Keys(((change.run, change.no, change.index),), input=wanted)
-    if isinstance(change, (Settle, Lose)):
+    if graph.fast and isinstance(change, Claim):
+        return Keys(((change.run, change.no, change.index),), input=not (run.bare and node.plain))
+    if isinstance(change, Lose):
         return _reach_settle(graph, node, change)
     return _reach_task(graph, node, change)
+
+
+def _reach_outcome(graph: Graph, run: RunCell, change: Settle) -> Keys:
+    """Most changes are of this kind: an instance and its group, or a task and those that wait for it."""
+    key = (change.run, change.no, change.index)
+    if graph.fast:
+        return Keys((key,), input=change.kind is not _TOLD_SUCCESS)
+    if not 0 <= change.no < len(graph.nodes):
+        return _NOTHING
+    if change.index != WHOLE:
+        return Keys((key, (change.run, change.no, WHOLE)))
+    node = graph.nodes[change.no]
+    if not node.quiet:
+        return _reach_settle(graph, node, change)
+    return Keys((key, *[(change.run, edge.to, WHOLE) for edge in node.edges]), input=bool(node.edges) and not run.bare)
 
 
 def _reach_settle(graph: Graph, node: Node, change: Settle | Lose) -> Keys:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from headrace.core.draft import Draft
 from headrace.core.moving import claim_task
 from headrace.core.nodes import Graph
+from headrace.core.plain import claim_plain, settle_plain
 from headrace.core.settling import lose, named, settle, started
 from headrace.core.single import claim_single, settle_single
 from headrace.core.submitting import submit
@@ -34,7 +35,7 @@ def step(graph: Graph, working: Working, change: Change, now: int, dice: float) 
     run = working.runs.get(change.run)
     if run is None:
         raise Refused(f"there is no run {change.run}: {type(change).__name__} refused")
-    if graph.fast and (quick := _quick(graph, working, run, change, now)):
+    if (quick := _quick(graph, working, run, change, now)) is not None:
         return quick
     draft = Draft(graph, working, run, now, dice)
     if isinstance(change, Settle):
@@ -68,8 +69,10 @@ def apply(working: Working, decided: Step) -> None:
 def _quick(graph: Graph, working: Working, run: RunCell, change: Change, now: int) -> Step | None:
     """The short way, where there is one; None for the long way."""
     if isinstance(change, Settle):
-        return settle_single(graph, working, run, change, now)
-    return claim_single(graph, working, run, change) if isinstance(change, Claim) else None
+        return (settle_single if graph.fast else settle_plain)(graph, working, run, change, now)
+    if isinstance(change, Claim):
+        return (claim_single if graph.fast else claim_plain)(graph, working, run, change)
+    return None
 
 
 def _claim(draft: Draft, change: Claim) -> None:
