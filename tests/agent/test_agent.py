@@ -11,15 +11,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import uvicorn
 from kit import run
 from whole import Running, command
 
-from headrace.link.doorbell import AsgiDoorbell
+from headrace.link.doorbell import DoorbellServer
+from headrace.link.port import Doorbell
 from headrace.link.records import Assignment, Hello, Pulse, PulseAnswer, Start, Welcome
 from headrace.link.unix import UnixAgent
 from headrace.model.changes import OutcomeKind
-from headrace.model.errors import LinkError, Refused
+from headrace.model.errors import Refused
 
 
 def python(run: int, target: str, args: bytes = b"{}") -> Assignment:
@@ -77,27 +77,21 @@ def test_a_batch_over_the_limit_is_refused_and_the_agent_goes_on(tmp_path: Path)
     run(main())
 
 
-async def control_with(bells: asyncio.Queue[Hello], path: Path, link_epoch: list[int]) -> tuple[uvicorn.Server, Any]:
-    async def app(scope: Any, receive: Any, send: Any) -> None:
-        bell = AsgiDoorbell(receive, send)
-        await bell.accept()
-        try:
-            hello = await bell.recv()
-            assert isinstance(hello, Hello)
-            link_epoch[0] += 1
-            await bell.send(Welcome(1, link_epoch[0]))
-            bells.put_nowait(hello)
-            while True:
-                pulse = await bell.recv()
-                assert isinstance(pulse, Pulse)
-                await bell.send(PulseAnswer(pulse.n))
-        except LinkError:
-            await bell.close()
+async def control_with(bells: asyncio.Queue[Hello], path: Path, link_epoch: list[int]) -> DoorbellServer:
+    async def session(bell: Doorbell) -> None:
+        hello = await bell.recv()
+        assert isinstance(hello, Hello)
+        link_epoch[0] += 1
+        await bell.send(Welcome(1, link_epoch[0]))
+        bells.put_nowait(hello)
+        while True:
+            pulse = await bell.recv()
+            assert isinstance(pulse, Pulse)
+            await bell.send(PulseAnswer(pulse.n))
 
-    config = uvicorn.Config(app, uds=str(path), log_config=None, lifespan="off", ws="websockets-sansio")
-    config.timeout_graceful_shutdown = 1
-    server = uvicorn.Server(config)
-    return server, asyncio.ensure_future(server.serve())
+    server = DoorbellServer(session)
+    await server.open(path)
+    return server
 
 
 def test_it_greets_control_whenever_control_comes_back_and_refuses_the_older_link(tmp_path: Path) -> None:
@@ -108,7 +102,7 @@ def test_it_greets_control_whenever_control_comes_back_and_refuses_the_older_lin
         async with Running(tmp_path / "agent", control=str(path)) as agent:
             boots = set()
             for expected in (5, 6):
-                server, serving = await control_with(bells, path, link_epoch)
+                server = await control_with(bells, path, link_epoch)
                 hello = await bells.get()
                 boots.add(hello.boot)
                 calls = UnixAgent(hello.address.removeprefix("unix:"))
@@ -116,8 +110,7 @@ def test_it_greets_control_whenever_control_comes_back_and_refuses_the_older_lin
                 with pytest.raises(Refused):
                     await calls.start(Start(expected - 1, [command(99, "true")]))
                 await calls.close()
-                server.should_exit = True
-                await serving
+                await server.close()
             assert boots == {agent.agent.boot}
             feed = await agent.calls.outcomes(0, 5_000, 6)
             assert {o.run for o in feed.outcomes} <= {5, 6}

@@ -16,7 +16,6 @@ import msgspec
 from headrace.agent.app import Agent, AgentSettings
 from headrace.control.clock import SystemClock
 from headrace.control.connect import connect
-from headrace.control.doorbell import DoorbellApp
 from headrace.control.node import Node
 from headrace.control.server import Doors, bind
 from headrace.model.cells import RunInput, TaskCell
@@ -71,7 +70,7 @@ class Whole:
         store = await open_sqlite(str(self.data), clock=clock)
         self.node = Node(store, clock=clock, dice=random.Random(1), fault=self._fault)
         links = await self.node.start(secret=SECRET, url="http://test", connect=connect)
-        self._doors = Doors(nothing, DoorbellApp(links))
+        self._doors = Doors(nothing, links.serve)
         await self._doors.open(bind("127.0.0.1", 0), self.data / "control.sock")
 
     async def stop_control(self) -> None:

@@ -39,7 +39,6 @@ def run(settings: ControlSettings, *, ready_fd: int = -1) -> int:
         level=logging.WARNING if settings.quiet else logging.INFO,
         format="%(asctime)s %(levelname)s %(name)s: %(message)s",
     )
-    logging.getLogger("uvicorn").setLevel(logging.WARNING)
     sys.setswitchinterval(SWITCH_S)
     gc.set_threshold(50_000, 25, 50)
     try:

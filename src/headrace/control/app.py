@@ -19,7 +19,6 @@ from headrace.control.auth import Auth, mint_token
 from headrace.control.changes.admin import AdminToken
 from headrace.control.clock import SystemClock
 from headrace.control.connect import connect
-from headrace.control.doorbell import DoorbellApp
 from headrace.control.folder import DataFolder
 from headrace.control.node import Node
 from headrace.control.server import Doors, bind
@@ -87,7 +86,7 @@ async def open_control(settings: ControlSettings, *, fault: Fault = no_fault) ->
         store_name="postgres" if settings.store else "sqlite",
         store_settings=node.store.identity.settings,
     )
-    doors = Doors(build_api(services), DoorbellApp(links))
+    doors = Doors(build_api(services), links.serve)
     await doors.open(tcp, settings.socket)
     folder.announce(url)
     return Control(node, doors, folder, url)

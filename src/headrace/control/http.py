@@ -1,81 +1,278 @@
-"""uvicorn's HTTP protocol, but a whole answer leaves in one write: half the system calls, and one packet.
+"""HTTP/1.1 for an ASGI application, over httptools: what control's API needs of a server, and nothing else.
 
-Only answers that begin with their ``content-length`` and come in one piece take this way; all others, and every error
-of the protocol, stay uvicorn's. Named by ``control.server``; knows nothing of the API.
+Whole answers leave in one write. Everything that a peer can make grow is bounded: the head, the body that waits, what is
+drained after an early answer, the time of an idle connection. Knows nothing of the API; made by ``control.server``.
 """
 
 from __future__ import annotations
 
+import asyncio
+import logging
+from collections import deque
 from collections.abc import Awaitable, Callable, MutableMapping
-from typing import Any
+from typing import Any, cast
+from urllib.parse import unquote
 
-from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
+import httptools
+
+from headrace.control.exchange import Exchange, whole_answer
 
 Message = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
-_LENGTH = b"content-length"
+ASGIApp = Callable[[Message, Receive, Send], Awaitable[None]]
+
+HEAD_MAX = 128 * 1024
+"""Bytes of a request's head; the API itself answers 431 well before."""
+BODY_WAITING_MAX = 64 * 1024
+"""So much of a body waits unread before the socket is left alone for a while."""
+LEFT_OVER_MAX = 1024 * 1024
+"""So much of a body is read and dropped after its answer, so that the caller gets to read it."""
+IDLE_S = 75.0
+_ASGI = {"version": "3.0", "spec_version": "2.3"}
+
+log = logging.getLogger(__name__)
 
 
-class OneWriteProtocol(HttpToolsProtocol):
-    """Hands each request's ``send`` through ``_OneWrite``."""
+class HttpServer:
+    """What the connections of one door share: the application, and who is connected."""
 
-    def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
-        wrapped: Any = _OneWrite(cycle, app)
-        super()._start_asgi_task(cycle, wrapped)
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+        self.connections: set[HttpConnection] = set()
+
+    def connection(self) -> HttpConnection:
+        """A protocol for ``loop.create_server``."""
+        return HttpConnection(self)
+
+    async def close(self, seconds: float) -> None:
+        """Close what is idle, let requests under way end for so long, then cut them off."""
+        for connection in list(self.connections):
+            connection.shutdown()
+        tasks = {c.task for c in self.connections if c.task is not None}
+        if tasks:
+            _, late = await asyncio.wait(tasks, timeout=seconds)
+            for task in late:
+                task.cancel()
 
 
-class _OneWrite:
-    """One request: holds the head of its answer back until the body is there."""
+class HttpConnection(asyncio.Protocol):
+    """One connection: parses requests, has them answered one after the other."""
 
-    __slots__ = ("_app", "_cycle", "_held", "_send")
+    def __init__(self, server: HttpServer) -> None:
+        self.task: asyncio.Task[None] | None = None
+        self.transport: asyncio.Transport
+        self.drained: asyncio.Future[None] | None = None
+        self._server = server
+        self._loop = asyncio.get_running_loop()
+        self._parser = httptools.HttpRequestParser(self)
+        self._parser.set_dangerous_leniencies(lenient_data_after_close=True)
+        self._headers: list[tuple[bytes, bytes]] = []
+        self._url = b""
+        self._head_size = 0
+        self._left_over = 0
+        self._reading: Exchange | None = None
+        self._answering: Exchange | None = None
+        self._next: deque[Exchange] = deque()
+        self._paused = False
+        self._closing = False
+        self._timer: asyncio.TimerHandle | None = None
+        self._idle_since = 0.0
 
-    def __init__(self, cycle: RequestResponseCycle, app: Any) -> None:
-        self._cycle = cycle
-        self._app = app
-        self._held: Message | None = None
-        self._send: Send
+    # asyncio.Protocol
 
-    def __call__(self, scope: Any, receive: Any, send: Send) -> Any:
-        self._send = send
-        return self._app(scope, receive, self.send)
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """See ``asyncio.Protocol``."""
+        self.transport = cast(asyncio.Transport, transport)
+        self._server.connections.add(self)
+        self._idle_since = self._loop.time()
+        self._timer = self._loop.call_later(IDLE_S, self._idle)
 
-    async def send(self, message: Message) -> None:
-        """The application's messages, in order."""
-        held = self._held
-        if held is None:
-            headers = message.get("headers")
-            if message["type"] == "http.response.start" and headers and headers[0][0] == _LENGTH:
-                self._held = message
-                return
-            await self._send(message)
+    def connection_lost(self, exc: Exception | None) -> None:
+        """See ``asyncio.Protocol``."""
+        self._server.connections.discard(self)
+        self._closing = True
+        if self._timer is not None:
+            self._timer.cancel()
+        self._next.clear()
+        for exchange in (self._answering, self._reading):
+            if exchange is not None:
+                exchange.hung_up()
+        self.resume_writing()
+
+    def data_received(self, data: bytes) -> None:
+        """See ``asyncio.Protocol``."""
+        try:
+            self._parser.feed_data(data)
+        except httptools.HttpParserUpgrade:
+            # nothing else is spoken here: the request is answered as if it had not asked, and that is all
+            self.on_message_complete()
+        except httptools.HttpParserError:
+            self._refuse(431 if self._head_size > HEAD_MAX else 400)
+
+    def pause_writing(self) -> None:
+        """See ``asyncio.Protocol``."""
+        self.drained = self._loop.create_future()
+
+    def resume_writing(self) -> None:
+        """See ``asyncio.Protocol``."""
+        drained, self.drained = self.drained, None
+        if drained is not None and not drained.done():
+            drained.set_result(None)
+
+    # httptools
+
+    def on_message_begin(self) -> None:
+        """A new request."""
+        self._headers = []
+        self._url = b""
+        self._head_size = 0
+
+    def on_url(self, url: bytes) -> None:
+        """A piece of the target."""
+        self._url += url
+        self._grow_head(len(url))
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """One header."""
+        self._headers.append((name.lower(), value))
+        self._grow_head(len(name) + len(value))
+
+    def on_headers_complete(self) -> None:
+        """The head is whole: the application may begin."""
+        parser = self._parser
+        version = parser.get_http_version()
+        path, raw_path, query = _target(self._url)
+        headers = self._headers
+        scope = {
+            "type": "http",
+            "asgi": _ASGI,
+            "http_version": version,
+            "method": parser.get_method().decode("ascii"),
+            "scheme": "http",
+            "path": path,
+            "raw_path": raw_path,
+            "query_string": query,
+            "root_path": "",
+            "headers": headers,
+        }
+        keep = parser.should_keep_alive() and not parser.should_upgrade() and version != "1.0"
+        exchange = Exchange(self, scope, keep=keep)
+        if (b"expect", b"100-continue") in headers:
+            exchange.must_continue = True
+        self._reading = exchange
+        self._left_over = 0
+        if self._answering is None:
+            self._start(exchange)
+        else:
+            self._next.append(exchange)
+            self.pause_reading()
+
+    def on_body(self, body: bytes) -> None:
+        """A piece of the body."""
+        exchange = self._reading
+        if exchange is None:
             return
-        self._held = None
-        cycle = self._cycle
-        body = message.get("body", b"")
-        if (
-            message.get("more_body")
-            or cycle.flow.write_paused
-            or cycle.disconnected
-            or not cycle.keep_alive
-            or cycle.scope["method"] == "HEAD"
-            or int(held["headers"][0][1]) != len(body)
-        ):
-            await self._send(held)
-            await self._send(message)
+        if exchange.answered:
+            self._left_over += len(body)
+            if self._left_over > LEFT_OVER_MAX:
+                self.transport.close()
             return
-        self._write(held, body)
+        if exchange.feed(body) > BODY_WAITING_MAX:
+            self.pause_reading()
 
-    def _write(self, held: Message, body: bytes) -> None:
-        cycle = self._cycle
-        content = [STATUS_LINE[held["status"]]]
-        for name, value in (*cycle.default_headers, *held["headers"]):
-            if b"\n" in value or b"\r" in value:
-                raise RuntimeError("Invalid HTTP header value.")
-            content += (name, b": ", value, b"\r\n")
-        content += (b"\r\n", body)
-        cycle.response_started = True
-        cycle.waiting_for_100_continue = False
-        cycle.transport.write(b"".join(content))
-        cycle.response_complete = True
-        cycle.message_event.set()
-        cycle.on_response()
+    def on_message_complete(self) -> None:
+        """The request is whole."""
+        exchange, self._reading = self._reading, None
+        if exchange is not None:
+            exchange.whole()
+
+    def _grow_head(self, size: int) -> None:
+        self._head_size += size
+        if self._head_size > HEAD_MAX:
+            raise ValueError("the head is too large")
+
+    # from the exchange
+
+    def pause_reading(self) -> None:
+        """Leave the socket alone until somebody wants more of it."""
+        if not self._paused and not self._closing:
+            self._paused = True
+            self.transport.pause_reading()
+
+    def resume_reading(self) -> None:
+        """More is wanted."""
+        if self._paused and not self._closing:
+            self._paused = False
+            self.transport.resume_reading()
+
+    def answered(self, exchange: Exchange) -> None:
+        """The answer is written: go on with the next request, or close."""
+        if not exchange.keep or self._closing:
+            self._closing = True
+            self.transport.close()
+            return
+        self._answering = None
+        if self._next:
+            self._start(self._next.popleft())
+        else:
+            self._idle_since = self._loop.time()
+            self.resume_reading()
+
+    def shutdown(self) -> None:
+        """Close when nothing is under way, else after the answer."""
+        if self._answering is None:
+            self._closing = True
+            self.transport.close()
+        else:
+            self._answering.keep = False
+
+    def _start(self, exchange: Exchange) -> None:
+        self._answering = exchange
+        self.task = self._loop.create_task(self._run(exchange))
+
+    async def _run(self, exchange: Exchange) -> None:
+        try:
+            await self._server.app(exchange.scope, exchange.receive, exchange.send)
+        except Exception:
+            log.exception("a request could not be answered")
+        if not exchange.answered and not self._closing:
+            # nothing, or half of an answer: only cutting the connection says that it is not whole
+            if not exchange.started:
+                self.transport.write(whole_answer(500, b"the server failed"))
+            self._closing = True
+            self.transport.close()
+
+    def _refuse(self, status: int) -> None:
+        """What came in is no request."""
+        if self._answering is not None and self._answering is not self._reading and not self._closing:
+            self._answering.keep = False
+            self._next.clear()
+            self.pause_reading()
+            return
+        if self._answering is None and not self._closing:
+            self.transport.write(whole_answer(status, b"this is no request that is understood here"))
+        self._closing = True
+        self.transport.close()
+
+    def _idle(self) -> None:
+        """Close a connection on which nothing has been asked for long."""
+        if self._closing:
+            return
+        left = IDLE_S if self._answering is not None else self._idle_since + IDLE_S - self._loop.time()
+        if left <= 0:
+            self._closing = True
+            self.transport.close()
+            return
+        self._timer = self._loop.call_later(max(left, 0.1), self._idle)
+
+
+def _target(url: bytes) -> tuple[str, bytes, bytes]:
+    """Path, raw path and query of a request's target. Raises ValueError, which the parser passes on as its own error."""
+    if url[:1] == b"/" and b"#" not in url:
+        raw, _, query = url.partition(b"?")
+    else:
+        parsed = httptools.parse_url(url)
+        raw, query = parsed.path or b"/", parsed.query or b""
+    path = raw.decode("ascii")
+    return (unquote(path) if "%" in path else path), raw, query

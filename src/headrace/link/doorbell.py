@@ -1,145 +1,150 @@
-"""Doorbells over WebSocket: the agent's end dials a Unix socket, control's end is an ASGI route.
+"""Doorbells over WebSocket on a Unix socket: the agent's end dials, control's end serves.
 
-Frames are MessagePack of one record. Nothing here decides: ``link.session`` does. Called by ``agent.doorbell`` and by
-control's link route.
+Frames are MessagePack of one record. Nothing here decides: ``link.session`` does. Called by ``agent.app`` and
+``control.server``.
 """
 
 from __future__ import annotations
 
 import asyncio
+import base64
+import logging
+import os
 from collections import deque
-from collections.abc import Awaitable, Callable, MutableMapping
-from typing import Any
+from collections.abc import Awaitable, Callable, Iterator
+from pathlib import Path
 
-from websockets.client import ClientProtocol
-from websockets.exceptions import InvalidHandshake, ProtocolError
-from websockets.frames import Frame, Opcode
-from websockets.http11 import Response
-from websockets.uri import parse_uri
-
-from headrace.link.port import Bell
+from headrace.link.port import Bell, Doorbell
+from headrace.link.websocket import WebSocket, answer_to, check_accepted, dialing
 from headrace.link.wire import DOORBELL_PATH, decode_bell, encode_bell
 from headrace.model.errors import LinkError
 
 FRAME_MAX = 256 * 1024
+HEAD_MAX = 16 * 1024
 DIAL_S = 5.0
 
+log = logging.getLogger(__name__)
 
-class DialedDoorbell:
-    """The agent's end: a WebSocket client without IO of its own, driven over one stream."""
 
-    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+class StreamDoorbell:
+    """Either end of an open doorbell."""
+
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, *, dialed: bool) -> None:
         self._reader = reader
         self._writer = writer
-        self._ws = ClientProtocol(parse_uri(f"ws://localhost{DOORBELL_PATH}"), max_size=FRAME_MAX)
-        self._got: deque[Bell] = deque()
-
-    async def greet(self, authorization: str = "") -> None:
-        """The opening handshake. Raises ``LinkError``."""
-        request = self._ws.connect()
-        if authorization:
-            request.headers["authorization"] = authorization
-        self._ws.send_request(request)
-        self._flush()
-        while self._ws.state.name == "CONNECTING":
-            await self._read()
-            if self._ws.handshake_exc is not None:
-                raise LinkError(f"control refuses the doorbell: {self._ws.handshake_exc}")
+        self._ws = WebSocket(masks=_masks() if dialed else None, message_max=FRAME_MAX)
+        self._got: deque[bytes] = deque()
 
     async def send(self, record: Bell) -> None:
         """See ``Doorbell``."""
-        try:
-            self._ws.send_binary(encode_bell(record))
-            self._flush()
-            await self._writer.drain()
-        except (OSError, ProtocolError) as e:
-            raise LinkError(f"the doorbell is gone: {e}") from e
+        self._ws.send(encode_bell(record))
+        await self._flush()
 
     async def recv(self) -> Bell:
         """See ``Doorbell``."""
         while not self._got:
-            await self._read()
-        return self._got.popleft()
+            if self._ws.closed:
+                raise LinkError("the doorbell was closed")
+            try:
+                data = await self._reader.read(65_536)
+            except OSError as e:
+                raise LinkError(f"the doorbell is gone: {e}") from e
+            if not data:
+                raise LinkError("the doorbell was closed")
+            self._got.extend(self._ws.receive(data))
+            await self._flush()
+        return decode_bell(self._got.popleft())
 
     async def close(self) -> None:
         """See ``Doorbell``."""
-        self._writer.close()
+        if not self._writer.is_closing():
+            self._ws.close()
+            self._writer.write(self._ws.to_write())
+            self._writer.close()
 
-    async def _read(self) -> None:
+    async def _flush(self) -> None:
+        data = self._ws.to_write()
+        if not data:
+            return
+        if self._writer.is_closing():
+            raise LinkError("the doorbell is gone")
         try:
-            data = await self._reader.read(65536)
+            self._writer.write(data)
+            await self._writer.drain()
         except OSError as e:
             raise LinkError(f"the doorbell is gone: {e}") from e
-        if data:
-            self._ws.receive_data(data)
-        else:
-            self._ws.receive_eof()
-        self._flush()
-        for event in self._ws.events_received():
-            if isinstance(event, Frame) and event.opcode is Opcode.BINARY:
-                self._got.append(decode_bell(bytes(event.data)))
-            elif isinstance(event, Response) and event.status_code != 101:
-                raise LinkError(f"control refuses the doorbell: status {event.status_code}")
-        if not self._got and (not data or self._ws.close_expected()):
-            raise LinkError("the doorbell was closed")
-
-    def _flush(self) -> None:
-        for data in self._ws.data_to_send():
-            if data:
-                self._writer.write(data)
 
 
-async def dial_unix(path: str, authorization: str = "") -> DialedDoorbell:
+async def dial_unix(path: str, authorization: str = "") -> StreamDoorbell:
     """Open a doorbell to the control that listens on ``path``. Raises ``LinkError``."""
     writer: asyncio.StreamWriter | None = None
     try:
         async with asyncio.timeout(DIAL_S):
-            reader, writer = await asyncio.open_unix_connection(path)
-            bell = DialedDoorbell(reader, writer)
-            await bell.greet(authorization)
-            return bell
-    except (OSError, TimeoutError, InvalidHandshake, LinkError) as e:
+            reader, writer = await asyncio.open_unix_connection(path, limit=HEAD_MAX)
+            key = base64.b64encode(os.urandom(16))
+            writer.write(dialing(DOORBELL_PATH, key, authorization))
+            check_accepted(await reader.readuntil(b"\r\n\r\n"), key)
+            return StreamDoorbell(reader, writer, dialed=True)
+    except (OSError, TimeoutError, EOFError, asyncio.LimitOverrunError, LinkError) as e:
         if writer is not None:
             writer.close()
         raise LinkError(f"cannot open a doorbell: {e or 'timed out'}") from e
 
 
-Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
-Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+class DoorbellServer:
+    """Takes doorbells on a Unix socket that only this user can open; its file mode (0600) is the credential."""
 
+    def __init__(self, serve: Callable[[Doorbell], Awaitable[None]]) -> None:
+        self._serve = serve
+        self._server: asyncio.Server | None = None
+        self._path: Path | None = None
+        self._tasks: set[asyncio.Task[None]] = set()
 
-class AsgiDoorbell:
-    """Control's end, inside an ASGI ``websocket`` scope; call ``accept`` first."""
-
-    def __init__(self, receive: Receive, send: Send) -> None:
-        self._receive = receive
-        self._send = send
-
-    async def accept(self) -> None:
-        """Take the connection. Raises ``LinkError``."""
-        event = await self._receive()
-        if event["type"] != "websocket.connect":
-            raise LinkError("the doorbell was closed before it was open")
-        await self._send({"type": "websocket.accept"})
-
-    async def send(self, record: Bell) -> None:
-        """See ``Doorbell``."""
+    async def open(self, path: Path) -> None:
+        """Begin to listen; what a dead process left there is removed. Raises OSError."""
+        path.unlink(missing_ok=True)
+        before = os.umask(0o177)
         try:
-            await self._send({"type": "websocket.send", "bytes": encode_bell(record)})
-        except (OSError, RuntimeError) as e:
-            raise LinkError(f"the doorbell is gone: {e}") from e
-
-    async def recv(self) -> Bell:
-        """See ``Doorbell``."""
-        event = await self._receive()
-        data = event.get("bytes")
-        if event["type"] != "websocket.receive" or data is None:
-            raise LinkError("the doorbell was closed")
-        return decode_bell(data)
+            self._server = await asyncio.start_unix_server(self._connected, str(path), limit=HEAD_MAX)
+        finally:
+            os.umask(before)
+        self._path = path
 
     async def close(self) -> None:
-        """See ``Doorbell``."""
+        """Listen no more and end every session."""
+        if self._server is not None:
+            self._server.close()
+        for task in self._tasks:
+            task.cancel()
+        if self._tasks:
+            await asyncio.wait(self._tasks)
+        if self._path is not None:
+            self._path.unlink(missing_ok=True)
+
+    def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.ensure_future(self._session(reader, writer))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _session(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
-            await self._send({"type": "websocket.close", "code": 1000})
-        except (OSError, RuntimeError):
-            return
+            async with asyncio.timeout(DIAL_S):
+                answer, opened = answer_to(await reader.readuntil(b"\r\n\r\n"), DOORBELL_PATH)
+            writer.write(answer)
+            if opened:
+                bell = StreamDoorbell(reader, writer, dialed=False)
+                try:
+                    await self._serve(bell)
+                finally:
+                    await bell.close()
+        except (OSError, TimeoutError, EOFError, asyncio.LimitOverrunError, LinkError) as e:
+            log.debug("a doorbell ended: %s", e)
+        except Exception:
+            log.exception("a doorbell failed")
+        finally:
+            writer.close()
+
+
+def _masks() -> Iterator[bytes]:
+    while True:
+        yield os.urandom(4)
