@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from headrace.control.placement import PREFETCH_MAX, Linked, Placement
+from headrace.control.placement import PREFETCH_MAX, SHORTEST_US, Linked, Placement
 
 QUICK, SLOW, UNKNOWN = 1, 2, 3
 
@@ -37,6 +37,8 @@ def test_prefetch_is_two_round_trips_of_all_slots_and_never_beyond_the_cap() -> 
     a = linked(1, slots=4)
     a.post_us, a.deliver_us = 2_000.0, 4_000.0
     assert a.prefetch(1_000.0) == 2 * 10_000 * 4 // 1_000
+    assert a.prefetch(0.0) == a.prefetch(SHORTEST_US)
+    a.post_us = 1_000_000.0
     assert a.prefetch(0.0) == PREFETCH_MAX
 
 

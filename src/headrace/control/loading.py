@@ -37,8 +37,11 @@ class Loader:
         self._asked_runs: set[int] = set()
 
     async def runs(self, changes: Sequence[Change], *, wait: bool) -> None:
-        """Lock and load the runs that these changes name; ``held`` are those that another node has."""
-        wanted = {change.run for change in changes} - self._asked_runs
+        """Lock and load the runs that these changes name; ``held`` are those that another node has.
+
+        A new run has a number that nobody was ever given: there is nothing to load, and its key would say if there was.
+        """
+        wanted = {change.run for change in changes if type(change) is not Submit} - self._asked_runs
         if wanted:
             found, held = await self._writer.lock_runs(sorted(wanted), wait=wait)
             self.working.runs.update(found)

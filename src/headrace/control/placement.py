@@ -19,8 +19,11 @@ from headrace.link.records import AttemptName
 Name = tuple[int, int, int, int]
 """(run, no, index, epoch): an attempt's name as a plain tuple, because it is a key on the hot path."""
 
-PREFETCH_MAX = 1024
+PREFETCH_MAX = 8192
 """Attempts that one agent may hold beyond its slots, whatever was measured."""
+
+SHORTEST_US = 25.0
+"""No attempt takes its slot for less, whatever its own clock says."""
 
 QUICK_US = 50_000
 """Only classes whose measured median is below this are prefetched."""
@@ -69,7 +72,7 @@ class Linked(Struct, kw_only=True):
 
     def prefetch(self, median_us: float) -> int:
         """How many attempts of this length fit into two round trips of all slots."""
-        return min(PREFETCH_MAX, int(2 * self.round_us * self.slots / max(median_us, 10.0)))
+        return min(PREFETCH_MAX, int(2 * self.round_us * self.slots / max(median_us, SHORTEST_US)))
 
 
 class Durations:

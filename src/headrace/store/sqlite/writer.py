@@ -21,6 +21,7 @@ from headrace.store.images import decode_run, decode_task, encode, history_body,
 from headrace.store.port import Blobs
 from headrace.store.rows import Answer, Batch, Entity, EntityKey
 from headrace.store.sqlite.connection import translated
+from headrace.store.sqlite.live import LiveCells
 from headrace.store.sqlite.offload import Offload
 
 Row = tuple[Any, ...]
@@ -39,6 +40,8 @@ class SqliteWriter:
         self._fault = fault
         self._turn = asyncio.Lock()
         self._owner: asyncio.Task[Any] | None = None
+        self._live = LiveCells()
+        self._written: list[Batch] = []
 
     async def begin(self) -> None:
         """Wait for the connection's turn and open a transaction."""
@@ -53,11 +56,21 @@ class SqliteWriter:
 
     async def lock_runs(self, runs: Sequence[int], *, wait: bool = False) -> tuple[dict[int, RunCell], set[int]]:
         """The cells; there is only one writer, so nothing is ever held elsewhere."""
-        cells = [decode_run(row[0]) for row in self._each("load_runs", [(run,) for run in runs])]
-        return {cell.run: cell for cell in cells}, set()
+        live = self._live.runs
+        found = {run: live[run] for run in runs if run in live}
+        if len(found) < len(runs):
+            for row in self._each("load_runs", [(run,) for run in runs if run not in found]):
+                cell = decode_run(row[0])
+                found[cell.run] = cell
+        return found, set()
 
     async def load_tasks(self, keys: Sequence[TaskKey]) -> list[TaskCell]:
-        return [decode_task(row[0]) for row in self._each("load_tasks", keys)]
+        live = self._live.tasks
+        found = [live[key] for key in keys if key in live]
+        if len(found) < len(keys):
+            missing = [key for key in keys if key not in live]
+            found += [decode_task(row[0]) for row in self._each("load_tasks", missing)]
+        return found
 
     async def load_inputs(self, runs: Sequence[int]) -> list[RunInput]:
         found = []
@@ -96,6 +109,7 @@ class SqliteWriter:
             for name, rows in rows_of(batch):
                 if rows:
                     self._conn.executemany(self._sql[name], rows)
+        self._written.append(batch)
         self._fault("store.after_write")
 
     async def commit(self) -> None:
@@ -107,8 +121,14 @@ class SqliteWriter:
         except asyncio.CancelledError:
             # The fsync goes on in its thread: only when it is over may somebody else begin.
             await asyncio.wait([work])
+            self._live.clear()
             self._over()
             raise
+        except BaseException:
+            self._live.clear()
+            raise
+        for batch in self._written:
+            self._live.take(batch)
         self._over()
         self._fault("store.after_commit")
 
@@ -148,6 +168,7 @@ class SqliteWriter:
 
     def _over(self) -> None:
         self._owner = None
+        self._written.clear()
         self._turn.release()
 
     def _commit(self) -> None:
