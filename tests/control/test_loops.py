@@ -296,3 +296,30 @@ def test_an_older_link_epoch_ends_the_loop() -> None:
             await loop.run_once()
 
     run(work())
+
+
+def test_a_page_whose_rows_were_all_canceled_meanwhile_does_not_end_the_claiming() -> None:
+    """Found by simulation (seed 27): nothing was out, so nobody's end would have woken the loop again."""
+
+    async def work() -> None:
+        placement = room(1)
+        rows = Rows([ready(1, 1), ready(2, 2), ready(3, 3)])
+
+        class Late(Asked):
+            """The first rows are canceled between the read and the claim."""
+
+            async def ask_many(self, changes: Sequence[Change], origin: Origin) -> list[object]:
+                late = [c for c in changes if isinstance(c, Claim) and c.run < 3]
+                self.rows.rows = [r for r in self.rows.rows if r.run not in {c.run for c in late}]
+                return await super().ask_many([c for c in changes if c not in late], origin)
+
+        ledger = Late(rows, placement)
+        claims = ClaimLoop(rows, ledger, placement)  # type: ignore[arg-type] # a part of a reader
+        await claims.start()
+        looping = asyncio.ensure_future(claims.run())
+        while not ledger.asked:
+            await asyncio.sleep(0)
+        assert [c.run for c in ledger.asked] == [3]
+        looping.cancel()
+
+    run(work())

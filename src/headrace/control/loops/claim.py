@@ -25,6 +25,9 @@ from headrace.store.rows import ReadyRow
 PAGE = 500
 """Ready rows read at once: what was read is claimed in this order even if something more urgent comes meanwhile."""
 
+BARREN_MAX = 16
+"""Passes in a row whose claims all came too late, before waiting for room or work to be told again."""
+
 PASS_MAX = 1_024
 """Claims asked for in one pass."""
 
@@ -40,6 +43,7 @@ class ClaimLoop(Loop):
         self._classes: dict[int, Class] = {}
         self._pages: dict[int, deque[ReadyRow]] = {}
         self._told: set[int] = set()
+        self._barren = 0
         placement.on_room(self.room)
 
     def room(self) -> None:
@@ -63,10 +67,19 @@ class ClaimLoop(Loop):
         """Claim as much of what waits as there is room for."""
         before = self._placement.taken
         claims = await self._choose(self._placement.offers())
-        if claims:
-            await self._ledger.ask_many(claims, SYSTEM)
-            if self._placement.taken > before:
-                self.wake()
+        if not claims:
+            return
+        await self._ledger.ask_many(claims, SYSTEM)
+        if self._placement.taken > before:
+            self._barren = 0
+            self.wake()
+        elif self._barren < BARREN_MAX:
+            # Every row was taken or canceled meanwhile. No attempt is out whose end would wake us: look again.
+            self._barren += 1
+            self._pages.clear()
+            self.wake()
+        else:
+            self._barren = 0
 
     async def _choose(self, offers: list[Offer]) -> list[Claim]:
         """The best-ranked waiting tasks of all classes that fit into these offers."""
