@@ -1,0 +1,104 @@
+"""Take a defence out of the product, and the simulator must go red, naming the promise that is broken.
+
+Each case edits a copy of the product, never the checker: ``testing`` is the same in all of them. A text that is to be
+edited and is not there fails the case, so that a defence cannot move away from its sabotage unseen.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from msgspec import Struct
+
+SOURCE = Path(__file__).parents[2] / "src" / "headrace"
+SECONDS = 80
+
+
+class Edit(Struct, frozen=True):
+    """One text of one file, and what stands there afterwards."""
+
+    path: str
+    text: str
+    instead: str
+
+
+class Sabotage(Struct, frozen=True):
+    """A defence that is taken out; the invariant that breaks; seeds that show it."""
+
+    name: str
+    edits: tuple[Edit, ...]
+    broken: str
+    seeds: int = 16
+
+
+SABOTAGES = (
+    Sabotage(
+        "epoch check off",
+        (
+            Edit("core/settling.py", "if change.epoch < cell.epoch:", "if change.epoch < 0:"),
+            Edit("core/settling.py", "if change.epoch > cell.epoch:", "if change.epoch < 0:"),
+            Edit("core/single.py", "or change.epoch != task.epoch", "or False"),
+        ),
+        "I3",
+    ),
+    Sabotage(
+        "unique key off",
+        (
+            Edit("control/group.py", "if kept is None or kept.at <", "if True or kept.at <"),
+            Edit("store/sqlite/queries/write.sql", "INSERT INTO answer (", "INSERT OR REPLACE INTO answer ("),
+        ),
+        "I1",
+    ),
+    Sabotage(
+        "compare off",
+        (Edit("core/settling.py", "return cell if cell.state in TASK_LEASED else None", "return cell"),),
+        "I",
+    ),
+    Sabotage(
+        "fsync off",
+        (Edit("store/sqlite/connection.py", '_set(conn, "synchronous", "full", 2)', '_set(conn, "synchronous", "off", 0)'),),
+        "I1",
+    ),
+    Sabotage(
+        "sealing off",
+        (Edit("agent/attempts.py", "seal = self._forget(work)", "self._forget(work); seal = Seal()"),),
+        "I12",
+    ),
+)
+
+
+def sabotaged(case: Sabotage, folder: Path) -> Path:
+    """A copy of the product with the edits in it; gives what goes on PYTHONPATH."""
+    shutil.copytree(SOURCE, folder / "headrace", ignore=shutil.ignore_patterns("__pycache__"))
+    for edit in case.edits:
+        assert not edit.path.startswith("testing"), "a sabotage never edits the checker"
+        path = folder / "headrace" / edit.path
+        text = path.read_text()
+        assert edit.text in text, f"{edit.path} has no {edit.text!r}: the sabotage missed its defence"
+        path.write_text(text.replace(edit.text, edit.instead))
+    return folder
+
+
+def simulate(path: Path, seeds: int) -> subprocess.CompletedProcess[str]:
+    """The simulator on the product that lies there."""
+    environ = {**os.environ, "PYTHONPATH": str(path), "PYTHONDONTWRITEBYTECODE": "1"}
+    command = [sys.executable, "-m", "headrace.testing.sim", "--seeds", str(seeds), "--workers", "1"]
+    return subprocess.run(command, env=environ, capture_output=True, text=True, check=False)
+
+
+@pytest.mark.parametrize("case", SABOTAGES, ids=lambda case: case.name.replace(" ", "-"))
+def test_a_product_without_its_defence_is_caught(case: Sabotage, tmp_path: Path) -> None:
+    done = simulate(sabotaged(case, tmp_path), case.seeds)
+    assert done.returncode == 1, done.stdout + done.stderr
+    assert f"'{case.broken}" in done.stdout or f'"{case.broken}' in done.stdout, done.stdout + done.stderr
+
+
+def test_the_copy_is_what_runs(tmp_path: Path) -> None:
+    path = sabotaged(Sabotage("none", (), ""), tmp_path)
+    (path / "headrace" / "testing" / "sim" / "__main__.py").write_text("print(__file__)")
+    assert str(path) in simulate(path, 1).stdout
