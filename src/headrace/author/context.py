@@ -9,7 +9,6 @@ from __future__ import annotations
 import logging
 import os
 import shutil
-import tempfile
 from contextvars import ContextVar
 from pathlib import Path
 from typing import Any, Protocol
@@ -152,6 +151,8 @@ class LocalHost:
     def folder(self, name: str) -> str:
         """A folder of this process."""
         if self._folder is None:
+            import tempfile  # seldom needed, and never in a runner
+
             self._folder = tempfile.mkdtemp(prefix="headrace-")
         path = os.path.join(self._folder, name)
         os.makedirs(path, exist_ok=True)

@@ -5,7 +5,6 @@ Never lets an exception of user code out, whatever it is. Runs on the runner's m
 
 from __future__ import annotations
 
-import asyncio
 import importlib
 import inspect
 import os
@@ -68,14 +67,15 @@ def resolve(reference: str) -> Target:
 class CallHost:
     """What the context of the running call speaks to."""
 
-    __slots__ = ("_call", "_grounds", "asked", "newest", "work")
+    __slots__ = ("_call", "_grounds", "asked", "cancel", "newest")
 
     def __init__(self, call: Call, grounds: Grounds) -> None:
         self._call = call
         self._grounds = grounds
         self.asked = False
         self.newest = b""
-        self.work: asyncio.Task[Any] | None = None
+        self.cancel: Callable[[], object] | None = None
+        """How to end a coroutine that is running; None while none is."""
 
     def cancelled(self) -> bool:
         """Whether the agent asked for the end."""
@@ -135,8 +135,8 @@ class Caller:
         if host is None or host.asked or not self.open:
             return
         host.asked = True
-        if host.work is not None:
-            host.work.get_loop().call_soon_threadsafe(host.work.cancel)
+        if host.cancel is not None:
+            host.cancel()
             return
         raise Canceled("the attempt was asked to end")
 
@@ -252,7 +252,7 @@ def failed(
         return Done(
             call.id, began, now, "succeeded", b"null", exit_status=status, skip=True, progress=host.newest, files=files
         )
-    canceled = host.asked and isinstance(failure, Canceled | asyncio.CancelledError)
+    canceled = host.asked and isinstance(failure, Canceled)
     return Done(
         call.id,
         began,
@@ -269,17 +269,7 @@ def failed(
 
 
 def _in_loop(work: Any, host: CallHost) -> Any:
-    """Run a coroutine in an event loop of its own; a cancellation reaches it as CancelledError at an await."""
+    """Run a coroutine; the first one brings asyncio along."""
+    from headrace.runner.coroutines import in_loop
 
-    async def main() -> Any:
-        host.work = asyncio.current_task()
-        try:
-            value = await work
-            if inspect.isasyncgen(value):
-                value = [item async for item in value]
-            return value
-        finally:
-            host.work = None
-
-    with asyncio.Runner() as runner:
-        return runner.run(main())
+    return in_loop(work, host)
