@@ -12,7 +12,7 @@ import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from lab.machine import refuse_memory
 from lab.up import Broken, Up
@@ -36,7 +36,7 @@ class Stage:
         self._redis = 0
         self._count = 0
 
-    def __enter__(self) -> Stage:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -73,7 +73,9 @@ class Stage:
 
             server = self._stack.enter_context(running_server(on_disk=True))
             refuse_memory(server.folder)
-            durable = dict(server.admin("select name, setting from pg_settings where name in ('fsync','synchronous_commit')"))
+            durable = dict(
+                server.admin("select name, setting from pg_settings where name in ('fsync','synchronous_commit')")
+            )
             if set(durable.values()) != {"on"}:
                 raise Broken(f"PostgreSQL is not durable: {durable}")
             self._postgres = server
@@ -123,7 +125,7 @@ class Stage:
             kept["BENCH_POSTGRES_FOLDER"] = str(self.postgres().folder)
         else:
             kept["BENCH_REDIS"] = f"redis://127.0.0.1:{self.redis()}/0"
-        program = ROOT / "bench" / "peers" / f"{name}.py"
+        program = ROOT / "bench" / "peers" / f"peer_{name}.py"
         try:
             done = subprocess.run(
                 [PEERS, program, word, str(count)], cwd=room, env=kept, capture_output=True, text=True, timeout=180

@@ -13,13 +13,13 @@ import sys
 import time
 import zipfile
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import apsw
 import msgspec
-from lab.machine import Process, tree
 
 from headrace.model.cells import TaskCell
+from lab.machine import Process, tree
 
 PATIENCE_S = 240.0
 HEADRACE = str(Path(sys.executable).with_name("headrace"))
@@ -99,7 +99,7 @@ class Up:
         self.token = (self.data / "admin-token").read_text().strip()
         self.connection = self.connect()
 
-    def __enter__(self) -> Up:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -210,13 +210,19 @@ class Up:
         done = self.number(f"select count(*) from run where {where} and state = 4")
         if done != runs:
             raise Broken(f"{runs} runs of {job} expected, {done} have succeeded")
-        told = self.number(f"select count(*) from run r where {where} and exists (select 1 from history_run h where h.run = r.id)")
+        told = self.number(
+            f"select count(*) from run r where {where} and exists (select 1 from history_run h where h.run = r.id)"
+        )
         if told != runs:
             raise Broken(f"{runs} runs of {job}, {told} have history")
         self.settings()
         if python:
-            cells = [_task(i) for (i,) in self.rows(f"select t.image from task t join run r on r.id = t.run where r.{where}")]
-            self.worked({_pid(cell) for cell in cells if cell.result is not None}, {cell.key for cell in cells if cell.result})
+            cells = [
+                _task(i) for (i,) in self.rows(f"select t.image from task t join run r on r.id = t.run where r.{where}")
+            ]
+            self.worked(
+                {_pid(cell) for cell in cells if cell.result is not None}, {cell.key for cell in cells if cell.result}
+            )
             if sum(cell.result is not None for cell in cells) < runs:
                 raise Broken(f"{runs} runs of {job}, not all kept their result")
 

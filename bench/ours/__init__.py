@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from lab.rows import Row
+
 from ours import backlog, fanout, latency, listing, standing, throughput
 
 ROWS: tuple[Row, ...] = (

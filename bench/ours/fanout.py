@@ -52,7 +52,12 @@ def parallel(stage: Stage, tasks: int) -> Values:
         most = peak(control)
         up.idle()
         _prove(up, run, view, tasks)
-    return {"rate": tasks / seconds, "peak": most - before, "acks p50": quantile(acks, 0.5), "acks p99": quantile(acks, 0.99)}
+    return {
+        "rate": tasks / seconds,
+        "peak": most - before,
+        "acks p50": quantile(acks, 0.5),
+        "acks p99": quantile(acks, 0.99),
+    }
 
 
 def _prove(up: Up, run: int, view: dict[str, object], tasks: int) -> None:

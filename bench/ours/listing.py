@@ -23,7 +23,9 @@ def listing(stage: Stage, count: int) -> Values:
         up.job("noop", python("t", "noop"))
         up.warm("noop", 600)
         listers = [
-            subprocess.Popen([sys.executable, LISTER, up.address, up.token], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+            subprocess.Popen(
+                [sys.executable, LISTER, up.address, up.token], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+            )
             for _ in range(4)
         ]
         try:

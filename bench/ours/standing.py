@@ -28,7 +28,12 @@ def idle(stage: Stage, seconds: int) -> Values:
         family = up.processes()
         sizes = [memory(p.pid) for p in family]
         up.prove(500, job="noop")
-    return {"rss": sum(s[0] for s in sizes), "pss": sum(s[1] for s in sizes), "cpu": share, "processes": float(len(family))}
+    return {
+        "rss": sum(s[0] for s in sizes),
+        "pss": sum(s[1] for s in sizes),
+        "cpu": share,
+        "processes": float(len(family)),
+    }
 
 
 def start(stage: Stage, times: int) -> Values:
@@ -42,7 +47,9 @@ def start(stage: Stage, times: int) -> Values:
             up.ended(run)
             for _ in range(3):
                 asked = time.perf_counter()
-                done = subprocess.run([HEADRACE, "show", str(run), "--data", str(up.data)], capture_output=True, text=True)
+                done = subprocess.run(
+                    [HEADRACE, "show", str(run), "--data", str(up.data)], capture_output=True, text=True
+                )
                 shows.append(time.perf_counter() - asked)
                 if done.returncode or "succeeded" not in done.stdout:
                     raise Broken(f"headrace show: {done.stdout}{done.stderr}")

@@ -1,5 +1,5 @@
 """Commands and scripts on a real agent over its real socket."""
-# ruff: noqa: ASYNC110  # what is awaited are processes, and they set no events
+# what is awaited are processes, and they set no events
 
 from __future__ import annotations
 

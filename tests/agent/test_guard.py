@@ -1,5 +1,5 @@
 """The guard: nothing is left running, whoever is killed, and a new life begins only on clean ground."""
-# ruff: noqa: ASYNC110  # what is awaited are processes, and they set no events
+# what is awaited are processes, and they set no events
 
 from __future__ import annotations
 

@@ -90,7 +90,11 @@ def test_a_value_comes_back_as_it_went(kind: Any, values: st.SearchStrategy[Any]
     prove()
 
 
-@pytest.mark.parametrize("value", [object(), Path("x"), lambda: 1, [object()], {(1, 2): 3}], ids=["object", "path", "function", "list", "keys"])
+@pytest.mark.parametrize(
+    "value",
+    [object(), Path("x"), lambda: 1, [object()], {(1, 2): 3}],
+    ids=["object", "path", "function", "list", "keys"],
+)
 def test_anything_else_says_what_to_do_instead(value: Any) -> None:
     with pytest.raises(Invalid, match=r"ctx\.outputs"):
         encode(value)

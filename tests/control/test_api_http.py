@@ -146,7 +146,7 @@ class Plain:
 
     async def under_way(self) -> HttpConnection:
         """The one connection, when its request has begun to be answered."""
-        while not (found := [c for c in self.server.connections if c.task is not None]):  # noqa: ASYNC110 # no event
+        while not (found := [c for c in self.server.connections if c.task is not None]):  # no event
             await asyncio.sleep(0)
         return found[0]
 

@@ -313,7 +313,7 @@ def test_follow_ups_beyond_the_bounds_come_in_later_commits(tmp_path: Path) -> N
         await w.ledger.ask(change, ALICE)
         done = 0
         while True:
-            while not w.ledger.idle:  # noqa: ASYNC110 - a follow-up has no asker to wake
+            while not w.ledger.idle:
                 await asyncio.sleep(0)
             given = w.dispatches(change.run)[done:]
             if not given:

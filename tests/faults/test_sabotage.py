@@ -61,7 +61,13 @@ SABOTAGES = (
     ),
     Sabotage(
         "fsync off",
-        (Edit("store/sqlite/connection.py", '_set(conn, "synchronous", "full", 2)', '_set(conn, "synchronous", "off", 0)'),),
+        (
+            Edit(
+                "store/sqlite/connection.py",
+                '_set(conn, "synchronous", "full", 2)',
+                '_set(conn, "synchronous", "off", 0)',
+            ),
+        ),
         "I1",
     ),
     Sabotage(

@@ -236,7 +236,7 @@ def test_it_speaks_with_uvicorn_and_curl_hears_the_same(tmp_path: Path) -> None:
         path = str(tmp_path / "s")
         server = uvicorn.Server(uvicorn.Config(echo, uds=path, log_config=None, lifespan="off", ws="none"))
         serving = asyncio.ensure_future(server.serve())
-        while not server.started:  # noqa: ASYNC110 # uvicorn has a flag only
+        while not server.started:  # uvicorn has a flag only
             await asyncio.sleep(0.01)  # a poll: nothing tells of it
         http = client(tmp_path / "s")
         for size in (0, 1, 65_536, 3_000_000):

@@ -107,7 +107,7 @@ def test_a_client_that_leaves_ends_the_answer_it_waited_for(tmp_path: Path) -> N
         async with served(tmp_path) as (server, _, http):
             with pytest.raises(LinkError, match="in time"):
                 await http.request("GET", "/slow", timeout=0.05)
-            while server.connections:  # noqa: ASYNC110 # the server sets no event for it
+            while server.connections:  # the server sets no event for it
                 await asyncio.sleep(0.005)  # a poll: nothing tells of it
 
     run(main())
@@ -135,7 +135,7 @@ def test_random_bytes_never_hang_or_crash_it(tmp_path: Path) -> None:
                     await reader.read()
                 writer.close()
             assert (await http.request("GET", "/")).status == 200
-            while len(server.connections) > 1:  # noqa: ASYNC110 # the server sets no event for it
+            while len(server.connections) > 1:  # the server sets no event for it
                 await asyncio.sleep(0.005)  # a poll: nothing tells of it
 
     run(main())

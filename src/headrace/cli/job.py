@@ -89,8 +89,8 @@ def check_paths(args: argparse.Namespace, terminal: Terminal) -> int:
                 continue
             path = Path(text)
             document = read_document(path.read_bytes(), media=targets.MEDIA.get(path.suffix.lower()), name=text)
-            definition = definition_from(document)
-            problems[text] = list(attach(check(definition), document.positions))
+            definition = definition_from(document, check)
+            problems[text] = []
             warned[text] = list(attach(warnings(definition), document.positions))
         except Invalid as error:
             problems[text] = list(error.problems) or [Problem("", error.message)]
@@ -101,7 +101,11 @@ def check_paths(args: argparse.Namespace, terminal: Terminal) -> int:
         return 2 if bad else 0
     for text in args.paths:
         found = problems[text]
-        verdict = terminal.style("ok", "green") if not found else terminal.style(f"{len(found)} problems", "red")
+        verdict = (
+            terminal.style("ok", "green")
+            if not found
+            else terminal.style(f"{len(found)} problem{'s' * (len(found) > 1)}", "red")
+        )
         terminal.line(f"{text}: {verdict}")
         for problem in found:
             terminal.line(f"  {problem}")

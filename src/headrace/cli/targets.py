@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 import msgspec
 
 from headrace.model.errors import HeadraceError, Invalid, Problem
+from headrace.model.naming import nearest
 
 T = TypeVar("T")
 
@@ -43,13 +44,14 @@ def read(text: str) -> Target:
 def document(path: Path) -> dict[str, Any]:
     """A definition file, checked in shape; problems carry line and column."""
     from headrace.codec.documents import definition_from, read_document
+    from headrace.core.check import check
 
     try:
         data = path.read_bytes()
     except OSError as error:
         raise Invalid(f"cannot read {path}: {error.strerror}") from error
     read_in = read_document(data, media=MEDIA.get(path.suffix.lower()), name=str(path))
-    definition: dict[str, Any] = msgspec.to_builtins(definition_from(read_in))
+    definition: dict[str, Any] = msgspec.to_builtins(definition_from(read_in, check))
     return definition
 
 
@@ -113,10 +115,36 @@ def parameters(words: Sequence[str], pairs: Sequence[str], schema: Mapping[str, 
     values: dict[str, Any] = {}
     for name, text in given:
         actual = name if name in known else name.replace("-", "_")
+        if actual not in known and closed(schema):
+            problems.append(Problem(f"--{name}", f"there is no such parameter{_meant(actual, known)}"))
+            continue
         values[actual] = typed(text, known.get(actual, {}), schema)
     if problems:
-        raise Invalid("these words cannot be understood", problems=tuple(problems))
+        raise Invalid("the parameters are wrong", problems=(*problems, *_misfits(values, schema)))
     return values
+
+
+def closed(schema: Mapping[str, Any] | None) -> bool:
+    """Whether a word that names no property is a slip: the schema names properties and does not ask for others."""
+    return bool((schema or {}).get("properties")) and not {"additionalProperties", "patternProperties"} & set(
+        schema or {}
+    )
+
+
+def _meant(name: str, known: Mapping[str, Any]) -> str:
+    near = nearest(name, known)
+    return f" (did you mean --{near}?)" if near else f"; there are: {', '.join(f'--{k}' for k in known)}"
+
+
+def _misfits(values: dict[str, Any], schema: Mapping[str, Any] | None) -> tuple[Problem, ...]:
+    """What the schema says of the words that were understood, so that everything is told at once."""
+    from headrace.codec.params import ParamsSchema
+
+    try:
+        ParamsSchema(dict(schema or {})).fill(values)
+    except Invalid as error:
+        return error.problems
+    return ()
 
 
 def typed(value: str | None, schema: Mapping[str, Any], root: Mapping[str, Any] | None = None) -> Any:

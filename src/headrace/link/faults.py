@@ -42,7 +42,7 @@ class FaultPoints:
         if not self._marks:
             return True
         try:
-            fd = os.open(os.path.join(self._marks, name), os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+            fd = os.open(os.path.join(self._marks, name), os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)  # noqa: PTH118  no pathlib in the lean processes
         except FileExistsError:
             return False
         os.write(fd, b"%d\n" % os.getpid())
