@@ -132,7 +132,7 @@ def test_importing_headrace_needs_nothing_but_msgspec_at_most_and_its_names_are_
     code = "import sys; before = set(sys.modules); import headrace; print(sorted({m.split('.')[0] for m in set(sys.modules) - before}))"
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert out.stdout == "['__future__', 'headrace']\n"
-    code = "import sys; from headrace import *; print([m for m in sys.modules if m.split('.')[0] in ('apsw','uvicorn','starlette','yaml','rich','cyclopts') or m.startswith(('headrace.store','headrace.control','headrace.agent','headrace.cli','headrace.core'))])"
+    code = "import sys; from headrace import *; print([m for m in sys.modules if m.split('.')[0] in ('apsw','uvicorn','starlette','yaml','rich','cyclopts') or m.startswith(('headrace.store','headrace.control','headrace.agent','headrace.cli.','headrace.core'))])"
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert out.stdout == "[]\n"
     assert headrace.__all__ == sorted(headrace.__all__)

@@ -32,6 +32,9 @@ def local_command(data: Path, socket: Path, workers: int) -> list[str]:
 
 def main(text: str) -> int:
     """One life of the agent; gives the exit code."""
+    from headrace.cli.lean import import_loop_without_tls
+
+    import_loop_without_tls()
     import logging
 
     import msgspec
