@@ -13,7 +13,7 @@ import pytest
 
 from headrace.testing.sim.world import Outcome, Plan, simulate
 
-SEEDS = 2_000
+SEEDS = 300
 SHARDS = 8
 TRANSITIONS_LEAST = 200
 FAULTS_LEAST = 3

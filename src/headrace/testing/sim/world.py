@@ -49,7 +49,7 @@ class Plan(Struct, frozen=True):
     def of(dice: Random) -> Plan:
         """The plan of a seed."""
         return Plan(
-            tasks=dice.randint(70, 84),
+            tasks=dice.randint(78, 90),
             span_s=dice.uniform(5, 20),
             faults=dice.randint(3, 7),
             point_rate=dice.choice((0.0, 0.001, 0.004)),
