@@ -71,16 +71,17 @@ def chain(length: int) -> dict[str, float]:
 
 def idle(seconds: int) -> dict[str, float]:
     _work()
-    _batch_done = [noop() for _ in range(200)]
-    _batch_done[-1](blocking=True, timeout=30)
-    return common.idle(seconds, *common_redis())
+    [noop() for _ in range(200)][-1](blocking=True, timeout=30)
+    return common.idle(seconds, int(queue.storage.conn.info("server")["process_id"]))
 
 
-def common_redis() -> tuple[int, ...]:
-    return (int(queue.storage.conn.info("server")["process_id"]),)
-
-
-if __name__ == "__main__":
+def main() -> None:
     words = {"batch": lambda n: _batch(noop, n), "true": lambda n: _batch(true, n)}
     words |= {"latency": latency, "chain": chain, "idle": idle}
     common.run("huey", words, "Redis without persistence, 2 processes, results kept")
+
+
+if __name__ == "__main__":
+    import peer_huey  # tasks are known by their module's name: it must be the one that the consumer imports
+
+    peer_huey.main()

@@ -28,18 +28,14 @@ def millis(text: str) -> Millis:
     """Milliseconds of a duration, rounded down. Raises ``Invalid``."""
     found = _DURATION.fullmatch(text)
     if found is None:
-        raise Invalid(
-            f"{_shown(text)} is not a duration; write 250ms, 5s, 10m, 2h or 1d"
-        )
+        raise Invalid(f"{_shown(text)} is not a duration; write 250ms, 5s, 10m, 2h or 1d")
     whole, part, unit = found.groups()
     factor = _MILLIS_OF[unit]
     value = int(whole) * factor
     if part:
         value += int(part) * factor // 10 ** len(part)
     if value > MAX_MILLIS:
-        raise Invalid(
-            f"{_shown(text)} is too long a duration; the longest is 1000 years"
-        )
+        raise Invalid(f"{_shown(text)} is too long a duration; the longest is 1000 years")
     return Millis(value)
 
 

@@ -110,6 +110,7 @@ async def _check_run(world: World, store: Store, run: int) -> None:
             if found.cell.state in RUN_FINAL and cell.state not in TASK_FINAL:
                 broken.append(f"I6 run {run} is {found.cell.state.name}, its task {cell.key} {cell.state.name}")
             broken += [f"I12 {text}" for text in await _check_log(world, store, cell)]
+            broken += [f"I3 {text}" for text in await _check_owner(world, store, cell)]
         after = (page[-1].no, page[-1].index)
     broken += await _check_commits(store, rows, run)
 
@@ -169,6 +170,19 @@ def _judge_finality(history: list[HistoryRow]) -> list[str]:
         if image.state in RUN_FINAL:
             final = image.state
     return []
+
+
+async def _check_owner(world: World, store: Store, cell: TaskCell) -> list[str]:
+    """What an attempt said is what the attempt of that very epoch said: nobody else began at its instant."""
+    if cell.counts is not None or not cell.attempt:
+        return []
+    broken = []
+    for said in (cell, *(row.cell for row in await store.reader.attempts(cell.key))):
+        ended = said.state in (TaskState.succeeded, TaskState.failed) and said.started_at
+        if ended and said.started_at != world.ground.since.get((said.run, said.no, said.index, said.epoch)):
+            text = f"attempt {said.attempt} of {said.key} has the outcome of another epoch than its {said.epoch}"
+            broken.append(text)
+    return broken
 
 
 async def _check_log(world: World, store: Store, cell: TaskCell) -> list[str]:

@@ -24,12 +24,14 @@ class Ground:
 
     def __init__(self) -> None:
         self.began: dict[tuple[int, int, int, int], int] = {}
+        self.since: dict[tuple[int, int, int, int], int] = {}
         self.alive: dict[tuple[int, int, int, int], Process] = {}
         self.printed: dict[tuple[int, int, int, int], list[bytes]] = {}
         self.twice: list[tuple[int, int, int, int]] = []
 
-    def begin(self, name: tuple[int, int, int, int], owner: Process) -> None:
+    def begin(self, name: tuple[int, int, int, int], owner: Process, now: int) -> None:
         """An attempt's process starts."""
+        self.since[name] = now
         self.began[name] = self.began.get(name, 0) + 1
         if self.began[name] > 1:
             self.twice.append(name)
@@ -58,7 +60,7 @@ class SimExecutor:
 
     def start(self, a: Assignment, report: Report, place: Place) -> None:
         now = self._now()
-        self._ground.begin((a.run, a.no, a.index, a.epoch), self._process)
+        self._ground.begin((a.run, a.no, a.index, a.epoch), self._process, now)
         self._running[a.name] = (a, report, now)
         report.started(now)
         how, took = a.argv[1], int(a.argv[2]) / 1000

@@ -14,8 +14,11 @@ from collections.abc import Callable, Coroutine, Mapping
 from typing import Any
 
 
+CALLBACKS_MOST = 300_000  # a healthy world needs 3,000 to 10,000
+
+
 class Stuck(RuntimeError):
-    """Nothing is ready and no timer is set: everybody waits for something that will never come."""
+    """Nothing is ready and no timer is set, or callbacks chase each other for ever: the world will not come to rest."""
 
 
 class Killed(BaseException):
@@ -84,6 +87,8 @@ class VirtualLoop(asyncio.SelectorEventLoop):
     def _pass_time(self, timeout: float | None) -> None:
         if timeout is None:
             raise Stuck("nothing is ready and no timer is set")
+        if self.callbacks > CALLBACKS_MOST:
+            raise Stuck(f"{CALLBACKS_MOST:,} callbacks and still no rest")
         if timeout > 0:
             self.clock += timeout
 
