@@ -13,7 +13,6 @@ import selectors
 from collections.abc import Callable, Coroutine, Mapping
 from typing import Any
 
-
 CALLBACKS_MOST = 300_000  # a healthy world needs 3,000 to 10,000
 
 
