@@ -8,7 +8,7 @@ SEED ?=
 export PYTHONDONTWRITEBYTECODE ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-tail lint types bench bench-peers sim docs clean lock
+.PHONY: help setup demo test test-tail lint types bench bench-smoke bench-peers sim docs clean lock
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -37,6 +37,9 @@ types: setup ## mypy --strict
 
 bench: setup ## the table of numbers, ours beside the peers that are installed
 	@$(PY) bench/run.py
+
+bench-smoke: setup ## every row of the table and every installed peer once, as small as can be
+	@$(PY) bench/run.py --tiny --rounds 1 --out var/bench-smoke
 
 bench-peers: setup ## install the peers to measure beside
 	@scripts/bench-peers

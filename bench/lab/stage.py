@@ -18,7 +18,7 @@ from lab.machine import refuse_memory
 from lab.up import Broken, Up
 
 ROOT = Path(__file__).resolve().parents[2]
-PEERS = ROOT / ".venv-peers" / "bin" / "python"
+PEERS = Path(os.environ.get("HEADRACE_BENCH_PEERS") or ROOT / ".venv-peers" / "bin" / "python")
 
 
 class Stage:
@@ -35,6 +35,10 @@ class Stage:
         self._postgres: Any = None
         self._redis = 0
         self._count = 0
+        self.settings: dict[str, dict[str, str]] = {}
+        """What each store's own connection told of itself."""
+        self.versions: dict[str, str] = {}
+        self.notes: dict[str, str] = {}
 
     def __enter__(self) -> Self:
         return self
@@ -58,7 +62,7 @@ class Stage:
         try:
             with Up(room, store=_url(dsn), workers=workers) as up:
                 up.package()
-                up.settings()
+                self.settings["PostgreSQL" if postgres else "SQLite"] = up.settings()
                 yield up
         finally:
             if server:
@@ -78,6 +82,10 @@ class Stage:
             )
             if set(durable.values()) != {"on"}:
                 raise Broken(f"PostgreSQL is not durable: {durable}")
+            names = "'fsync','synchronous_commit','full_page_writes','wal_sync_method','shared_buffers'"
+            told = server.admin(f"select name, setting from pg_settings where name in ({names}) order by name")
+            self.settings["PostgreSQL for the peers"] = dict(told)
+            (self.versions["PostgreSQL"],) = (row[0] for row in server.admin("show server_version"))
             self._postgres = server
         return self._postgres
 
@@ -100,9 +108,27 @@ class Stage:
                     if time.monotonic() > deadline or process.poll() is not None:
                         raise Broken("Redis did not start") from None
                     time.sleep(0.02)
-            self.redis_pid = process.pid
+            self._ask_redis(port)
             self._redis = port
         return self._redis
+
+    def _ask_redis(self, port: int) -> None:
+        """What it says of its own durability."""
+        with socket.create_connection(("127.0.0.1", port)) as line, line.makefile("rb") as answer:
+
+            def ask(*words: str) -> list[str]:
+                line.sendall(
+                    f"*{len(words)}\r\n".encode() + b"".join(b"$%d\r\n%s\r\n" % (len(w), w.encode()) for w in words)
+                )
+                head = answer.readline()
+                if head[:1] == b"$":
+                    return answer.read(int(head[1:]) + 2).decode().split("\r\n")
+                return [answer.read(int(answer.readline()[1:]) + 2).decode().strip() for _ in range(int(head[1:]))]
+
+            found = [ask("CONFIG", "GET", name) for name in ("save", "appendonly", "maxmemory")]
+            self.settings["Redis"] = {name: value or '""' for name, value in found}
+            version = next(w for w in ask("INFO", "server") if w.startswith("redis_version:"))
+            self.versions["Redis"] = version.partition(":")[2]
 
     # Peers
 

@@ -155,6 +155,23 @@ class Up:
         self.ask("POST", "/runs/batch", {"runs": [{"job": job}] * runs})
         self.idle()
 
+    def warm_beside(self, job: str, runs: int) -> None:
+        """The same where other runs stay open."""
+        self.ask("POST", "/runs/batch", {"runs": [{"job": job}] * runs})
+        self.all_ended(job, runs)
+
+    def all_ended(self, job: str, runs: int, pause: float = 0.002) -> None:
+        """Until so many runs of the job have succeeded; asks by the open ones, which are few."""
+        open_ = f"select count(*) from run where job = '{job}' and state < 4"
+        done = f"select count(*) from run where job = '{job}' and state = 4"
+        deadline = time.monotonic() + PATIENCE_S
+        while self.number(open_):
+            if time.monotonic() > deadline:
+                raise Broken(f"runs of {job} are still open")
+            time.sleep(pause)
+        if self.number(done) != runs:
+            raise Broken(f"{runs} runs of {job} expected, {self.number(done)} have succeeded")
+
     def ended(self, run: int, seconds: float = PATIENCE_S) -> dict[str, Any]:
         """The run when it has succeeded."""
         deadline = time.monotonic() + seconds

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import subprocess
+import sys
 import time
 from typing import TYPE_CHECKING
 
@@ -19,7 +20,7 @@ def idle(stage: Stage, seconds: int) -> Values:
     with stage.up() as up:
         up.job("noop", python("t", "noop"))
         up.warm("noop", 500)
-        time.sleep(2)
+        time.sleep(min(2, seconds))
         used = up.cpu()
         begun = time.monotonic()
         time.sleep(seconds)
@@ -57,6 +58,33 @@ def start(stage: Stage, times: int) -> Values:
     return {"up": quantile(ups, 0.5), "show": quantile(shows, 0.5)}
 
 
+SURFACE = (
+    "import sys; before = set(sys.modules); import headrace; "
+    "print(*sorted({m.partition('.')[0] for m in set(sys.modules) - before} - set(sys.stdlib_module_names)))"
+)
+"""Tells which packages beyond Python's own came with it."""
+
+
+def surface(stage: Stage, times: int) -> Values:
+    """``import headrace`` beyond an empty Python, and one with a task described; interleaved."""
+    told = subprocess.run([sys.executable, "-c", SURFACE], capture_output=True, text=True, check=True, cwd=stage.folder)
+    if set(told.stdout.split()) - {"headrace", "msgspec"}:
+        raise Broken(f"import headrace brought {told.stdout}")
+    codes = {"bare": "pass", "import": "import headrace", "task": "from headrace import task, job"}
+    seen: dict[str, list[float]] = {name: [] for name in codes}
+    for _ in range(times):
+        for name, code in codes.items():
+            begun = time.perf_counter()
+            subprocess.run([sys.executable, "-c", code], check=True, cwd=stage.folder)
+            seen[name].append(time.perf_counter() - begun)
+    bare = quantile(seen["bare"], 0.5)
+    return {
+        "import": (quantile(seen["import"], 0.5) - bare) * 1000,
+        "task": (quantile(seen["task"], 0.5) - bare) * 1000,
+        "bare": bare * 1000,
+    }
+
+
 ROWS = (
     Row(
         "idle",
@@ -81,6 +109,19 @@ ROWS = (
         start,
         3,
         1,
+        1,
+    ),
+    Row(
+        "import",
+        "import headrace",
+        (
+            Metric("import", "ms beyond an empty Python", 60),
+            Metric("task", "ms with task and job"),
+            Metric("bare", "ms an empty Python"),
+        ),
+        surface,
+        15,
+        5,
         1,
     ),
 )
