@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import datetime
+import datetime as dt
 import json
 import subprocess
 from importlib.metadata import version
@@ -36,7 +36,7 @@ class Report:
         self._rows, self._lines, self._stage, self._machine, self._asked = rows, lines, stage, machine, asked
         self._yardsticks: list[dict[str, float]] = []
         self._seconds = 0.0
-        self._date = datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d %H:%M UTC")
+        self._date = dt.datetime.now(dt.UTC).strftime("%Y-%m-%d %H:%M UTC")
 
     def calibrated(self, values: dict[str, float]) -> None:
         """The machine's yardsticks, before and after."""
