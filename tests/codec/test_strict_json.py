@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from headrace.codec.strict_json import Scanner, loads, places
+from headrace.codec.strict_json import Scanner, loads, places, surely_strict
 from headrace.model.errors import Invalid
 
 VALUES = st.recursive(
@@ -115,3 +115,26 @@ def test_any_bytes_are_read_or_refused(data):
         loads(data)
     except Invalid as error:
         assert error.problems[0].line  # noqa: PT017  both ways are right; the refusal must say where
+
+
+@given(VALUES)
+def test_what_is_surely_strict_is_read_by_the_strict_reader(value: object) -> None:
+    text = json.dumps(value).encode()
+    assert surely_strict(text) <= (loads(text) == value)
+    assert surely_strict(b'{"a":' + text + b"}") or b"{" in text or b"[" in text
+
+
+@pytest.mark.parametrize(
+    ("text", "sure"),
+    [
+        ('{"a":1,"b":{"a":2},"c":[{"a":1}]}', True),
+        ('{"a":1,"a":1}', False),
+        ('{"a":1,"\\u0061":1}', False),
+        ('{"x":[{"a":1 , "a" : 1}]}', False),
+        ("[" * 100 + "]" * 100, True),
+        ("[" * 101 + "]" * 101, False),
+        ('{"a":' * 101 + "1" + "}" * 101, False),
+    ],
+)
+def test_doubt_is_told_of_keys_twice_and_deep_nesting(text: str, sure: bool) -> None:
+    assert surely_strict(text.encode()) is sure

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from pathlib import Path
 
+import msgspec
 import pytest
 from api_world import HELLO, World, run_async
 from test_api_jobs import CODE, package, put_package
@@ -252,3 +253,59 @@ async def test_every_post_honours_the_key(tmp_path: Path) -> None:
         for key in ("", " ", "x" * 201, "ü"):
             answer = await world.post("/runs", {"command": ["x"]}, headers={"idempotency-key": key})
             assert answer.status == 400, key
+
+
+HOSTILE = {
+    "twice": ('{"params":{"a":1,"a":2}}', "stands here twice"),
+    "deep": ('{"params":{"a":' + "[" * 100_000 + "]" * 100_000 + "}}", "nested deeper"),
+    "a_little_too_deep": ('{"params":{"a":' + "[" * 99 + "]" * 99 + "}}", "nested deeper"),
+    "nan": ('{"params":{"a":NaN}}', "NaN and Infinity are not JSON"),
+    "huge_float": ('{"params":{"a":1e999}}', "too large for a double"),
+    "digits": ('{"params":{"a":' + "9" * 10_000 + "}}", "a number of 10,000 digits"),
+    "half_a_pair": ('{"params":{"a":"\\ud800"}}', 'bad "\\" code'),
+}
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+@pytest.mark.parametrize("path", ["/jobs/hello/runs", "/runs", "/runs/batch"])
+@run_async
+async def test_hostile_bodies_are_refused_with_a_sentence_and_its_place(tmp_path: Path, path: str, name: str) -> None:
+    text, message = HOSTILE[name]
+    if path == "/runs":
+        text = '{"job":"hello",' + text[1:]
+    if path == "/runs/batch":
+        text = '{"runs":[{"job":"hello"},{"job":"hello",' + text[1:] + "]}"
+    async with World(tmp_path) as world:
+        await world.put("/jobs/hello", HELLO)
+        refused = await world.post(path, text.encode(), headers={"content-type": "application/json"})
+        assert refused.status == 400, refused.body[:300]
+        problem = refused.json["problems"][0]
+        assert message in problem["message"]
+        assert problem["line"] == 1
+        assert problem["column"] > 1
+        assert "params" in problem["path"]
+        assert (await world.get("/runs")).json["items"] == []
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), b"bytes", msgspec.msgpack.Ext(5, b"x"), [[[]], 1]])
+@run_async
+async def test_messagepack_holds_what_json_has(tmp_path: Path, value: object) -> None:
+    async with World(tmp_path) as world:
+        await world.put("/jobs/hello", HELLO)
+        body = msgspec.msgpack.encode({"params": {"a": value}})
+        answer = await world.post("/jobs/hello/runs", body, headers={"content-type": "application/msgpack"})
+        assert answer.status == (201 if isinstance(value, list) else 400), answer.body
+        deep = msgspec.msgpack.encode({"params": {}})[:-1] + b"\x91" * 5000 + b"\xc0"
+        answer = await world.post("/jobs/hello/runs", deep, headers={"content-type": "application/msgpack"})
+        assert answer.status == 400, answer.body
+
+
+@run_async
+async def test_problems_of_a_run_come_with_line_and_column(tmp_path: Path) -> None:
+    async with World(tmp_path) as world:
+        body = b'{\n "comand": ["true"],\n "priority": "high"\n}'
+        answer = await world.post("/runs", body, headers={"content-type": "application/json"})
+        assert [(p["path"], p["line"], p["column"]) for p in answer.json["problems"]] == [
+            ("comand", 2, 2),
+            ("priority", 3, 2),
+        ]

@@ -29,6 +29,7 @@ _TOKEN = re.compile(
     r'[ \t\r\n]*(?:(?P<mark>[\[\]{},:])|(?P<text>"(?:[^"\\\x00-\x1f]|\\.)*")'
     r"|(?P<word>-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][-+]?[0-9]+)?(?![0-9.eE+-])|true|false|null))"
 )
+_NO_BRACKETS = bytes(byte for byte in range(256) if byte not in b"{}[]")
 _SPACE = re.compile(r"[ \t\r\n]*")
 _NOT_A_NUMBER = re.compile(r"[-+]?(?:NaN|Infinity|inf|nan)\b")
 
@@ -46,6 +47,35 @@ def loads(data: bytes) -> Any:
     if doubtful or _LONG_NUMBER.search(data):
         Scanner(data.decode()).run()
     return value
+
+
+def surely_strict(data: bytes) -> bool:
+    """Whether a text that msgspec has read surely holds no key twice and no deep nesting. False: ``loads`` knows.
+
+    For bodies of requests, whose record is read straight from the text: about 1 µs per object, and never recursive.
+    """
+    brackets = data.translate(None, _NO_BRACKETS)
+    for _ in range(MAX_DEPTH):
+        if not brackets:
+            break
+        brackets = brackets.replace(b"{}", b"").replace(b"[]", b"")
+    if brackets:
+        return False
+    if data.count(b":") < 2:
+        return True
+    try:
+        _KEYS_ONCE.decode(data.decode())
+    except (ValueError, RecursionError):
+        return False
+    return True
+
+
+def _told_once(pairs: list[tuple[str, Any]]) -> None:
+    if len(pairs) > 1 and len(dict(pairs)) != len(pairs):
+        raise ValueError
+
+
+_KEYS_ONCE = json.JSONDecoder(object_pairs_hook=_told_once)
 
 
 def keys_within_depth(value: Any) -> int | None:

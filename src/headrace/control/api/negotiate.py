@@ -9,7 +9,10 @@ from typing import Any
 
 import msgspec
 
+from headrace.codec.documents import attach, read_document
 from headrace.codec.shape import shape
+from headrace.codec.strict_json import surely_strict
+from headrace.codec.wire import plain
 from headrace.control.api.table import EDN, JSON, MSGPACK, MSGPACK_OLD, TEXT
 from headrace.model.errors import HeadraceError, Invalid, Problem
 
@@ -62,16 +65,6 @@ def content_type(header: bytes | None, accepted: tuple[str, ...]) -> str:
     raise Unsupported(f"{media[:80]!r} is not read here; this call reads {', '.join(accepted)}")
 
 
-def plain(raw: bytes, media: str) -> Any:
-    """The body as plain data. Raises Invalid (400) when it is no JSON or MessagePack at all."""
-    try:
-        return msgspec.msgpack.decode(raw) if media == MSGPACK else msgspec.json.decode(raw)
-    except RecursionError as error:
-        raise Invalid("the body is nested too deep", malformed=True) from error
-    except (msgspec.DecodeError, UnicodeDecodeError, ValueError) as error:
-        raise Invalid(f"the body is no {media}: {error}", malformed=True) from error
-
-
 class Decoders:
     """Fast readers of the request records, one per route and format; the slow way only to list what is wrong."""
 
@@ -82,12 +75,30 @@ class Decoders:
 
     def decode(self, raw: bytes, media: str) -> Any:
         """The request record. An empty body stands for an empty object. Raises Invalid with every problem."""
+        if not raw:
+            raw = b"\x80" if media == MSGPACK else b"{}"
+        if media == MSGPACK:
+            data = plain(raw, MSGPACK)
+            try:
+                return self._msgpack.decode(raw)
+            except (msgspec.DecodeError, RecursionError, UnicodeDecodeError, ValueError):
+                return shape(data, self._record)
         try:
-            if media == MSGPACK:
-                return self._msgpack.decode(raw or b"\x80")
-            return self._json.decode(raw or b"{}")
+            record = self._json.decode(raw)
         except (msgspec.DecodeError, RecursionError, UnicodeDecodeError, ValueError):
-            return shape(plain(raw or b"{}", media), self._record)
+            return self._refused(raw)
+        if surely_strict(raw):
+            return record
+        read_document(raw, media=JSON)
+        return record
+
+    def _refused(self, raw: bytes) -> Any:
+        """Say what is wrong with a body, where: the fast reader says only that something is."""
+        document = read_document(raw, media=JSON)
+        try:
+            return shape(document.data, self._record)
+        except Invalid as error:
+            raise Invalid(error.message, problems=tuple(attach(error.problems, document.positions))) from error
 
 
 def encode(record: Any, media: str) -> bytes:
