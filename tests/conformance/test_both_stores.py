@@ -233,6 +233,8 @@ def test_history_keeps_facts_and_small_images_in_order(fresh: Fresh) -> None:
         assert [r.version for r in await store.reader.history(1, no=RUN_ITSELF, after=1, limit=1)] == [2]
         assert [r.no for r in await store.reader.history(1, no=0, index=WHOLE)] == [0]
         assert len(await store.reader.history(1)) == 4
+        found = await store.reader.commits([3, 1, 99])
+        assert sorted(found, key=lambda c: c.commit) == [commits[0], commits[2]]
 
     fresh.run(body)
 

@@ -9,6 +9,7 @@ from typing import Any, Self
 import pytest
 from api_world import HELLO, World, run_async
 
+from headrace.control import http
 from headrace.control.auth import Role
 from headrace.control.http import IDLE_S, HttpConnection, HttpServer
 from headrace.control.server import Doors, bind
@@ -227,7 +228,8 @@ async def test_an_application_that_raises_is_a_500_and_a_closed_connection() -> 
 
 
 @run_async
-async def test_an_early_answer_is_heard_and_a_body_without_end_is_cut_off() -> None:
+async def test_an_early_answer_is_heard_and_a_body_without_end_is_cut_off(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(http, "LINGER_S", 0.05)
     async with Plain() as plain:
         plain.app.early = True
         head = b"POST / HTTP/1.1\r\ncontent-length: 900000000\r\n\r\n"
@@ -242,6 +244,26 @@ async def test_an_early_answer_is_heard_and_a_body_without_end_is_cut_off() -> N
 
         with pytest.raises(ConnectionError):
             await endless()
+
+
+@pytest.mark.parametrize("more", ["", "connection: close\r\n"])
+@run_async
+async def test_a_caller_who_writes_all_of_a_huge_body_first_reads_the_early_answer(more: str) -> None:
+    async with Plain() as plain:
+        plain.app.early = True
+        reader, writer = await asyncio.open_connection("127.0.0.1", plain.port)
+        writer.write(f"POST / HTTP/1.1\r\n{more}content-length: {64 << 20}\r\n\r\n".encode())
+        for _ in range(64):
+            writer.write(b"x" * (1 << 20))
+            await writer.drain()
+        assert (await reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 200")
+        assert await reader.readexactly(1) == b"0"
+        if more:
+            assert await reader.read() == b""
+        else:
+            writer.write(b"GET /next HTTP/1.1\r\n\r\n")
+            assert (await reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 200")
+        writer.close()
 
 
 @run_async

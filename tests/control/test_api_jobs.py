@@ -12,10 +12,17 @@ from api_world import HELLO, World, run_async
 
 YAML = {"content-type": "application/yaml"}
 CODE = b"""
-from headrace import task
+from headrace import job as flow, task
+from elsewhere import job
 
 @task
 def clean(day, minimum=1): ...
+
+@flow(schedules=[])
+def nightly(day): ...
+
+@job
+def stranger(day): ...
 
 def helper(): ...
 """
@@ -163,6 +170,8 @@ async def test_a_package_is_registered_once_per_content_and_its_tasks_are_found(
         first = await put_package(world, "reports", data)
         assert first.status == 201
         assert first.json["tasks"] == ["sales:clean"]
+        assert first.json["jobs"] == ["sales:nightly"]
+        assert (await world.get("/packages/reports")).json["jobs"] == ["sales:nightly"]
         assert (await put_package(world, "reports", data)).status == 200
         other = await put_package(world, "reports", package(sales=CODE + b"# more\n"))
         assert (other.status, other.json["version"]) == (200, 2)

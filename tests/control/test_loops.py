@@ -9,13 +9,13 @@ from typing import Any
 import msgspec
 import pytest
 
-from headrace.control.loops.claim import ClaimLoop
+from headrace.control.loops.claim import ClaimLoop, place
 from headrace.control.loops.dispatch import Starter
 from headrace.control.loops.due import DueLoop
 from headrace.control.placement import Linked, Placement
 from headrace.core.graph import Placement as Class
 from headrace.core.render import Rendered
-from headrace.core.work import Dispatch
+from headrace.core.work import Dispatch, Offer
 from headrace.link.records import Accepted, Assignment, AttemptName, Start
 from headrace.model.changes import Change, Claim, Origin, OutcomeKind, Settle, Wake
 from headrace.model.errors import LinkError, Refused
@@ -104,6 +104,16 @@ def test_the_best_ranked_are_claimed_and_no_more_than_there_is_room_for() -> Non
         assert len(ledger.asked) == 2
 
     run(work())
+
+
+@pytest.mark.parametrize(("on_lost", "claimed"), [("retry", 3), ("fail", 2), ("ask", 2)])
+def test_only_what_may_be_started_again_elsewhere_is_claimed_ahead_of_slots(on_lost: str, claimed: int) -> None:
+    offer = Offer(1, 1, 2, name="a", ahead={ANY: 1})
+    found = 0
+    while place(Class("command", on_lost=on_lost), ANY, [offer]) is not None:
+        offer.free -= 1
+        found += 1
+    assert found == claimed
 
 
 def test_work_nobody_can_place_is_not_even_read() -> None:

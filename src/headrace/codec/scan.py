@@ -1,4 +1,4 @@
-"""Which tasks a package has, found by reading its syntax only: nothing of a package is ever imported here.
+"""Which tasks and jobs a package has, found by reading its syntax only: nothing of a package is ever imported here.
 
 A scan may miss what is made at run time and never invents anything. Called by control when a package is registered.
 """
@@ -32,18 +32,32 @@ class TaskInfo(Struct, frozen=True, omit_defaults=True):
         return f"{self.module}:{self.name}"
 
 
-def tasks_in(source_zip: bytes) -> list[TaskInfo]:
-    """Every task of the package, sorted by reference. Raises Invalid or TooLarge for an archive that is not good."""
+class Scanned(Struct, frozen=True):
+    """What a package has, sorted by reference. ``jobs`` are references of ``@job`` functions: ``module:name``."""
+
+    tasks: list[TaskInfo]
+    jobs: list[str]
+
+
+def scan(source_zip: bytes) -> Scanned:
+    """Every task and job of the package. Raises Invalid or TooLarge for an archive that is not good."""
     archive = open_archive(source_zip)
     roots = roots_of(archive)
-    found: dict[str, TaskInfo] = {}
+    tasks: dict[str, TaskInfo] = {}
+    jobs: set[str] = set()
     for path, content in files(archive, ".py"):
         module = module_of(path, roots)
         if module is None or len(content) > SOURCE_MAX:
             continue
         for info in tasks_of(module, content):
-            found.setdefault(info.reference, info)
-    return [found[key] for key in sorted(found)]
+            tasks.setdefault(info.reference, info)
+        jobs.update(f"{module}:{name}" for name in jobs_of(content))
+    return Scanned([tasks[key] for key in sorted(tasks)], sorted(jobs))
+
+
+def tasks_in(source_zip: bytes) -> list[TaskInfo]:
+    """Every task of the package, sorted by reference. Raises Invalid or TooLarge for an archive that is not good."""
+    return scan(source_zip).tasks
 
 
 def module_of(path: str, roots: tuple[str, ...]) -> str | None:
@@ -61,11 +75,10 @@ def module_of(path: str, roots: tuple[str, ...]) -> str | None:
 
 def tasks_of(module: str, source: bytes) -> list[TaskInfo]:
     """The tasks at the top of one module; empty when it is no Python."""
-    try:
-        tree = ast.parse(source)
-    except (SyntaxError, ValueError, RecursionError, MemoryError):
+    tree = _parsed(source)
+    if tree is None:
         return []
-    decorators, bases = _names(tree)
+    decorators, bases = _names(tree, "task"), _names(tree, "Task")
     found: list[TaskInfo] = []
     for node in tree.body:
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
@@ -80,19 +93,32 @@ def tasks_of(module: str, source: bytes) -> list[TaskInfo]:
     return found
 
 
-def _names(tree: ast.Module) -> tuple[set[str], set[str]]:
-    """Under which names this module knows ``headrace.task`` and ``headrace.Task``."""
-    decorators, bases = set[str](), set[str]()
+def jobs_of(source: bytes) -> list[str]:
+    """The names of the ``@job`` functions at the top of one module; empty when it is no Python."""
+    tree = _parsed(source)
+    if tree is None:
+        return []
+    decorators = _names(tree, "job")
+    functions = [node for node in tree.body if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)]
+    return [node.name for node in functions if any(_dotted(d) in decorators for d in node.decorator_list)]
+
+
+def _parsed(source: bytes) -> ast.Module | None:
+    try:
+        return ast.parse(source)
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        return None
+
+
+def _names(tree: ast.Module, wanted: str) -> set[str]:
+    """Under which names this module knows ``headrace.<wanted>``."""
+    found = set[str]()
     for node in ast.walk(tree):
         if isinstance(node, ast.ImportFrom) and node.module == "headrace":
-            for alias in node.names:
-                {"task": decorators, "Task": bases}.get(alias.name, set[str]()).add(alias.asname or alias.name)
+            found.update(alias.asname or alias.name for alias in node.names if alias.name == wanted)
         elif isinstance(node, ast.Import):
-            for alias in node.names:
-                if alias.name == "headrace":
-                    decorators.add(f"{alias.asname or 'headrace'}.task")
-                    bases.add(f"{alias.asname or 'headrace'}.Task")
-    return decorators, bases
+            found.update(f"{alias.asname or 'headrace'}.{wanted}" for alias in node.names if alias.name == "headrace")
+    return found
 
 
 def _dotted(node: ast.expr) -> str:

@@ -16,7 +16,7 @@ from headrace.control.api.saved import SavedJobs
 from headrace.control.api.services import Services as ApiServices
 from headrace.control.api.values import Values
 from headrace.control.auth import Auth, mint_token
-from headrace.control.changes.admin import AdminToken
+from headrace.control.changes.admin import AdminToken, RunSecret
 from headrace.control.clock import SystemClock
 from headrace.control.connect import connect
 from headrace.control.folder import DataFolder
@@ -64,8 +64,8 @@ async def open_control(settings: ControlSettings, *, fault: Fault = no_fault) ->
     url = settings.url or f"http://{settings.host}:{port}"
     clock = SystemClock()
     node = Node(await _open_store(settings, clock, fault), clock=clock, dice=random.Random(), fault=fault)  # noqa: S311 -- jitter only
-    secret = folder.secret()
-    links = await node.start(secret=secret, url=url, connect=connect)
+    links = await node.start(secret=folder.secret(), url=url, connect=connect)
+    node.secret = (await node.ledger.change(RunSecret(node.secret), SYSTEM)).value
     token, _ = mint_token()
     await node.ledger.change(AdminToken(folder.admin_token(token)), SYSTEM)
     alone = not settings.store
@@ -73,7 +73,7 @@ async def open_control(settings: ControlSettings, *, fault: Fault = no_fault) ->
         ledger=node.ledger,
         reader=node.store.reader,
         blobs=node.store.blobs,
-        auth=Auth(node.store.reader, clock, run_secret=secret),
+        auth=Auth(node.store.reader, clock, run_secret=node.secret),
         clock=clock,
         ids=node.ids,
         graphs=node.graphs,
@@ -82,6 +82,7 @@ async def open_control(settings: ControlSettings, *, fault: Fault = no_fault) ->
         waiters=node.waiters,
         agents=links.calls,
         offers=node.placement.offers,
+        ready=node.problems,
         alone=alone,
         store_name="postgres" if settings.store else "sqlite",
         store_settings=node.store.identity.settings,

@@ -26,8 +26,8 @@ HEAD_MAX = 128 * 1024
 """Bytes of a request's head; the API itself answers 431 well before."""
 BODY_WAITING_MAX = 64 * 1024
 """So much of a body waits unread before the socket is left alone for a while."""
-LEFT_OVER_MAX = 1024 * 1024
-"""So much of a body is read and dropped after its answer, so that the caller gets to read it."""
+LINGER_S = 10.0
+"""So long is the rest of a body read and dropped after its answer: a caller that writes it all first gets to read why."""
 IDLE_S = 75.0
 _ASGI = {"version": "3.0", "spec_version": "2.3"}
 
@@ -70,7 +70,6 @@ class HttpConnection(asyncio.Protocol):
         self._headers: list[tuple[bytes, bytes]] = []
         self._url = b""
         self._head_size = 0
-        self._left_over = 0
         self._reading: Exchange | None = None
         self._answering: Exchange | None = None
         self._next: deque[Exchange] = deque()
@@ -161,7 +160,6 @@ class HttpConnection(asyncio.Protocol):
         if (b"expect", b"100-continue") in headers:
             exchange.must_continue = True
         self._reading = exchange
-        self._left_over = 0
         if self._answering is None:
             self._start(exchange)
         else:
@@ -174,9 +172,6 @@ class HttpConnection(asyncio.Protocol):
         if exchange is None:
             return
         if exchange.answered:
-            self._left_over += len(body)
-            if self._left_over > LEFT_OVER_MAX:
-                self.transport.close()
             return
         if exchange.feed(body) > BODY_WAITING_MAX:
             self.pause_reading()
@@ -186,6 +181,8 @@ class HttpConnection(asyncio.Protocol):
         exchange, self._reading = self._reading, None
         if exchange is not None:
             exchange.whole()
+            if exchange.answered and self._closing:
+                self.transport.close()
 
     def _grow_head(self, size: int) -> None:
         self._head_size += size
@@ -208,6 +205,13 @@ class HttpConnection(asyncio.Protocol):
 
     def answered(self, exchange: Exchange) -> None:
         """The answer is written: go on with the next request, or close."""
+        if self._reading is exchange and not self._closing:
+            self.resume_reading()
+            self._loop.call_later(LINGER_S, self._lingered, exchange)
+            if not exchange.keep:
+                self._closing = True
+                self.transport.write_eof()
+                return
         if not exchange.keep or self._closing:
             self._closing = True
             self.transport.close()
@@ -218,6 +222,12 @@ class HttpConnection(asyncio.Protocol):
         else:
             self._idle_since = self._loop.time()
             self.resume_reading()
+
+    def _lingered(self, exchange: Exchange) -> None:
+        """The rest of a body did not come to its end in time."""
+        if self._reading is exchange:
+            self._closing = True
+            self.transport.close()
 
     def shutdown(self) -> None:
         """Close when nothing is under way, else after the answer."""

@@ -96,6 +96,7 @@ class Ledger:
         self._last_now = 0
         self._deciding = False
         self._most = bounds.changes
+        self._moved_at = clock.monotonic()
 
     async def ask(self, change: Change, origin: Origin, *, answer: AnswerKey | None = None) -> Result:
         """Decide and commit one change. Raises what refused it; UnknownOutcome when nobody can say what became of it."""
@@ -158,6 +159,11 @@ class Ledger:
         """Nothing waits and nothing is being decided: for an orderly stop."""
         return not self._queue and not self._deciding
 
+    @property
+    def stuck_for(self) -> float:
+        """Seconds since the last commit while something waits; 0 when nothing does."""
+        return 0.0 if self.idle else self._clock.monotonic() - self._moved_at
+
     async def run(self) -> None:
         """Group after group, for ever."""
         while True:
@@ -180,6 +186,8 @@ class Ledger:
         return asyncio.get_running_loop().create_future()
 
     async def _enqueue(self, unit: Unit) -> list[Answered]:
+        if not self._queue:
+            self._moved_at = self._clock.monotonic()
         self._queue.append(unit)
         self._woken.set()
         if unit.future is None:
@@ -277,6 +285,7 @@ class Ledger:
         except BaseException:
             await writer.rollback()
             raise
+        self._moved_at = self._clock.monotonic()
         self._fault("ledger.after_commit")
         self._count(units, group)
         self._hand_on(units, group, follows)

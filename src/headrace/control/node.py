@@ -31,6 +31,9 @@ from headrace.store.port import Store
 RUN_TOKEN_US = 7 * 24 * 3600 * 1_000_000
 """How long a run token opens the routes of its run."""
 
+STUCK_S = 10.0
+"""A ledger that has not committed for so long while changes wait makes no progress."""
+
 log = logging.getLogger("headrace.control")
 
 
@@ -57,6 +60,8 @@ class Node:
         self.claims = ClaimLoop(store.reader, self.ledger, self.placement)
         self.due = DueLoop(store.reader, self.ledger, clock)
         self.links: Links
+        self.secret = b""
+        """The key of run tokens. Set before the first link; the same on all nodes of a store."""
         self._commands: Commands | None = None
         self._tasks: list[asyncio.Task[None]] = []
         self._failure: asyncio.Future[BaseException] = asyncio.get_running_loop().create_future()
@@ -67,9 +72,10 @@ class Node:
             self.clock.at_least(row[0])
         first = await self.ids.first()
         clock = self.clock
+        self.secret = secret
 
         def token(run: int, no: int, index: int, epoch: int) -> str:
-            return mint_run_token(secret, run, no, index, epoch=epoch, expires_at=clock.now() + RUN_TOKEN_US)
+            return mint_run_token(self.secret, run, no, index, epoch=epoch, expires_at=clock.now() + RUN_TOKEN_US)
 
         assigner = Assigner(
             self.store.reader,
@@ -125,6 +131,17 @@ class Node:
     async def failure(self) -> BaseException:
         """Wait until something fails; gives what it was."""
         return await asyncio.shield(self._failure)
+
+    def problems(self) -> list[str]:
+        """What keeps this node from making progress, in words; empty when all is well."""
+        found = []
+        if self._failure.done():
+            found.append(f"control stops: {self._failure.result()}")
+        elif not self._tasks or any(task.done() for task in self._tasks):
+            found.append("not all of its loops run")
+        if (stuck := self.ledger.stuck_for) > STUCK_S:
+            found.append(f"changes wait and nothing has been committed for {stuck:.0f} s")
+        return found
 
     async def close(self) -> None:
         """End the loops and close the store; what was not done is found again."""

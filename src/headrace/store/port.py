@@ -21,6 +21,7 @@ from headrace.store.rows import (
     ArtifactRow,
     AttemptRow,
     Batch,
+    CommitRow,
     Document,
     DueRow,
     Entity,
@@ -113,6 +114,9 @@ class Reader(Protocol):
     async def history(
         self, run: int, *, no: int | None = None, index: int | None = None, after: int = 0, limit: int = 500
     ) -> list[HistoryRow]: ...
+
+    async def commits(self, numbers: Sequence[int]) -> list[CommitRow]:
+        """Who asked for these commits, why and from where; in no order. At most 500."""
 
     async def segments(self, key: TaskKey, attempt: int) -> list[LogSegment]: ...
 

@@ -43,12 +43,14 @@ async def get_events(call: Call) -> Reply:
     cursor = call.text("cursor") or call.text("after")
     after = _position(cursor)
     rows = await call.services.reader.history(row.cell.run, after=after, limit=limit)
-    items = [_event(h, fact, known, row.input.actor) for h in rows for fact in h.facts]
+    commits = await call.services.reader.commits(sorted({h.commit for h in rows}))
+    actors = {c.commit: c.actor for c in commits}
+    items = [_event(h, fact, known, row.input.actor, actors) for h in rows for fact in h.facts]
     following = _text(after + len(rows)) if len(rows) == limit else None
     return Reply(Items(items=items, next_cursor=following))
 
 
-def _event(row: HistoryRow, fact: Fact, known: Known, actor: str) -> EventView:
+def _event(row: HistoryRow, fact: Fact, known: Known, submitter: str, actors: dict[int, str]) -> EventView:
     subject = f"runs/{row.run}"
     no, index = (row.no, row.index) if fact.no == RUN_ITSELF and row.no != RUN_ITSELF else (fact.no, fact.index)
     if no != RUN_ITSELF:
@@ -57,7 +59,7 @@ def _event(row: HistoryRow, fact: Fact, known: Known, actor: str) -> EventView:
     return EventView(
         sequence=row.version,
         at=moment(row.at),
-        actor=actor if isinstance(fact, RunSubmitted) else f"commit:{row.commit}",
+        actor=submitter if isinstance(fact, RunSubmitted) else actors.get(row.commit, ""),
         kind=kind,
         subject=subject,
         body=_body(fact),

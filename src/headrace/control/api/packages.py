@@ -9,7 +9,7 @@ import asyncio
 import re
 from functools import partial
 
-from headrace.codec.scan import tasks_in
+from headrace.codec.scan import scan
 from headrace.control.api.answers import Told, ask_named
 from headrace.control.api.call import Call, Reply
 from headrace.control.api.records import Items, TaskName
@@ -53,7 +53,8 @@ def _told(change: PutPackage, results: list[Result]) -> Told:
 
 def _found(data: bytes) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """References of tasks and jobs in a package. Raises Invalid or TooLarge for a bad archive."""
-    return tuple(task.reference for task in tasks_in(data)), ()
+    found = scan(data)
+    return tuple(task.reference for task in found.tasks), tuple(found.jobs)
 
 
 async def list_packages(call: Call) -> Reply:

@@ -16,6 +16,7 @@ import msgspec
 from headrace.control.loops.dispatch import Asks
 from headrace.control.loops.loop import Loop
 from headrace.control.placement import Placement
+from headrace.core.eligible import room_of
 from headrace.core.graph import Placement as Class
 from headrace.core.work import Offer
 from headrace.model.changes import SYSTEM, Claim
@@ -152,7 +153,7 @@ def place(kind: Class, klass: int, offers: list[Offer]) -> Offer | None:
             continue
         if kind.labels and any(offer.labels.get(name) != value for name, value in kind.labels):
             continue
-        room = offer.free + offer.ahead.get(klass, 0)
+        room = room_of(kind, klass, offer)
         if room > most:
             best, most = offer, room
     return best

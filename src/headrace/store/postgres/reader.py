@@ -5,6 +5,7 @@ Never writes (its connections are set read-only) and never answers without a bou
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
@@ -21,6 +22,7 @@ from headrace.store.postgres.pool import Pool
 from headrace.store.rows import (
     ArtifactRow,
     AttemptRow,
+    CommitRow,
     Document,
     DueRow,
     Entity,
@@ -121,6 +123,10 @@ class PostgresReader:
         else:
             rows = await self._pool.rows("history_of", [run, no, WHOLE if index is None else index, after, limit])
         return [_history_row(row) for row in rows]
+
+    async def commits(self, numbers: Sequence[int]) -> list[CommitRow]:
+        """Who asked for these commits."""
+        return [CommitRow(*row) for row in await self._pool.rows("commits", [list(numbers[:ROWS_MAX])])]
 
     async def segments(self, key: TaskKey, attempt: int) -> list[LogSegment]:
         """Pieces of an attempt's log in order."""

@@ -5,7 +5,8 @@ Never writes: the connections are opened read-only. Called by the API and the lo
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import json
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
@@ -20,6 +21,7 @@ from headrace.store.port import Blobs
 from headrace.store.rows import (
     ArtifactRow,
     AttemptRow,
+    CommitRow,
     Document,
     DueRow,
     Entity,
@@ -126,6 +128,9 @@ class SqliteReader:
     async def entity_versions(self, key: EntityKey, *, limit: int = ROWS_MAX) -> list[Entity]:
         """Newest first."""
         return [Entity(*row) for row in await self._ask("entity_versions", (*key, min(limit, ROWS_MAX)))]
+
+    async def commits(self, numbers: Sequence[int]) -> list[CommitRow]:
+        return [CommitRow(*row) for row in await self._ask("commits", (json.dumps(list(numbers[:ROWS_MAX])),))]
 
     async def document(self, graph: int) -> Document | None:
         rows = await self._ask("document_by_graph", (graph,))

@@ -1,0 +1,80 @@
+"""``/health/ready`` tells progress, not up-ness; and the key of run tokens is the store's."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from pathlib import Path
+
+import pytest
+from api_world import HELLO, World, run_async
+
+from headrace.control import node as node_module
+from headrace.control.app import open_control
+from headrace.control.changes.admin import RunSecret
+from headrace.control.settings import ControlSettings
+from headrace.model.changes import SYSTEM
+
+
+@run_async
+async def test_a_node_whose_loop_has_ended_is_not_ready(tmp_path: Path) -> None:
+    async with World(tmp_path) as world:
+        world.serve(ready=world.node.problems)
+        assert (await world.call("GET", "/health/ready", role=None)).status == 200
+        task = world.node._tasks[-1]
+        task.cancel()
+        await asyncio.wait([task])
+        answer = await world.call("GET", "/health/ready", role=None)
+        assert answer.status == 503
+        assert "not all of its loops run" in answer.json["detail"]
+        assert (await world.call("GET", "/health/live", role=None)).status == 200
+
+
+@run_async
+async def test_a_ledger_that_commits_nothing_while_changes_wait_is_not_ready(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(node_module, "STUCK_S", 0.0)
+    async with World(tmp_path) as world:
+        world.serve(ready=world.node.problems)
+        await world.post("/jobs", HELLO)
+        assert world.node.problems() == []
+        writer = world.node.store.writer
+        go, real = asyncio.Event(), writer.commit
+        reached = asyncio.Event()
+
+        async def stuck() -> None:
+            reached.set()
+            await go.wait()
+            await real()
+
+        monkeypatch.setattr(writer, "commit", stuck)
+        asked = asyncio.create_task(world.post("/jobs/hello/runs", {}))
+        await reached.wait()
+        answer = await world.call("GET", "/health/ready", role=None)
+        assert answer.status == 503
+        assert "nothing has been committed" in answer.json["detail"]
+        go.set()
+        assert (await asked).status == 201
+        assert (await world.call("GET", "/health/ready", role=None)).status == 200
+
+
+@run_async
+async def test_the_first_key_of_run_tokens_stays_and_every_node_gets_it(tmp_path: Path) -> None:
+    async with World(tmp_path) as world:
+        first = (await world.node.ledger.change(RunSecret(b"a" * 32), SYSTEM)).value
+        second = (await world.node.ledger.change(RunSecret(b"b" * 32), SYSTEM)).value
+        assert (first, second) == (b"a" * 32, b"a" * 32)
+
+
+@run_async
+async def test_control_takes_the_key_of_its_store_and_tells_its_progress(tmp_path: Path) -> None:
+    settings = ControlSettings(data=tmp_path, host="127.0.0.1", port=0)
+    control = await open_control(settings)
+    before = control.node.secret
+    await control.close()
+    os.close(control._folder._lock)  # held for as long as the process lives
+    (tmp_path / "run-secret").unlink()
+    control = await open_control(settings)
+    assert control.node.secret == before
+    await control.close()
