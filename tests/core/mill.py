@@ -16,7 +16,7 @@ from headrace.core.graph import compile as compile_job
 from headrace.core.reaching import reach
 from headrace.core.results import group_result, result_keys, run_result
 from headrace.core.stepping import apply, step
-from headrace.core.tables import allowed
+from headrace.core.tables import GROUP_MOVES, allowed
 from headrace.core.work import Alarm, Dispatch, Follow, Keys, Offer, Step, StopAttempt, Working
 from headrace.model.cells import RunCell, RunInput, TaskCell, Value
 from headrace.model.changes import Cancel, Change, Claim, Lose, OutcomeKind, Settle, Started, Submit, Wake
@@ -137,6 +137,8 @@ class Mill:
             assert cell.version == (old.version + 1 if old else 1)
             if old is not None:
                 assert allowed(old.state, cell.state), (old.state, cell.state, change)
+                if old.counts is not None or cell.counts is not None:
+                    assert old.state is cell.state or (old.state, cell.state) in GROUP_MOVES, (old, cell, change)
                 assert cell.epoch >= old.epoch
                 self.moves.add((old.state, cell.state))
         if decided.run is not None:

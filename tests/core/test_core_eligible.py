@@ -18,7 +18,7 @@ from headrace.core.graph import klass_of
 from headrace.core.reaching import reach
 from headrace.core.render import Source, fix, plain_attempt, program_places
 from headrace.core.stepping import step
-from headrace.core.tables import ATTEMPT_MOVES, RUN_MOVES, TASK_MOVES, allowed, drawing
+from headrace.core.tables import ATTEMPT_MOVES, GROUP_MOVES, RUN_MOVES, TASK_MOVES, allowed, drawing
 from headrace.core.work import Working
 from headrace.model.cells import RunCell, RunInput, Value
 from headrace.model.changes import Settle, Submit
@@ -226,6 +226,11 @@ def test_the_drawing_names_every_move():
     assert drawn["task"].count("-->") == len(TASK_MOVES) + len(TASK_FINAL)
     assert "queued --> running" in drawn["run"]
     assert "dispatched --> refused" in drawn["attempt"]
+    assert "blocked --> running" in drawn["group"]
+
+
+def test_a_group_makes_no_move_that_a_task_does_not():
+    assert set(GROUP_MOVES) < set(TASK_MOVES)
 
 
 @pytest.mark.parametrize(

@@ -29,11 +29,11 @@ def add(commands: Any) -> None:
     check.add_argument("paths", nargs="+", metavar="PATH")
     check.set_defaults(do=check_paths)
     ls = job.add_parser("ls", help="list saved jobs")
-    ls.add_argument("-q", dest="q", metavar="TEXT")
+    ls.add_argument("-q", dest="q", metavar="TEXT", help="only with this text in name or description")
     ls.set_defaults(do=list_jobs)
     show = job.add_parser("show", help="one saved job")
     show.add_argument("name")
-    show.add_argument("--version", type=int, dest="job_version")
+    show.add_argument("--version", type=int, dest="job_version", metavar="N", help="an older one")
     show.set_defaults(do=show_job)
     save = job.add_parser("save", help="write a saved job's definition to a file")
     save.add_argument("name")
@@ -53,7 +53,7 @@ def add(commands: Any) -> None:
         if noun == "package":
             push = sub.add_parser("push", help="register a project's or a file's code")
             push.add_argument("path")
-            push.add_argument("--name")
+            push.add_argument("--name", help="default: that of the project or the file")
             push.set_defaults(do=push_package)
 
 

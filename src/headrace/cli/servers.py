@@ -14,7 +14,7 @@ from headrace.client.config import DEFAULT_PORT, data_folder, settings
 def add(commands: Any) -> None:
     """The words of these commands."""
     up = commands.add_parser("up", help="control and agent in one process tree")
-    up.add_argument("--host")
+    up.add_argument("--host", help="the address to listen on; default 127.0.0.1")
     up.add_argument("--port", type=int, help=f"default {DEFAULT_PORT}; 0: any free one")
     up.add_argument("--workers", type=int, help="attempts at once; default: one per processor")
     up.add_argument("--store", help="postgresql://… instead of SQLite in the data folder")

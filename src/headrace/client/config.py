@@ -25,12 +25,19 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     """Every setting that the client and the CLI know; one name in flags, environment and files."""
 
     url: str | None = None
+    """The server to speak to."""
     token: str | None = None
+    """The credential. Better in the environment than on a command line."""
     data: str | None = None
+    """The data folder."""
     store: str | None = None
+    """``postgresql://…`` instead of SQLite in the data folder."""
     host: str | None = None
+    """Where ``up`` listens; 127.0.0.1 otherwise."""
     port: int | None = None
+    """On which port; 0 takes any free one."""
     workers: int | None = None
+    """Attempts at once; one per processor otherwise."""
 
 
 class ServerFile(msgspec.Struct, frozen=True):

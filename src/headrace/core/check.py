@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Mapping
 from operator import attrgetter
+from typing import Literal
 
 from msgspec import UNSET
 
@@ -70,6 +71,13 @@ def warnings(definition: JobDefinition) -> list[Problem]:
         if isinstance(task.retries, Retries) and not task.retries.max:
             found.add(f"tasks[{no}].retries", "max is 0: no further attempt is made")
     return found.problems
+
+
+def later_fields(what: Literal["job", "task"]) -> tuple[str, ...]:
+    """The fields whose behaviour a later version builds: for the reference."""
+    if what == "job":
+        return _LATER_OF_JOB
+    return (*_LATER_OF_TASK, *(kind for kind in KINDS if kind not in KINDS_NOW))
 
 
 def _job(definition: JobDefinition, found: Found) -> None:

@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from enum import IntEnum
 from typing import Final
 
-from headrace.model.states import RUN_FINAL, TASK_FINAL, AttemptState, RunState, TaskState
+from headrace.model.states import ATTEMPT_FINAL, RUN_FINAL, TASK_FINAL, AttemptState, RunState, TaskState
 
 _R, _T, _A = RunState, TaskState, AttemptState
 
@@ -83,7 +83,19 @@ TASK_MOVES: Final[dict[tuple[TaskState, TaskState], str]] = {
     (_T.held, _T.lost): "a failure stopped the run",
     (_T.held, _T.canceled): "the run is canceled or timed out",
 }
-"""Every move of a task or instance; a group goes blocked → running → final."""
+"""Every move of a task or instance, and of a group, which makes fewer of them."""
+
+GROUP_MOVES: Final[dict[tuple[TaskState, TaskState], str]] = {
+    (_T.blocked, _T.running): "needs are met: instances are made",
+    (_T.blocked, _T.skipped): "conditions cannot hold, or a failure stopped the run",
+    (_T.blocked, _T.failed): "an expression has no value",
+    (_T.blocked, _T.canceled): "the run is canceled or timed out",
+    (_T.running, _T.succeeded): "all instances ended well, or there were none",
+    (_T.running, _T.failed): "an instance failed or was lost, or each gives no list",
+    (_T.running, _T.canceled): "an instance was canceled, or the run is canceled or timed out",
+    (_T.running, _T.skipped): "all instances were skipped, or a failure stopped the run",
+}
+"""Every move of a group: a part of ``TASK_MOVES``, for other reasons."""
 
 ATTEMPT_MOVES: Final[dict[tuple[AttemptState, AttemptState], str]] = {
     (_A.dispatched, _A.running): "started",
@@ -118,7 +130,8 @@ def drawing() -> dict[str, str]:
     return {
         "run": _drawn(RUN_MOVES.items(), RUN_FINAL),
         "task": _drawn(TASK_MOVES.items(), TASK_FINAL),
-        "attempt": _drawn(ATTEMPT_MOVES.items(), frozenset(state for state in AttemptState if state >= _A.succeeded)),
+        "group": _drawn(GROUP_MOVES.items(), {new for _, new in GROUP_MOVES} & TASK_FINAL),
+        "attempt": _drawn(ATTEMPT_MOVES.items(), ATTEMPT_FINAL),
     }
 
 

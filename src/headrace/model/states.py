@@ -52,6 +52,9 @@ class AttemptState(IntEnum):
 
 RUN_FINAL = frozenset({RunState.succeeded, RunState.failed, RunState.canceled, RunState.abandoned})
 TASK_FINAL = frozenset({TaskState.succeeded, TaskState.failed, TaskState.canceled, TaskState.skipped, TaskState.lost})
+ATTEMPT_FINAL = frozenset(
+    {AttemptState.succeeded, AttemptState.failed, AttemptState.canceled, AttemptState.lost, AttemptState.refused}
+)
 TASK_LEASED = frozenset({TaskState.dispatched, TaskState.running})
 """States in which an agent owns the task."""
 
