@@ -14,7 +14,7 @@ import uvloop
 from control.whole import Whole, until
 from headrace.agent.spool import decode_inline
 from headrace.core.work import Dispatch
-from headrace.link.records import LogRecord, Seal
+from headrace.link.records import LogRecord, Seal, StopOrder
 from headrace.model.changes import SYSTEM, Cancel
 from headrace.model.states import RunState, TaskState
 
@@ -160,6 +160,91 @@ def test_cancel_ends_what_runs(tmp_path: Path) -> None:
             (row,) = await whole.ended(runs)
             assert row.cell.state is RunState.canceled
             assert not whole.node.placement.agents()[0].held
+
+    run(work())
+
+
+def deaf(whole: Whole, *, but_fences: bool = False) -> None:
+    """From now on the agent takes stop orders, and does nothing about them."""
+    obey = whole.agent.attempts.stop
+
+    def stop(order: StopOrder) -> None:
+        if but_fences and order.fence:
+            obey(order)
+
+    whole.agent.attempts.stop = stop  # type: ignore[method-assign] # an agent with a fault
+
+
+def test_what_does_not_end_is_fenced_and_its_place_is_free_while_the_link_stands(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("headrace.core.waking.FENCE_US", 100_000)
+
+    async def work() -> None:
+        async with Whole(tmp_path, slots=1) as whole:
+            runs = await whole.submit(command("sleep", "600", grace="0s"))
+            await until_running(whole, runs)
+            deaf(whole, but_fences=True)
+            await whole.node.ledger.ask(Cancel(runs[0], "enough"), SYSTEM)
+            (row,) = await whole.ended(runs)
+            (cell,) = await whole.tasks(runs[0])
+            assert (row.cell.state, cell.reason) == (RunState.canceled, "fenced")
+            await until(lambda: whole.agent.attempts.running == 0)
+            (row,) = await whole.ended(await whole.submit(command("true")))
+            assert row.cell.state == RunState.succeeded
+
+    run(work())
+
+
+def test_a_stop_that_the_last_link_may_not_have_told_is_told_again_by_the_next(tmp_path: Path) -> None:
+    async def work() -> None:
+        async with Whole(tmp_path) as whole:
+            runs = await whole.submit(command("sleep", "600", grace="30s"))
+            await until_running(whole, runs)
+            obey = whole.agent.attempts.stop
+            deaf(whole)
+            await whole.node.ledger.ask(Cancel(runs[0], "enough"), SYSTEM)
+            await until(lambda: _asked(whole, runs[0]))
+            await whole.stop_control()
+            whole.agent.attempts.stop = obey  # type: ignore[method-assign] # mended
+            await whole.start_control()
+            await whole.ended(runs)
+            (cell,) = await whole.tasks(runs[0])
+            assert (cell.state, cell.signal, cell.reason) == (TaskState.canceled, 15, "canceled")
+
+    run(work())
+
+
+async def _asked(whole: Whole, number: int) -> bool:
+    return bool((await whole.tasks(number))[0].due_at)
+
+
+@pytest.mark.parametrize("damage", ["gone", "changed"])
+@pytest.mark.parametrize("made", ["result", "artifact"])
+def test_an_attempt_whose_bytes_the_agent_lost_has_failed_and_the_feed_goes_on(
+    damage: str, made: str, tmp_path: Path
+) -> None:
+    result = 'seq -s, 1 80000 | sed "s/.*/[&]/" > "$HEADRACE_RESULT"'
+    text = result if made == "result" else 'echo 1 > "$HEADRACE_OUTPUTS/a"; echo 2 > "$HEADRACE_OUTPUTS/b"'
+
+    async def work() -> None:
+        async with Whole(tmp_path) as whole:
+            gate = tmp_path / "gate"
+            waits = f"while test ! -e {gate}; do sleep 0.01; done; "
+            runs = await whole.submit(command("sh", "-c", waits + text))
+            await until_running(whole, runs)
+            await whole.stop_control()
+            gate.touch()
+            await until(lambda: whole.agent.attempts.outbox.waiting == 1)
+            kept = sorted((tmp_path / "agent" / "blobs" / "out").iterdir())[0]
+            kept.unlink() if damage == "gone" else kept.write_bytes(b"not these")
+            await whole.start_control()
+            (row,) = await whole.ended(runs)
+            (cell,) = await whole.tasks(runs[0])
+            assert (row.cell.state, cell.state, cell.result) == (RunState.failed, TaskState.failed, None)
+            assert "the agent lost what the attempt made" in (cell.reason or "")
+            (row,) = await whole.ended(await whole.submit(command("true")))
+            assert row.cell.state == RunState.succeeded
 
     run(work())
 

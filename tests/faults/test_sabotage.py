@@ -38,6 +38,16 @@ class Sabotage(Struct, frozen=True):
 
 SABOTAGES = (
     Sabotage(
+        "epoch check off",
+        (
+            Edit("core/settling.py", "if change.epoch < cell.epoch:", "if change.epoch < 0:"),
+            Edit("core/settling.py", "if change.epoch > cell.epoch:", "if change.epoch < 0:"),
+            Edit("core/single.py", "or change.epoch != task.epoch", "or False"),
+            Edit("core/plain.py", "or change.epoch != task.epoch", "or False"),
+        ),
+        "I3",
+    ),
+    Sabotage(
         "unique key off",
         (
             Edit("control/group.py", "if kept is None or kept.at <", "if True or kept.at <"),

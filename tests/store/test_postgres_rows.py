@@ -216,7 +216,7 @@ def test_live_rows_are_found_by_what_they_wait_for_and_nothing_else_is(postgres_
         await commit(store, Batch(at=1, classes=classes))
         assert await reader.ready_classes() == [(1, b"one"), (2, b"two")]
         assert await reader.ready(1, 9) == [ReadyRow(1, 2, WHOLE, 1, -2), ReadyRow(1, 0, WHOLE, 1, 0)]
-        assert await reader.leased(4, None, 9) == [LeasedRow(1, 5, 3, 4, 6, 77, 2, 9)]
+        assert await reader.leased(4, None, 9) == [LeasedRow(1, 5, 3, 4, 6, 77, 2, 9, 50)]
         assert await reader.leased(4, (1, 5, 3), 9) == []
         assert await reader.due(100, 9) == [DueRow(20, 1), DueRow(50, 1, 5, 3)]
         assert await reader.due(49, 9) == [DueRow(20, 1)]

@@ -41,6 +41,7 @@ class Commands:
         starts: dict[int, list[Dispatch]] = {}
         stops: dict[int, list[StopAttempt]] = {}
         waits: set[int] = set()
+        fenced = False
         for c in commands:
             if isinstance(c, Dispatch):
                 run, no, index = c.key
@@ -55,9 +56,13 @@ class Commands:
                 waits.add(c.klass)
             elif isinstance(c, StopAttempt):
                 stops.setdefault(c.agent, []).append(c)
+                # Nothing will be heard of a fenced attempt: its place is free from here on.
+                fenced = fenced or (c.fence and self._placement.done((*c.key, c.epoch)) is not None)
         for agent, batch in starts.items():
             self._links.start(agent, batch)
         for agent, orders in stops.items():
             self._links.stop(agent, orders)
+        if fenced:
+            self._placement.room()
         if waits:
             self._claims.waits(waits)

@@ -238,7 +238,7 @@ class Group:
         if isinstance(change, Started):
             key = (change.run, change.no, change.index)
             delivery = unit.delivery
-            self.commands.append(StopAttempt(key, delivery.agent, delivery.boot, change.epoch, 0, "stale"))
+            self.commands.append(StopAttempt(key, delivery.agent, delivery.boot, change.epoch, 0, "stale", fence=True))
 
     def _delivered(self, unit: Unit, rejected: set[tuple[int, int, int]]) -> None:
         delivery = unit.delivery

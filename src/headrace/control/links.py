@@ -23,9 +23,10 @@ from headrace.control.loops.logs import LogKeeper
 from headrace.control.loops.outcomes import Collector
 from headrace.control.loops.stop import Stopper
 from headrace.control.placement import Linked, Placement
+from headrace.core.waking import FENCE_US
 from headrace.core.work import Dispatch, StopAttempt
 from headrace.link.port import AgentCalls, Doorbell
-from headrace.link.records import AttemptName, Hello, StopOrder
+from headrace.link.records import AttemptName, Held, Hello, StopOrder
 from headrace.link.session import ControlLink, reconcile
 from headrace.model.changes import SYSTEM, Change, Lose
 from headrace.model.errors import HeadraceError, LinkError, Refused
@@ -37,6 +38,7 @@ from headrace.store.rows import LeasedRow
 HELLO_S = 10.0
 PAGE = 500
 LOST = "the agent's earlier life ended"
+ASKED_BEFORE = "canceled"
 NEVER_ARRIVED = "it never reached the agent"
 
 log = logging.getLogger("headrace.control")
@@ -120,7 +122,19 @@ class Session:
         if differs.foreign:
             orders = [(name, 0) for name in differs.foreign]
             await self.stopper.send(StopOrder(self.linked.link_epoch, orders, "not wanted any more", fence=True))
+        self.stopper.take(self._asked_before(believed, held, now))
         self.keeper.found(held.logs)
+
+    def _asked_before(self, believed: dict[AttemptName, LeasedRow], held: Held, now: int) -> list[StopAttempt]:
+        """What was to be stopped when the last link ended: nobody knows whether the agent was told."""
+        orders = []
+        for name in held.attempts:
+            row = believed.get(name)
+            if row is not None and row.due_at:
+                grace = max(0, row.due_at - FENCE_US - now) // 1000
+                key = (row.run, row.no, row.index)
+                orders.append(StopAttempt(key, row.agent, row.boot, row.epoch, grace, ASKED_BEFORE))
+        return orders
 
     async def _leased(self) -> dict[AttemptName, LeasedRow]:
         """Everything this agent owns by the store, in all its lives; placement learns it."""

@@ -53,6 +53,7 @@ def wake(draft: Draft, change: Wake) -> None:
     elif cell.counts is not None:
         expand(draft, draft.change(cell, due_at=0), change.first)
     elif cell.state in TASK_LEASED:
+        draft.commands.append(StopAttempt(cell.key, cell.agent, cell.boot, cell.epoch, 0, "fenced", fence=True))
         side_end(draft, cell, TaskState.canceled, epoch=cell.epoch + 1, reason="fenced")
 
 

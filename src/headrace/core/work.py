@@ -87,7 +87,10 @@ class Dispatch(Struct, frozen=True, gc=False):
 
 
 class StopAttempt(Struct, frozen=True, gc=False):
-    """After the commit: the first rung of the ladder for an attempt that an agent owns."""
+    """After the commit: a rung of the ladder for an attempt that an agent owns, or owned.
+
+    ``fence`` is the last one: the attempt is nobody's any more, kill it at once and report nothing.
+    """
 
     key: TaskKey
     agent: int
@@ -95,6 +98,7 @@ class StopAttempt(Struct, frozen=True, gc=False):
     epoch: int
     grace_ms: int
     reason: str
+    fence: bool = False
 
 
 class Follow(Struct, frozen=True, gc=False):

@@ -169,7 +169,7 @@ class ReadyRow(Struct, frozen=True, gc=False):
 
 
 class LeasedRow(Struct, frozen=True, gc=False):
-    """A task that an agent owns."""
+    """A task that an agent owns. ``due_at``: it was asked to end, and is fenced at this instant; 0 when it was not."""
 
     run: int
     no: int
@@ -179,6 +179,7 @@ class LeasedRow(Struct, frozen=True, gc=False):
     epoch: int
     attempt: int
     graph: int
+    due_at: int = 0
 
 
 class DueRow(Struct, frozen=True, gc=False):

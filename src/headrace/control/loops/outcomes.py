@@ -11,19 +11,21 @@ from collections.abc import Callable, Sequence
 from typing import Protocol
 
 import msgspec
+from msgspec import structs
 
 from headrace.control.loops.loop import Backoff, Loop, whole
 from headrace.control.placement import WINDOW, Linked, Placement
 from headrace.link.port import AgentCalls
 from headrace.link.records import Feed, Outcome, StartedNote
 from headrace.model.cells import INLINE_MAX, Value
-from headrace.model.changes import Settle, Started
+from headrace.model.changes import OutcomeKind, Settle, Started
 from headrace.model.errors import Busy, LinkError, NotFound
 from headrace.model.ports import Clock, Fault
 from headrace.store.port import Blobs
 from headrace.store.rows import ArtifactRow
 
 WAIT_MS = 20_000
+LOST_BYTES = "the agent lost what the attempt made"
 
 _ENCODER = msgspec.msgpack.Encoder()
 
@@ -117,9 +119,9 @@ class Collector(Loop):
     async def _apply(self, feed: Feed) -> None:
         outcomes = feed.outcomes
         self._fault("outcomes.before_fetch")
-        for o in outcomes:
+        for at, o in enumerate(outcomes):
             if o.artifacts or o.result_digest:
-                await self._fetch_all(o)
+                outcomes[at] = await self._with_bytes(o)
         self._measure(outcomes)
         placement, linked = self._placement, self._linked
         for o in outcomes:
@@ -158,29 +160,36 @@ class Collector(Loop):
         for klass, durations in samples.items():
             self._placement.durations.add(klass, durations)
 
-    async def _fetch_all(self, o: Outcome) -> None:
-        digests = [a.digest for a in o.artifacts]
-        if digests:
+    async def _with_bytes(self, o: Outcome) -> Outcome:
+        """The outcome, once its bytes are here. What the agent has lost is left out, and a success is none then."""
+        if o.artifacts:
             self._files(o.run)
-        if o.result_digest:
-            digests.append(o.result_digest)
-        for digest in digests:
-            await self._fetch(digest)
+        lost = [a.digest for a in o.artifacts if not await self._fetch(a.digest)]
+        kept = tuple(a for a in o.artifacts if a.digest not in lost)
+        if o.result_digest and not await self._fetch(o.result_digest):
+            o = structs.replace(o, result_digest="", result_size=0)
+            lost.append("result")
+        if not lost:
+            return o
+        if o.kind is OutcomeKind.succeeded:
+            what = "result" if lost[-1] == "result" else f"{len(lost)} of its artifacts"
+            why = f"{LOST_BYTES}: {what}"
+            return structs.replace(o, kind=OutcomeKind.failed, artifacts=kept, reason=why, skip=False)
+        return structs.replace(o, artifacts=kept)
 
-    async def _fetch(self, digest: str) -> None:
+    async def _fetch(self, digest: str) -> bool:
+        """Whether these bytes are in the blobs now; False when the agent has them no longer, or others."""
         if await self._blobs.size(digest) is not None:
-            return
+            return True
         while True:
             try:
                 kept, _ = await self._blobs.put(self._calls.fetch(digest))
             except NotFound:
-                return
+                return False
             except (Busy, LinkError):
                 await self._backoff.wait()
                 continue
-            if kept != digest:
-                raise LinkError(f"the bytes of {digest} are those of {kept}")
-            return
+            return kept == digest
 
 
 def settle(o: Outcome, boot: int) -> Settle:

@@ -1,4 +1,4 @@
-"""Tell one linked agent what to stop: the first rung of the ladder, coalesced into few calls.
+"""Tell one linked agent what to stop or to fence: the rungs of the ladder, coalesced into few calls.
 
 Takes ``StopAttempt`` commands after their commit, apart from the dispatch loop so that a stop never waits behind a
 batch of starts. It keeps no deadlines: what is not over in time comes back as a ``Wake`` and is fenced by core's
@@ -26,20 +26,20 @@ class Stopper(Loop):
         self._linked = linked
         self._calls = calls
         self._fault = fault
-        self._orders: dict[str, list[tuple[AttemptName, int]]] = {}
+        self._orders: dict[tuple[str, bool], list[tuple[AttemptName, int]]] = {}
         self._backoff = Backoff()
 
     def take(self, commands: Sequence[StopAttempt]) -> None:
-        """These attempts were asked to end, in a committed change."""
+        """These attempts were asked to end, or are nobody's any more, since a committed change."""
         for c in commands:
-            self._orders.setdefault(c.reason, []).append((AttemptName(*c.key, c.epoch), c.grace_ms))
+            self._orders.setdefault((c.reason, c.fence), []).append((AttemptName(*c.key, c.epoch), c.grace_ms))
         self.wake()
 
     async def run_once(self) -> None:
         """Send what has gathered, one order per reason."""
         while self._orders:
-            reason = next(iter(self._orders))
-            await self.send(StopOrder(self._linked.link_epoch, self._orders.pop(reason), reason))
+            reason, fence = kind = next(iter(self._orders))
+            await self.send(StopOrder(self._linked.link_epoch, self._orders.pop(kind), reason, fence=fence))
 
     async def send(self, order: StopOrder) -> None:
         """Deliver one order, again and again while the link stands."""

@@ -193,7 +193,7 @@ def _run_row(row: Row) -> RunRow:
 
 def _leased(row: Row) -> LeasedRow:
     c = decode_task(row[0])
-    return LeasedRow(c.run, c.no, c.index, c.agent, c.boot, c.epoch, c.attempt, decode_run(row[1]).graph)
+    return LeasedRow(c.run, c.no, c.index, c.agent, c.boot, c.epoch, c.attempt, decode_run(row[1]).graph, c.due_at)
 
 
 def _history_row(row: Row) -> HistoryRow:

@@ -157,7 +157,8 @@ class SqliteReader:
         found = []
         for image, run in await self._ask("leased", (agent, *start, min(limit, ROWS_MAX))):
             c = decode_task(image)
-            found.append(LeasedRow(c.run, c.no, c.index, c.agent, c.boot, c.epoch, c.attempt, decode_run(run).graph))
+            graph = decode_run(run).graph
+            found.append(LeasedRow(c.run, c.no, c.index, c.agent, c.boot, c.epoch, c.attempt, graph, c.due_at))
         return found
 
     async def counts(self) -> dict[str, int]:

@@ -42,7 +42,7 @@ async def held(world: World, runs: list[int]) -> list[int]:
     waiting = []
     for run in runs:
         cells = await reader.tasks(run, limit=PAGE)
-        leased = any(cell.state in TASK_LEASED for cell in cells)
+        leased = any(cell.state in TASK_LEASED and cell.counts is None for cell in cells)
         if not leased and any(cell.state is TaskState.held for cell in cells):
             waiting.append(run)
     return waiting

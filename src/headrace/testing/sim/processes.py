@@ -9,6 +9,7 @@ import asyncio
 import contextlib
 import shutil
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -38,6 +39,9 @@ from headrace.testing.sim.loop import Process, VirtualLoop
 from headrace.testing.sim.network import Network, SimCalls
 
 SECRET = b"0123456789abcdef0123456789abcdef"
+
+Reach = Callable[[str], tuple[Process, AgentCalls] | None]
+"""What answers at an address: the life that is up there, if one is."""
 
 
 class SimClock:
@@ -82,7 +86,7 @@ class Control:
         """Whether it runs and has finished its start."""
         return self.process is not None and self.process.alive and self.links is not None
 
-    async def start(self, dice: Random, fault: Fault, reach: Callable[[], tuple[Process, AgentCalls] | None]) -> None:
+    async def start(self, dice: Random, fault: Fault, reach: Reach) -> None:
         """A new life on what the last one left. Returns when it takes links."""
         before = self.folder if self.lives else None
         self.lives += 1
@@ -94,7 +98,7 @@ class Control:
         while self.links is None and self.process.alive:
             await asyncio.sleep(0.01)
 
-    async def _main(self, dice: Random, fault: Fault, reach: Callable[[], tuple[Process, AgentCalls] | None]) -> None:
+    async def _main(self, dice: Random, fault: Fault, reach: Reach) -> None:
         disk, process = self._disk, self.process
         assert disk is not None
         assert process is not None
@@ -105,7 +109,9 @@ class Control:
             )
             self._kept.append(store)
             node = self.node = Node(store, clock=self.clock, dice=dice, fault=fault)
-            self.links = await node.start(secret=SECRET, url="sim", connect=lambda _: SimCalls(self.network, reach))
+            self.links = await node.start(
+                secret=SECRET, url="sim", connect=lambda hello: SimCalls(self.network, partial(reach, hello.address))
+            )
             self.failure = await node.failure()
         finally:
             # As the app does: whatever fails here ends the process, and the supervisor starts another.
@@ -155,7 +161,7 @@ def _carry_over(before: Path | None, folder: Path) -> None:
 
 
 class Machine:
-    """The agent and its guard, life after life, on one disk."""
+    """The agent and its guard, life after life, on one disk. ``address``: two machines may run the agent of one name."""
 
     def __init__(
         self,
@@ -167,8 +173,10 @@ class Machine:
         network: Network,
         clock: SimClock,
         ground: Ground,
+        address: str = "",
     ) -> None:
         self.name = name
+        self.address = address or name
         self.slots = slots
         self.loop = loop
         self.network = network
@@ -189,15 +197,15 @@ class Machine:
     def start(self, dice: Random, fault: Fault, control: Control) -> None:
         """A new boot."""
         self.lives += 1
-        self.process = Process(f"{self.name}-{self.lives}")
+        self.process = Process(f"{self.address}-{self.lives}")
         self.calls = None
         self.loop.spawn(self.process, self._main(self.process, dice, fault, control))
 
     async def _main(self, process: Process, dice: Random, fault: Fault, control: Control) -> None:
         disk = RealDisk(str(self._folder))
         blobs = FileBlobs(str(self._folder / "blobs"))
-        boot = f"{self.name}-boot-{self.lives}"
-        link = AgentLink(Hello(self.name, boot, self.slots))
+        boot = f"{self.address}-boot-{self.lives}"
+        link = AgentLink(Hello(self.name, boot, self.slots, address=self.address))
         keeper = BellKeeper(link, lambda: self._dial(process, control), clock=self.clock, dice=dice)
         executor = SimExecutor(self.loop, process, self.ground)
         journal = Journal(disk, rotate_at=64 * 1024)

@@ -18,6 +18,7 @@ from typing import Any
 from msgspec import Struct, field, json
 
 from headrace.control.changes.result import AnswerKey, Reply, Result
+from headrace.link.port import AgentCalls
 from headrace.model.cells import RunInput
 from headrace.model.changes import Cancel, Origin, Submit
 from headrace.model.definition import JobDefinition
@@ -86,20 +87,34 @@ class World:
         self.network = Network(self.loop, self.dice, weather)
         self.control = Control("control", folder / "control", loop=self.loop, network=self.network, clock=self.clock)
         self.control.honest_disk = self.plan.honest_disk
-        self.machine = Machine(
-            "agent",
-            folder / "agent",
-            self.plan.slots,
-            loop=self.loop,
-            network=self.network,
-            clock=self.clock,
-            ground=self.ground,
-        )
+        self._folder = folder
+        self.machine = self._machine("agent")
+        self.zombies: list[Machine] = []
+        """Machines that were given up and replaced, and that are still there."""
         self.acknowledged: dict[str, int] = {}
         self.submitted = 0
         self.cancelled: set[int] = set()
         self.healed = False
         self.doubles: list[str] = []
+
+    def _machine(self, address: str) -> Machine:
+        return Machine(
+            "agent",
+            self._folder / address,
+            self.plan.slots,
+            loop=self.loop,
+            network=self.network,
+            clock=self.clock,
+            ground=self.ground,
+            address=address,
+        )
+
+    def reach(self, address: str) -> tuple[Process, AgentCalls] | None:
+        """Who answers at this address."""
+        for machine in (self.machine, *self.zombies):
+            if machine.address == address:
+                return machine.reach()
+        return None
 
     # Fate
 
@@ -127,8 +142,9 @@ class World:
     def _bury(self, process: Process) -> None:
         if process is self.control.process:
             self.control.kill()
-        if process is self.machine.process:
-            self.machine.kill()
+        for machine in (self.machine, *self.zombies):
+            if process is machine.process:
+                machine.kill()
 
     async def supervise(self) -> None:
         """``headrace up``: starts whatever is dead, after a moment."""
@@ -137,18 +153,20 @@ class World:
                 self.control.kill()
                 await asyncio.sleep(self.dice.uniform(0.05, 2.0))
                 await self._start_control()
-            if self.machine.process is None or not self.machine.process.alive:
-                self.machine.kill()
+            machine = self.machine
+            if machine.process is None or not machine.process.alive:
+                machine.kill()
                 await asyncio.sleep(self.dice.uniform(0.05, 1.0))
-                self.machine.start(self.dice, self.fault(), self.control)
+                if machine is self.machine:
+                    machine.start(self.dice, self.fault(), self.control)
             await asyncio.sleep(0.1)
 
     async def _start_control(self) -> None:
-        await self.control.start(self.dice, self.fault(), self.machine.reach)
+        await self.control.start(self.dice, self.fault(), self.reach)
 
     async def fate(self) -> None:
         """Kill, cut, split, stall and set clocks, at random instants."""
-        kinds = ("control", "agent", "both", "power", "split", "stall", "clock", "control_long")
+        kinds = ("control", "agent", "both", "power", "split", "stall", "clock", "control_long", "zombie")
         for _ in range(self.plan.faults):
             await asyncio.sleep(self.dice.uniform(0.2, 2 * self.plan.span_s / self.plan.faults))
             kind = self.dice.choice(kinds)
@@ -162,7 +180,8 @@ class World:
             self.machine.kill()
         if kind == "power":
             self.outcome.lost_writes += self.control.power_cut(self.dice)
-            self.machine.power_cut(self.dice)
+            for machine in (self.machine, *self.zombies):
+                machine.power_cut(self.dice)
         if kind == "split":
             self.network.split = True
             await asyncio.sleep(self.dice.uniform(0.5, 10))
@@ -173,6 +192,22 @@ class World:
                 victim.stalled_until = self.loop.time() + self.dice.uniform(0.5, 8)
         if kind == "clock":
             self.clock.offset += self.dice.choice((-3_600_000_000, -500_000, 500_000, 3_600_000_000))
+        if kind == "zombie":
+            await self._replace_machine()
+
+    async def _replace_machine(self) -> None:
+        """The agent's machine hangs and is given up: another takes its name and its work. Then the old one comes back,
+        with outcomes of attempts that were lost and begun again meanwhile; and dies at last.
+        """
+        old = self.machine
+        self.machine = self._machine(f"agent-{self.outcome.faults}")
+        self.zombies.append(old)
+        if old.process is not None:
+            old.process.stalled_until = self.loop.time() + self.dice.uniform(0.2, 4)
+        self.machine.start(self.dice, self.fault(), self.control)
+        await asyncio.sleep(self.dice.uniform(2, 8))
+        old.kill()
+        self.zombies.remove(old)
 
     # Users
 
@@ -270,7 +305,7 @@ class World:
             if not self.control.alive:
                 continue
             left = await unfinished(self)
-            if not left:
+            if not left and not self.ground.alive:
                 break
             for run in await held(self, left):
                 await self._cancel(run)
@@ -279,14 +314,17 @@ class World:
 
 def simulate(seed: int, plan: Plan | None = None) -> Outcome:
     """Run the world of this seed and check it. Never raises for a broken invariant: they are in ``Outcome.broken``."""
-    hook = sys.unraisablehook
+    hook, collecting = sys.unraisablehook, gc.isenabled()
+    # What dead processes leave (coroutines, open files) is collected at the end and without a word, not amidst a world.
+    gc.disable()
     try:
         outcome = _simulate(seed, plan)
-        # Coroutines of dead processes were never meant to finish: let them go without a word.
         sys.unraisablehook = lambda _: None
-        gc.collect(1)
+        gc.collect()
     finally:
         sys.unraisablehook = hook
+        if collecting:
+            gc.enable()
     return outcome
 
 
