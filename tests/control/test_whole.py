@@ -236,7 +236,7 @@ def test_an_attempt_whose_bytes_the_agent_lost_has_failed_and_the_feed_goes_on(
             await whole.stop_control()
             gate.touch()
             await until(lambda: whole.agent.attempts.outbox.waiting == 1)
-            kept = sorted((tmp_path / "agent" / "blobs" / "out").iterdir())[0]
+            kept = min((tmp_path / "agent" / "blobs" / "out").iterdir())
             kept.unlink() if damage == "gone" else kept.write_bytes(b"not these")
             await whole.start_control()
             (row,) = await whole.ended(runs)
