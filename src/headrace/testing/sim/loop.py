@@ -14,6 +14,7 @@ from collections.abc import Callable, Coroutine, Mapping
 from typing import Any
 
 CALLBACKS_MOST = 300_000  # a healthy world needs 3,000 to 10,000
+SECONDS_MOST = 800.0  # of virtual time; a healthy world needs 20 to 200
 
 
 class Stuck(RuntimeError):
@@ -88,6 +89,8 @@ class VirtualLoop(asyncio.SelectorEventLoop):
             raise Stuck("nothing is ready and no timer is set")
         if self.callbacks > CALLBACKS_MOST:
             raise Stuck(f"{CALLBACKS_MOST:,} callbacks and still no rest")
+        if self.clock > SECONDS_MOST:
+            raise Stuck(f"{SECONDS_MOST:,} virtual seconds and still no rest")
         if timeout > 0:
             self.clock += timeout
 
