@@ -250,3 +250,28 @@ def test_a_server_that_crashes_before_the_commit_is_asked_when_it_is_back(own_po
         await store.close()
 
     asyncio.run(main())
+
+
+def test_a_commit_whose_wait_for_a_standby_was_cut_short_is_not_said_to_be_safe(own_postgres: PostgresServer) -> None:
+    """The server answers COMMIT all the same; only its warning tells that a failover may lose it."""
+
+    dsn = own_postgres.fresh()
+
+    async def main() -> None:
+        store = await open_store(dsn)
+        own_postgres.admin("alter system set synchronous_standby_names = 'nobody'")
+        own_postgres.stop()
+        own_postgres.start()
+        await store.writer.close()
+        await store.writer.begin()
+        await store.writer.write(made(1))
+        assert dict(await store.writer._rows("settings", []))["statement_timeout"] == "0"
+        commit = asyncio.ensure_future(store.writer.commit())
+        while not commit.done():
+            own_postgres.admin("select pg_cancel_backend(pid) from pg_stat_activity where wait_event = 'SyncRep'")
+            await asyncio.wait([commit], timeout=0.05)
+        with pytest.raises(UnknownOutcome):
+            await commit
+        await store.close()
+
+    asyncio.run(asyncio.wait_for(main(), 60))

@@ -8,13 +8,15 @@ from typing import TYPE_CHECKING
 
 import psycopg
 import pytest
+from msgspec.structs import replace
 
-from headrace.model.cells import TaskCell
+from headrace.model.cells import RunCell, RunInput, TaskCell
 from headrace.model.errors import StoreAway, StoreError
-from headrace.model.states import TaskState
-from headrace.store.postgres.connect import check_settings, queries
-from headrace.store.postgres.store import open_store
-from headrace.store.rows import Batch
+from headrace.model.states import RunState, TaskState
+from headrace.store.postgres.connect import PATIENT, check_patience, check_settings, queries
+from headrace.store.postgres.hints import understood, written
+from headrace.store.postgres.store import PostgresStore, open_store
+from headrace.store.rows import Batch, Hint, NewRun
 from headrace.store.sql import load_migrations
 
 if TYPE_CHECKING:
@@ -124,27 +126,90 @@ def test_a_reader_cannot_write(postgres_dsn: str) -> None:
     asyncio.run(main())
 
 
-def test_another_node_is_told_which_classes_became_ready_and_oneself_is_not(postgres_dsn: str) -> None:
+def test_another_node_is_told_what_became_ready_and_ended_and_oneself_is_not(postgres_dsn: str) -> None:
     async def main() -> None:
-        heard: asyncio.Queue[str] = asyncio.Queue()
-        own: list[str] = []
-        here = await open_store(postgres_dsn, on_hint=own.append)
-        there = await open_store(postgres_dsn, on_hint=heard.put_nowait)
-        assert here.hints is not None
-        assert there.hints is not None
+        heard: asyncio.Queue[Hint] = asyncio.Queue()
+        own: asyncio.Queue[Hint] = asyncio.Queue()
+        here, there = await open_store(postgres_dsn), await open_store(postgres_dsn)
+        here.hear(own.put_nowait)
+        there.hear(heard.put_nowait)
         async with asyncio.timeout(30):
-            await here.hints.listening.wait()
-            await there.hints.listening.wait()
+            # Who begins to listen may have missed anything.
+            assert (await own.get(), await heard.get()) == (Hint(all=True), Hint(all=True))
             cells = [TaskCell(1, no, state=TaskState.ready, klass=no % 2 + 5) for no in range(4)]
-            await here.writer.begin()
-            await here.writer.write(Batch(at=1, new_tasks=cells))
-            await here.writer.commit()
-            assert await heard.get() == "5,6"
-        assert own == []
+            run = RunCell(1, 1, RunState.running, 1)
+            await committed(here, Batch(at=1, new_runs=[NewRun(RunInput(1, 1, None, None, 1), run)], new_tasks=cells))
+            assert await heard.get() == Hint(classes=(5, 6))
+            await committed(here, Batch(at=2, runs=[replace(run, state=RunState.succeeded, version=2)]))
+            assert await heard.get() == Hint(runs=(1,))
+        assert all(hint.all for hint in own._queue)  # type: ignore[attr-defined]  # reason: what it has not given yet
         await here.close()
         await there.close()
 
     asyncio.run(main())
+
+
+async def committed(store: PostgresStore, batch: Batch) -> None:
+    await store.writer.begin()
+    await store.writer.write(batch)
+    await store.writer.commit()
+
+
+@pytest.mark.parametrize(
+    ("classes", "runs"), [(set(), {2**53}), ({-(2**62)}, set()), ({1, 2}, {3}), (set(range(500)), set()), (set(), set())]
+)
+def test_a_notice_says_what_it_names_and_whether_there_is_more(classes: set[int], runs: set[int]) -> None:
+    hint = understood(written(classes, runs))
+    assert set(hint.classes) <= classes
+    assert set(hint.runs) <= runs
+    assert hint.all == (set(hint.classes) != classes or set(hint.runs) != runs)
+    assert len(written(set(range(-(2**62), -(2**62) + 500)), set(range(2**53, 2**53 + 500)))) < 8000
+    assert understood("what somebody else notified") == Hint(all=True)
+
+
+def test_who_lost_his_line_looks_at_everything_when_he_listens_again(postgres_dsn: str) -> None:
+    async def main() -> None:
+        heard: asyncio.Queue[Hint] = asyncio.Queue()
+        store = await open_store(postgres_dsn)
+        store.hear(heard.put_nowait)
+        async with asyncio.timeout(30):
+            await heard.get()
+            with psycopg.connect(postgres_dsn, autocommit=True) as admin:
+                admin.execute(
+                    "select pg_terminate_backend(pid) from pg_stat_activity "
+                    "where datname = current_database() and query = 'listen headrace'"
+                )
+            assert await heard.get() == Hint(all=True)
+        await store.close()
+
+    asyncio.run(main())
+
+
+def test_the_ledgers_connection_waits_for_nothing_for_ever(postgres_dsn: str) -> None:
+    """Read back from the connection that writes, not from any other."""
+
+    async def main() -> None:
+        store = await open_store(postgres_dsn)
+        await store.writer.begin()
+        await store.writer.lock_runs([1], wait=True)
+        rows = await store.writer._rows("settings", [])
+        said = dict(rows)
+        await store.writer.rollback()
+        assert store.identity.settings == {**store.writer.settings}
+        for name in PATIENT:
+            assert 0 < int(said[name]) <= 15_000
+            assert store.identity.settings[name] == said[name]
+        await store.close()
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize("name", PATIENT)
+def test_a_setting_that_the_connection_forgets_is_refused(name: str) -> None:
+    settings = dict.fromkeys(PATIENT, "1000")
+    check_patience(settings)
+    with pytest.raises(StoreError, match=name):
+        check_patience({**settings, name: "0"})
 
 
 def test_every_statement_can_be_prepared(postgres_dsn: str) -> None:

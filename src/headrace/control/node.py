@@ -27,6 +27,7 @@ from headrace.core.work import Command
 from headrace.link.records import Hello
 from headrace.model.ports import Clock, Dice, Fault
 from headrace.store.port import Store
+from headrace.store.rows import Hint
 
 RUN_TOKEN_US = 7 * 24 * 3600 * 1_000_000
 """How long a run token opens the routes of its run."""
@@ -110,11 +111,27 @@ class Node:
         await self.claims.start()
         self.own(self.claims.run())
         self.own(self.due.run())
+        self.store.hear(self._hinted)
         return links
 
     def _take(self, commands: list[Command]) -> None:
         if self._commands is not None:
             self._commands(commands)
+
+    def _hinted(self, hint: Hint) -> None:
+        """Another node committed something: what waits for it here looks again."""
+        if hint.classes:
+            self.claims.waits(hint.classes)
+        for run in hint.runs:
+            self.waiters.ended(run)
+        if hint.all:
+            self._look_again()
+
+    def _look_again(self) -> None:
+        """What this process believes may be out of date: everything that waits reads the store anew."""
+        self.claims.relearn()
+        self.due.alarm(0)
+        self.waiters.everybody()
 
     def own(self, work: Coroutine[Any, Any, None]) -> None:
         """Run a loop; its failure is this process's failure."""
@@ -148,7 +165,7 @@ class Node:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
-        self.waiters.close()
+        self.waiters.everybody()
         await self.store.close()
 
     def _ended(self, task: asyncio.Task[None]) -> None:

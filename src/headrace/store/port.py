@@ -9,7 +9,7 @@ returned from survives kill -9 and power loss. SQLite implements the async metho
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from typing import Any, Protocol
 
 from msgspec import Struct
@@ -26,6 +26,7 @@ from headrace.store.rows import (
     DueRow,
     Entity,
     EntityKey,
+    Hint,
     HistoryRow,
     LeasedRow,
     LogSegment,
@@ -184,5 +185,11 @@ class Store(Protocol):
 
     async def reserve_ids(self, what: str, count: int) -> int:
         """A block of ``count`` numbers ('run', 'commit', 'graph', 'agent') for this node; gives the first. Never given twice."""
+
+    def hear(self, on_hint: Callable[[Hint], None]) -> None:
+        """From now on tell of what other nodes commit, and them of what is committed here. ``on_hint`` returns at once.
+
+        SQLite has no other nodes and never calls it. Asked once, by the node.
+        """
 
     async def close(self) -> None: ...

@@ -191,6 +191,18 @@ class DueRow(Struct, frozen=True, gc=False):
     index: int = WHOLE
 
 
+class Hint(Struct, frozen=True, gc=False):
+    """What other nodes committed lately: classes in which tasks became ready, runs that ended.
+
+    ``all``: there may be more than is named, so look at everything. A hint may be late or missing, never wrong: who
+    hears it looks into the store.
+    """
+
+    classes: tuple[int, ...] = ()
+    runs: tuple[int, ...] = ()
+    all: bool = False
+
+
 class RunFilter(Struct, frozen=True, gc=False):
     """Which runs a list shows. Ordered by (created_at, id), newest first unless ``ascending``; ``after`` is exclusive."""
 

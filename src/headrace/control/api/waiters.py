@@ -28,8 +28,8 @@ class Waiters:
             if not future.done():
                 future.set_result(None)
 
-    def close(self) -> None:
-        """The server ends: wake everybody."""
+    def everybody(self) -> None:
+        """Anything may have changed, or the server ends: wake everybody."""
         for run in list(self._waiting):
             self.changed(run)
 

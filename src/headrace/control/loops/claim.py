@@ -45,6 +45,7 @@ class ClaimLoop(Loop):
         self._pages: dict[int, deque[ReadyRow]] = {}
         self._told: set[int] = set()
         self._barren = 0
+        self._unsure = False
         placement.on_room(self.room)
 
     def room(self) -> None:
@@ -59,6 +60,11 @@ class ClaimLoop(Loop):
             self._placement.waiting |= self._told
         self.wake()
 
+    def relearn(self) -> None:
+        """What waits may be more than what was told: read it anew."""
+        self._unsure = True
+        self.wake()
+
     async def start(self) -> None:
         """Read what waited before this life."""
         await self._learn()
@@ -66,6 +72,10 @@ class ClaimLoop(Loop):
 
     async def run_once(self) -> None:
         """Claim as much of what waits as there is room for."""
+        if self._unsure:
+            self._unsure = False
+            self._pages.clear()
+            await self.start()
         before = self._placement.taken
         claims = await self._choose(self._placement.offers())
         if not claims:

@@ -28,6 +28,9 @@ Connection = psycopg.AsyncConnection[Row]
 DURABLE = frozenset({"on", "remote_apply"})
 """Values of synchronous_commit under which an acknowledged commit survives; the weaker ones are refused."""
 
+PATIENT = ("lock_timeout", "statement_timeout", "idle_in_transaction_session_timeout")
+"""What must be bounded on the ledger's connection."""
+
 OLDEST = 130_000
 """server_version_num of the oldest server with the functions that we ask."""
 
@@ -124,3 +127,10 @@ def check_settings(settings: dict[str, str]) -> None:
         wrong.append("the server is a standby; give the primary, or target_session_attrs=read-write with several hosts")
     if wrong:
         raise StoreError("this PostgreSQL cannot keep what Headrace promises: " + "; ".join(wrong))
+
+
+def check_patience(settings: dict[str, str]) -> None:
+    """Raise StoreError when a statement of the ledger could wait for ever: a pooler or the server forgot what was set."""
+    endless = [name for name in PATIENT if settings.get(name, "0") == "0"]
+    if endless:
+        raise StoreError(f"the ledger's connection to PostgreSQL does not keep these settings: {', '.join(endless)}")

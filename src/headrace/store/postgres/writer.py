@@ -21,9 +21,23 @@ from headrace.store.images import decode_run, decode_task, input_of
 from headrace.store.postgres.arrays import Bytes, Ints, Texts
 from headrace.store.postgres.batch import Call, calls
 from headrace.store.postgres.blobs import PostgresBlobs
-from headrace.store.postgres.connect import Connection, Queries, Row, connect, is_lost, translate, translated
+from headrace.store.postgres.connect import (
+    Connection,
+    Queries,
+    Row,
+    check_patience,
+    check_settings,
+    connect,
+    is_lost,
+    read_settings,
+    translate,
+    translated,
+)
 from headrace.store.postgres.verdict import Lost, ask
 from headrace.store.rows import Answer, Batch, Entity, EntityKey
+
+CUT_SHORT = frozenset({"57014", "57P01"})
+"""query_canceled and admin_shutdown, as the warnings of a COMMIT that did not wait for its standby."""
 
 Committed = Callable[[Batch], None]
 """Told of every batch that was committed; must return at once."""
@@ -35,6 +49,8 @@ class PostgresWriter:
     def __init__(
         self, dsn: str, queries: Queries, blobs: PostgresBlobs, *, fault: Fault, told: Committed, patience: float
     ) -> None:
+        self.settings: dict[str, str] = {}
+        """What the server says of this very connection."""
         self._dsn = dsn
         self._queries = queries
         self._blobs = blobs
@@ -49,14 +65,24 @@ class PostgresWriter:
         self._begun = False
         self._xid: str | None = None
         self._batch: Batch | None = None
+        self._warning = ""
 
     async def open(self) -> None:
         """Connect. Raises StoreAway when the server does not answer, StoreError when it must not be used."""
-        self._conn = await connect(self._dsn, self._queries, "keyed_plans")
-        self._backend = self._conn.info.backend_pid
-        with translated("cannot read the server's timeline"):
-            row = await (await self._conn.execute(self._queries["timeline"])).fetchone()
+        conn = await connect(self._dsn, self._queries, "keyed_plans", "writer_patience")
+        try:
+            with translated("cannot read the server's settings"):
+                self.settings = await read_settings(conn, self._queries)
+                row = await (await conn.execute(self._queries["timeline"])).fetchone()
+            check_settings(self.settings)
+            check_patience(self.settings)
+        except BaseException:
+            await conn.close()
+            raise
         self._timeline = str(row[0]) if row else ""
+        self._backend = conn.info.backend_pid
+        conn.add_notice_handler(self._noticed)
+        self._conn = conn
 
     async def close(self) -> None:
         """Close the connection; a transaction that is open is not committed."""
@@ -172,6 +198,7 @@ class PostgresWriter:
         if not self._begun:
             return
         conn = self._open()
+        self._warning = ""
         self._fault("store.before_commit")
         try:
             cursor = await conn.execute(self._queries["commit"], prepare=False)
@@ -182,6 +209,8 @@ class PostgresWriter:
         else:
             if cursor.statusmessage != "COMMIT":
                 raise StoreError(f"the server answered COMMIT with {cursor.statusmessage}")
+        if self._warning:
+            raise UnknownOutcome(f"the server committed and does not know whether a standby has it: {self._warning}")
 
     async def rollback(self) -> None:
         """Give up the transaction that this task began, whatever state it is in; harmless when there is none."""
@@ -197,6 +226,11 @@ class PostgresWriter:
                 await conn.close()
         finally:
             self._over()
+
+    def _noticed(self, notice: psycopg.errors.Diagnostic) -> None:
+        # The wait for a synchronous standby was cut short: the server says COMMIT, and a failover may lose it.
+        if notice.sqlstate in CUT_SHORT:
+            self._warning = notice.message_primary or notice.sqlstate or ""
 
     def _over(self) -> None:
         if self._owner is not None:

@@ -5,12 +5,14 @@ Never opened by two processes: a lock in the data folder is the app's business. 
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import apsw
 
 from headrace.model.ports import Clock, Fault, no_fault
 from headrace.store.port import Blobs, Identity, Reader, Writer
+from headrace.store.rows import Hint
 from headrace.store.sql import load_queries
 from headrace.store.sqlite.blobs import FileBlobs
 from headrace.store.sqlite.connection import SqliteOptions, open_reader, open_writer, settings, translated
@@ -38,6 +40,9 @@ class SqliteStore:
     async def reserve_ids(self, what: str, count: int) -> int:
         """A block of numbers; waits for the writer's turn, so never ask inside a transaction."""
         return await self._writer.reserve(what, count)
+
+    def hear(self, on_hint: Callable[[Hint], None]) -> None:
+        """There is no other node that could tell anything."""
 
     async def close(self) -> None:
         """Finish what is under way and close the file; the WAL is folded in by the last connection."""

@@ -27,7 +27,8 @@ order by kind, name for update
 select set_config('lock_timeout', '200ms', true), set_config('statement_timeout', '1s', true)
 
 -- name: lock_patience_over
-select set_config('lock_timeout', '0', true), set_config('statement_timeout', '0', true)
+-- As in writer_patience.
+select set_config('lock_timeout', '2s', true), set_config('statement_timeout', '10s', true)
 
 -- name: load_tasks
 select t.image from unnest($1::bigint[], $2::bigint[], $3::bigint[]) as k (run, no, idx)

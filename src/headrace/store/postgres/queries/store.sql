@@ -17,6 +17,13 @@ select set_config('plan_cache_mode', 'force_generic_plan', false),
        set_config('enable_mergejoin', 'off', false),
        set_config('idle_in_transaction_session_timeout', '15s', false)
 
+-- name: writer_patience
+-- Nothing the ledger asks takes long: who waits longer than this waits for another node that hangs, or for no index.
+select set_config('lock_timeout', '2s', false), set_config('statement_timeout', '10s', false)
+
+-- name: pool_patience
+select set_config('lock_timeout', '10s', false), set_config('statement_timeout', '30s', false)
+
 -- name: read_only
 select set_config('default_transaction_read_only', 'on', false),
        set_config('statement_timeout', '30s', false)
@@ -24,7 +31,8 @@ select set_config('default_transaction_read_only', 'on', false),
 -- name: settings
 select name, setting from pg_settings
 where name in ('synchronous_commit', 'fsync', 'full_page_writes', 'server_version_num', 'server_encoding',
-               'default_transaction_isolation', 'synchronous_standby_names')
+               'default_transaction_isolation', 'synchronous_standby_names', 'lock_timeout', 'statement_timeout',
+               'idle_in_transaction_session_timeout')
 union all select 'in_recovery', pg_is_in_recovery()::text
 
 -- name: timeline
@@ -32,7 +40,8 @@ union all select 'in_recovery', pg_is_in_recovery()::text
 select substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8)
 
 -- name: xid
-select pg_current_xact_id_if_assigned()::text
+-- A COMMIT that waits for a standby must not be cancelled by a timeout: the server would say COMMIT all the same.
+select pg_current_xact_id_if_assigned()::text, set_config('statement_timeout', '0', true)
 
 -- name: xact_status
 select pg_xact_status($1::text::xid8)
