@@ -36,9 +36,6 @@ from headrace.store.postgres.connect import (
 from headrace.store.postgres.verdict import Lost, ask
 from headrace.store.rows import Answer, Batch, Entity, EntityKey
 
-CUT_SHORT = frozenset({"57014", "57P01"})
-"""query_canceled and admin_shutdown, as the warnings of a COMMIT that did not wait for its standby."""
-
 Committed = Callable[[Batch], None]
 """Told of every batch that was committed; must return at once."""
 
@@ -228,9 +225,9 @@ class PostgresWriter:
             self._over()
 
     def _noticed(self, notice: psycopg.errors.Diagnostic) -> None:
-        # The wait for a synchronous standby was cut short: the server says COMMIT, and a failover may lose it.
-        if notice.sqlstate in CUT_SHORT:
-            self._warning = notice.message_primary or notice.sqlstate or ""
+        # A COMMIT warns when its wait for a synchronous standby was cut short: a failover may lose it.
+        if notice.severity_nonlocalized == "WARNING":
+            self._warning = notice.message_primary or "WARNING"
 
     def _over(self) -> None:
         if self._owner is not None:
