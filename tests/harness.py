@@ -141,9 +141,11 @@ class Server:
             self._client.close()
             self._client = None
 
-    def submit(self, target: Any, key: str, params: dict[str, Any] | None = None) -> int:
+    def submit(
+        self, target: Any, key: str, params: dict[str, Any] | None = None, *, seconds: float = PATIENCE_S
+    ) -> int:
         """One run under an idempotency key, asked for until it is acknowledged."""
-        return self.ask(lambda c: c.submit(target, params, key=key).id)
+        return self.ask(lambda c: c.submit(target, params, key=key).id, seconds=seconds)
 
     def run(self, number: int) -> Run:
         """The run as the server shows it now."""
@@ -305,6 +307,13 @@ class Load:
             self._one(f"single-{n}", {"command": self._sh("true")}, "succeeded")
         until(lambda: self.server.state(self.acknowledged["stopped"]) != "queued", what="the long one to begin")
         self.server.cancel(self.acknowledged["stopped"])
+        return self
+
+    def more(self, *, seconds: float = PATIENCE_S) -> Load:
+        """One more single command, when the others have been submitted."""
+        key = f"more-{len(self.acknowledged)}"
+        run = self.acknowledged[key] = self.server.submit({"command": self._sh("true")}, key, seconds=seconds)
+        self.expected[run] = "succeeded"
         return self
 
     def finish(self) -> Load:

@@ -8,6 +8,7 @@ that ended. ``tests/conftest.py`` gives the fixtures to every folder: ask for th
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import itertools
 import os
 import pwd
@@ -112,6 +113,15 @@ class PostgresServer:
         """SIGQUIT: the server ends at once without a checkpoint, as after a crash; ``start`` recovers it."""
         pid = int((self.folder / "data" / "postmaster.pid").read_text().split()[0])
         os.kill(pid, signal.SIGQUIT)
+        self.stop()
+
+    def kill(self) -> None:
+        """SIGKILL of every process of it: nothing is said to anybody, nothing is flushed; ``start`` recovers it."""
+        head = int((self.folder / "data" / "postmaster.pid").read_text().split()[0])
+        below = subprocess.run(["ps", "-o", "pid=", "--ppid", str(head)], capture_output=True, text=True, check=False)
+        for pid in [head, *map(int, below.stdout.split())]:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
         self.stop()
 
     def fresh(self) -> str:

@@ -156,7 +156,8 @@ async def committed(store: PostgresStore, batch: Batch) -> None:
 
 
 @pytest.mark.parametrize(
-    ("classes", "runs"), [(set(), {2**53}), ({-(2**62)}, set()), ({1, 2}, {3}), (set(range(500)), set()), (set(), set())]
+    ("classes", "runs"),
+    [(set(), {2**53}), ({-(2**62)}, set()), ({1, 2}, {3}), (set(range(500)), set()), (set(), set())],
 )
 def test_a_notice_says_what_it_names_and_whether_there_is_more(classes: set[int], runs: set[int]) -> None:
     hint = understood(written(classes, runs))

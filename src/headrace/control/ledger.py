@@ -28,7 +28,7 @@ from headrace.core.work import Command, Offer, Working
 from headrace.model.cells import ASIDE_MAX, INLINE_MAX, Value
 from headrace.model.changes import SYSTEM, Change, Origin, Settle
 from headrace.model.definition import JobDefinition
-from headrace.model.errors import Busy, HeadraceError, UnknownOutcome
+from headrace.model.errors import Busy, HeadraceError, StoreAway, UnknownOutcome
 from headrace.model.ports import Clock, Dice, Fault, no_fault
 from headrace.store.port import Store
 
@@ -39,6 +39,9 @@ CHANGES_MIN = 16
 
 TRIES_MAX = 20
 """So often work of our own (feeds, follow-ups) is tried again while the store is busy."""
+
+AWAY_MAX_S = 0.5
+"""The longest pause between two tries to reach a store that is away."""
 
 log = logging.getLogger(__name__)
 
@@ -60,6 +63,7 @@ class Counters(Struct):
     refused: int = 0
     deferred: int = 0
     unknown: int = 0
+    away: int = 0
 
 
 class Ledger:
@@ -74,6 +78,7 @@ class Ledger:
         dice: Dice,
         room: Room,
         on_commands: Callable[[list[Command]], None],
+        on_doubt: Callable[[], None] = lambda: None,
         fault: Fault = no_fault,
         node: int = 1,
         bounds: Bounds = Bounds(),  # noqa: B008  frozen
@@ -85,6 +90,8 @@ class Ledger:
         self._dice = dice
         self._room = room
         self._on_commands = on_commands
+        self._on_doubt = on_doubt
+        self._away = 0
         self._fault = fault
         self._node = node
         self._bounds = bounds
@@ -239,9 +246,12 @@ class Ledger:
             await self._commit(units)
         except UnknownOutcome as error:
             self.counters.unknown += 1
+            log.error("nobody can say whether a group was committed: %s", error)
             for unit in units:
                 unit.failed = error
                 unit.resolve()
+            # What was to follow that commit is in its rows, if anywhere: whoever keeps a picture of them reads it anew.
+            self._on_doubt()
         except HeadraceError as error:
             await self._failed(units, error)
 
@@ -249,20 +259,39 @@ class Ledger:
         """The group did not happen. Alone each, so that one that the store cannot take does not fail the others."""
         for unit in units:
             unit.reset()
+        if isinstance(error, StoreAway):
+            await self._wait_for_store(units, error)
+            return
         if len(units) > 1:
             for unit in units:
                 await self._attempt([unit])
             return
         unit = units[0]
         unit.tries += 1
-        ours = unit.future is None or unit.delivery is not None
-        if isinstance(error, Busy) and ours and unit.tries < TRIES_MAX:
+        if isinstance(error, Busy) and unit.ours and unit.tries < TRIES_MAX:
             await asyncio.sleep(0.05 * unit.tries)
             self._queue.appendleft(unit)
             return
         log.error("a group could not be committed: %s", error)
         unit.failed = error
         unit.resolve()
+
+    async def _wait_for_store(self, units: list[Unit], error: StoreAway) -> None:
+        """Nothing was written. All once more at once: that a line was cut is found out by using it. After that askers
+        are told to come again, and what is our own waits until the store is back.
+        """
+        self._away += 1
+        self.counters.away += 1
+        if self._away > 1:
+            for unit in units:
+                if not unit.ours:
+                    unit.failed = error
+                    unit.resolve()
+            units = [unit for unit in units if unit.ours]
+            log.warning("the store is away: %s", error)
+        self._queue.extendleft(reversed(units))
+        if self._away > 1:
+            await asyncio.sleep(min(AWAY_MAX_S, 0.02 * 2 ** min(self._away, 10)))
 
     async def _commit(self, units: list[Unit]) -> None:
         commit = await self._commits.take(len(units) + 1)
@@ -286,6 +315,7 @@ class Ledger:
             await writer.rollback()
             raise
         self._moved_at = self._clock.monotonic()
+        self._away = 0
         self._fault("ledger.after_commit")
         self._count(units, group)
         self._hand_on(units, group, follows)

@@ -29,7 +29,7 @@ from headrace.link.port import AgentCalls, Doorbell
 from headrace.link.records import AttemptName, Held, Hello, StopOrder
 from headrace.link.session import ControlLink, reconcile
 from headrace.model.changes import SYSTEM, Change, Lose
-from headrace.model.errors import HeadraceError, LinkError, Refused
+from headrace.model.errors import Busy, HeadraceError, LinkError, Refused
 from headrace.model.ids import TaskKey
 from headrace.model.ports import Clock, Fault
 from headrace.store.port import Store
@@ -158,6 +158,8 @@ class Session:
                 self.collector.wake()
         except* LinkError as errors:
             log.info("link of %s ended: %s", self.linked.name, errors.exceptions[0])
+        except* Busy as errors:
+            log.info("link of %s begins anew when the store is there: %s", self.linked.name, errors.exceptions[0])
         except* Refused as errors:
             log.info("link of %s is over: %s", self.linked.name, errors.exceptions[0])
 
@@ -200,6 +202,11 @@ class Links:
         if session is not None:
             session.stopper.take(commands)
 
+    def renew(self) -> None:
+        """End every session: their agents ring again at once, and everything is compared anew."""
+        for task in self._tasks.values():
+            task.cancel()
+
     async def serve(self, bell: Doorbell) -> None:
         """One doorbell, from its opening to its end. Never raises for trouble of the other end."""
         link = ControlLink()
@@ -210,7 +217,7 @@ class Links:
             if link.hello is None:
                 raise LinkError("no hello")
             await self._linked(bell, link, link.hello)
-        except (LinkError, Refused, TimeoutError) as e:
+        except (LinkError, Refused, Busy, TimeoutError) as e:
             log.info("doorbell closed: %s", e or "no hello in time")
         except asyncio.CancelledError:
             raise

@@ -56,6 +56,7 @@ class Node:
             dice=dice,
             room=self.placement,
             on_commands=self._take,
+            on_doubt=self._doubt,
             fault=fault,
         )
         self.claims = ClaimLoop(store.reader, self.ledger, self.placement)
@@ -126,6 +127,12 @@ class Node:
             self.waiters.ended(run)
         if hint.all:
             self._look_again()
+
+    def _doubt(self) -> None:
+        """A group may have been committed, and what was to happen after it did not: compare everything, as at a start."""
+        if self._commands is not None:
+            self.links.renew()
+        self._look_again()
 
     def _look_again(self) -> None:
         """What this process believes may be out of date: everything that waits reads the store anew."""

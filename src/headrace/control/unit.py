@@ -79,6 +79,11 @@ class Unit:
         return max(1, left)
 
     @property
+    def ours(self) -> bool:
+        """Work of control's own, which nobody outside would ask for again."""
+        return self.future is None or self.delivery is not None
+
+    @property
     def over(self) -> bool:
         """Nothing of it is left to decide."""
         return (

@@ -11,7 +11,7 @@ from http import HTTPStatus
 
 import msgspec
 
-from headrace.model.errors import Busy, HeadraceError, StoreError, Unauthorized
+from headrace.model.errors import Busy, HeadraceError, StoreAway, StoreError, Unauthorized
 from headrace.model.views import ProblemView
 
 _log = logging.getLogger("headrace.control.api")
@@ -21,6 +21,9 @@ PROBLEMS_MAX = 1000
 
 def problem_of(error: BaseException, instance: str) -> tuple[ProblemView, tuple[tuple[bytes, bytes], ...]]:
     """The document, and the headers that belong to it."""
+    if isinstance(error, StoreAway):
+        _log.warning("a request failed: %s: %s", instance, error)
+        return _known(Busy("the database cannot be reached now; nothing was written: try again"), instance)
     if isinstance(error, HeadraceError) and not isinstance(error, StoreError):
         return _known(error, instance)
     _log.error("a request failed: %s", instance, exc_info=error)

@@ -20,6 +20,7 @@ from headrace.core.eligible import room_of
 from headrace.core.graph import Placement as Class
 from headrace.core.work import Offer
 from headrace.model.changes import SYSTEM, Claim
+from headrace.model.errors import Busy
 from headrace.store.port import Reader
 from headrace.store.rows import ReadyRow
 
@@ -72,15 +73,20 @@ class ClaimLoop(Loop):
 
     async def run_once(self) -> None:
         """Claim as much of what waits as there is room for."""
-        if self._unsure:
-            self._unsure = False
-            self._pages.clear()
-            await self.start()
         before = self._placement.taken
-        claims = await self._choose(self._placement.offers())
-        if not claims:
-            return
-        await self._ledger.ask_many(claims, SYSTEM)
+        try:
+            if self._unsure:
+                self._unsure = False
+                self._pages.clear()
+                await self.start()
+            claims = await self._choose(self._placement.offers())
+            if not claims:
+                return
+            await self._ledger.ask_many(claims, SYSTEM)
+        except Busy:
+            # What was taken from the pages may not have been claimed.
+            self._unsure = True
+            raise
         if self._placement.taken > before:
             self._barren = 0
             self.wake()

@@ -84,7 +84,11 @@ class Starter(Loop):
         while self._pending:
             pending = self._pending
             batch = [pending.popleft() for _ in range(min(len(pending), BATCH_MAX))]
-            assignments = await self._assigner.assign(batch)
+            try:
+                assignments = await self._assigner.assign(batch)
+            except Busy:
+                pending.extendleft(reversed(batch))
+                raise
             for part in _parts(assignments):
                 await self._send(part)
 
@@ -134,7 +138,13 @@ class Starter(Loop):
     async def _give_back(self, settles: Sequence[Settle]) -> None:
         for s in settles:
             self._placement.done((s.run, s.no, s.index, s.epoch))
-        await self._ledger.ask_many(settles, SYSTEM)
+        while True:
+            try:
+                await self._ledger.ask_many(settles, SYSTEM)
+            except Busy:
+                await self._backoff.wait()
+                continue
+            break
         self._placement.room()
 
 

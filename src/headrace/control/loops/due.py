@@ -7,10 +7,12 @@ reads what is owed already. It decides nothing: a ``Wake`` that finds nothing ow
 from __future__ import annotations
 
 import asyncio
+import logging
 
 from headrace.control.loops.dispatch import Asks
 from headrace.control.loops.loop import Loop
 from headrace.model.changes import SYSTEM, Wake
+from headrace.model.errors import Busy
 from headrace.model.ports import Clock
 from headrace.store.port import Reader
 from headrace.store.rows import DueRow
@@ -19,6 +21,8 @@ PAGE = 500
 FAR_US = 2**62
 STUBBORN_US = 1_000_000
 """Rows that stay due after their wake was asked for wait this long: trouble must not become a busy loop."""
+
+log = logging.getLogger("headrace.control")
 
 SLEEP_MAX_S = 3_600.0
 """The wall clock may be set: look again at least this often."""
@@ -43,7 +47,11 @@ class DueLoop(Loop):
     async def run(self) -> None:
         """Pass after pass; between them, sleep until the next is due or an earlier alarm comes."""
         while True:
-            await self.run_once()
+            try:
+                await self.run_once()
+            except Busy as error:
+                log.info("what is due waits: %s", error)
+                self._next = min(self._next, self._clock.now() + STUBBORN_US)
             delay = (self._next - self._clock.now()) / 1_000_000
             try:
                 async with asyncio.timeout(min(max(delay, 0.0), SLEEP_MAX_S)):

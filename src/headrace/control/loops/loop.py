@@ -1,16 +1,21 @@
 """What every loop of control is: one class, one owned task, woken by an event, one bounded pass at a time.
 
-``run_once`` does what there is to do and returns; ``run`` waits for the next wake-up. Nothing polls. The task belongs
-to whoever starts it (``control.app`` or a link session); an error that a pass does not handle ends that owner too, so
-that trouble is loud and a new life begins from the store.
+``run_once`` does what there is to do and returns; ``run`` waits for the next wake-up. Nothing polls. A store that is
+away or busy is waited for. The task belongs to whoever starts it (``control.app`` or a link session); any other error
+that a pass does not handle ends that owner too, so that trouble is loud and a new life begins from the store.
 """
 
 from __future__ import annotations
 
 import asyncio
+import logging
 from abc import ABC, abstractmethod
 from collections.abc import Coroutine
 from typing import Any
+
+from headrace.model.errors import Busy
+
+log = logging.getLogger("headrace.control")
 
 
 class Loop(ABC):
@@ -18,6 +23,7 @@ class Loop(ABC):
 
     def __init__(self) -> None:
         self._woken = asyncio.Event()
+        self._trouble = Backoff()
 
     def wake(self) -> None:
         """There may be something to do. Cheap, never blocks, may be called any number of times."""
@@ -25,14 +31,21 @@ class Loop(ABC):
 
     @abstractmethod
     async def run_once(self) -> None:
-        """Do what there is to do now, then return."""
+        """Do what there is to do now, then return. Raises Busy when the store is: the pass is then done again."""
 
     async def run(self) -> None:
         """Pass after pass, for ever."""
         while True:
             await self._woken.wait()
             self._woken.clear()
-            await self.run_once()
+            try:
+                await self.run_once()
+            except Busy as error:
+                log.info("%s waits: %s", type(self).__name__, error)
+                self.wake()
+                await self._trouble.wait()
+            else:
+                self._trouble.reset()
 
 
 class Backoff:

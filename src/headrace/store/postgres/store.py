@@ -44,7 +44,9 @@ class PostgresStore:
         self.hints = Hints(dsn, statements)
         self.blobs = PostgresBlobs(self._writing, statements, fault=fault)
         self.reader = PostgresReader(self._reading, self.blobs)
-        self.writer = PostgresWriter(dsn, statements, self.blobs, fault=fault, told=self.hints.committed, patience=patience)
+        self.writer = PostgresWriter(
+            dsn, statements, self.blobs, fault=fault, told=self.hints.committed, patience=patience
+        )
 
     async def reserve_ids(self, what: str, count: int) -> int:
         """The first of ``count`` numbers that nobody else was or will be given; those not used are lost."""
@@ -65,9 +67,7 @@ class PostgresStore:
         await self._writing.close()
 
 
-async def open_store(
-    dsn: str, *, fault: Fault = no_fault, patience: float = PATIENCE
-) -> PostgresStore:
+async def open_store(dsn: str, *, fault: Fault = no_fault, patience: float = PATIENCE) -> PostgresStore:
     """Migrate, check and open.
 
     ``patience``: seconds in which a server that was lost during COMMIT may come back and say what became of it.
