@@ -310,10 +310,11 @@ class Load:
         return self
 
     def more(self, *, seconds: float = PATIENCE_S) -> Load:
-        """One more single command, when the others have been submitted."""
+        """One more single command, to its end, when the others have been submitted."""
         key = f"more-{len(self.acknowledged)}"
         run = self.acknowledged[key] = self.server.submit({"command": self._sh("true")}, key, seconds=seconds)
         self.expected[run] = "succeeded"
+        self.server.wait(run, seconds=seconds)
         return self
 
     def finish(self) -> Load:
@@ -376,8 +377,11 @@ class Load:
         ``lost``: attempts may have been lost, because their agent died.
         """
         broken: list[str] = []
-        rows = await store.reader.runs(RunFilter(limit=500))
-        known = {row.cell.run for row in rows}
+        known: set[int] = set()
+        after: tuple[int, int] | None = None
+        while rows := await store.reader.runs(RunFilter(limit=500, after=after)):
+            known.update(row.cell.run for row in rows)
+            after = (rows[-1].cell.created_at, rows[-1].cell.run)
         broken += [
             f"I1 {k} was acknowledged as run {r}, which is lost" for k, r in self.acknowledged.items() if r not in known
         ]
