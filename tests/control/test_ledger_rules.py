@@ -21,7 +21,7 @@ from headrace.core.work import Dispatch, Ended, StopAttempt
 from headrace.model.cells import Value
 from headrace.model.changes import Cancel, Change, Claim, OutcomeKind, Settle, Started
 from headrace.model.definition import JobDefinition, Retries, Task
-from headrace.model.errors import Conflict, HeadraceError, NotFound, Refused, StoreError, UnknownOutcome
+from headrace.model.errors import Conflict, HeadraceError, NotFound, Refused, StoreAway, StoreError, UnknownOutcome
 from headrace.model.facts import OutcomeRejected
 from headrace.model.ids import RUN_ITSELF, WHOLE
 from headrace.model.states import RunState, TaskState
@@ -261,6 +261,54 @@ def test_nobody_is_told_of_success_when_the_commit_is_unknown(tmp_path: Path) ->
         assert [type(f) for f in found] == [UnknownOutcome, UnknownOutcome]
         assert w.dispatches(one.run) == []
         assert isinstance(await w.ledger.ask(await w.submit(graph), ALICE), Result)
+
+    go(tmp_path, body, fault=fault)
+
+
+def test_a_line_that_was_cut_is_no_asker_s_trouble(tmp_path: Path) -> None:
+    cuts = 1
+
+    def fault(name: str, /) -> None:
+        nonlocal cuts
+        if armed and name == "store.before_write" and cuts:
+            cuts -= 1
+            raise StoreAway("the line was cut")
+
+    armed = False
+
+    async def body(w: World) -> None:
+        nonlocal armed
+        graph = await w.one_task()
+        one, two = await w.submit(graph), await w.submit(graph)
+        armed = True
+        found = await asyncio.gather(w.ledger.ask(one, ALICE), w.ledger.ask(two, ALICE))
+        assert [f.run for f in found] == [one.run, two.run]
+        assert (cuts, w.ledger.counters.away) == (0, 1)
+        assert [len(w.dispatches(run)) for run in (one.run, two.run)] == [1, 1]
+
+    go(tmp_path, body, fault=fault)
+
+
+def test_while_the_store_is_away_askers_are_told_and_a_feed_waits(tmp_path: Path) -> None:
+    armed = False
+
+    def fault(name: str, /) -> None:
+        if armed and name == "store.before_write":
+            raise StoreAway("nobody answers")
+
+    async def body(w: World) -> None:
+        nonlocal armed
+        await w.hello()
+        d = await w.submitted(await w.one_task())
+        armed = True
+        fed = asyncio.ensure_future(w.ledger.deliver(delivery(settle(d), after=1)))
+        asked = await w.submit(d.graph)
+        with pytest.raises(StoreAway):
+            await w.ledger.ask(asked, ALICE)
+        assert not fed.done()
+        armed = False
+        await fed
+        assert await cursor(w) == 1
 
     go(tmp_path, body, fault=fault)
 

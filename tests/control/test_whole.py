@@ -16,6 +16,7 @@ from headrace.agent.spool import decode_inline
 from headrace.core.work import Dispatch
 from headrace.link.records import LogRecord, Seal, StopOrder
 from headrace.model.changes import SYSTEM, Cancel
+from headrace.model.errors import UnknownOutcome
 from headrace.model.states import RunState, TaskState
 
 
@@ -131,6 +132,31 @@ def test_what_was_claimed_but_never_delivered_is_given_again_without_costing_an_
             assert row.cell.state is RunState.succeeded
             assert cell.epoch > lost[0].epoch
             assert not cell.lost
+
+    run(work())
+
+
+def test_what_was_to_follow_a_commit_in_doubt_happens_all_the_same(tmp_path: Path) -> None:
+    """The attempt was claimed in a commit of which nobody knew: the same process finds it and gives it out."""
+    armed = False
+
+    def fault(name: str, /) -> None:
+        nonlocal armed
+        if armed and name == "ledger.after_commit":
+            armed = False
+            raise UnknownOutcome("the line was cut at COMMIT")
+
+    async def work() -> None:
+        nonlocal armed
+        async with Whole(tmp_path, fault=fault) as whole:
+            await until_linked(whole)
+            before = await whole.submit(command("true"))
+            await whole.ended(before)
+            await whole.node.ids.take()
+            armed = True
+            with pytest.raises(UnknownOutcome):
+                await whole.submit(command("true"))
+            await whole.ended([before[0] + 2])
 
     run(work())
 
