@@ -80,11 +80,13 @@ class Group:
     async def round(self, units: Sequence[Unit]) -> None:
         """Load for all of these, then decide them in order, until the bounds are reached."""
         await self._load_named(units)
+        self._rise()
         changes = [change for unit in units for change in unit.changes[unit.done : unit.until]]
         reached: list[RunCell | None] = []
         if changes:
             await self._loader.runs(changes, wait=any(unit.waits >= HELD_TWICE for unit in units))
             reached = await self._reach(changes)
+            self._rise()
         place = 0
         first = True
         for unit in units:
@@ -93,6 +95,11 @@ class Group:
                 await self._unit(unit, reached[place : place + left])
                 first = False
             place += left
+
+    def _rise(self) -> None:
+        """Another node whose clock is ahead may have written what was loaded: time never falls within an entity."""
+        if self._writer.floor > self._now:
+            self._now = self._recorder.now = self._writer.floor
 
     def batch(self) -> Batch:
         """What to write."""
@@ -285,6 +292,7 @@ class Group:
         if run is not reached:
             # An earlier change of this group has moved the run: what this one reaches may be more than was loaded.
             await self._loader.keys([(run, reach(known.graph, run, change))])
+            self._rise()
         decided = step(known.graph, working, change, self._now, self._dice.random())
         return self._take(known, change, decided, origin, undo)
 

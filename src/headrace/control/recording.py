@@ -39,7 +39,7 @@ class Recorder:
     def __init__(self, *, now: int, node: int, commit: int) -> None:
         self.rows = 0
         self.size = 0
-        self._now = now
+        self.now = now
         self._node = node
         self._next = commit
         self._commits: dict[Origin, int] = {}
@@ -115,7 +115,7 @@ class Recorder:
         if known.one and run is not None:
             task = decided.tasks[0] if decided.tasks else working.tasks.get((run.run, 0, WHOLE))
             self._history.append(
-                HistoryRow(run.run, RUN_ITSELF, WHOLE, run.version, self._now, commit, decided.facts, run, task)
+                HistoryRow(run.run, RUN_ITSELF, WHOLE, run.version, self.now, commit, decided.facts, run, task)
             )
             self.rows += 3
             self.size += ROW_SIZE * 3
@@ -132,7 +132,7 @@ class Recorder:
         if run.run not in self._new_runs:
             self._runs[run.run] = None
         self._history.append(
-            HistoryRow(run.run, RUN_ITSELF, WHOLE, marked.version, self._now, commit, (fact,), marked,
+            HistoryRow(run.run, RUN_ITSELF, WHOLE, marked.version, self.now, commit, (fact,), marked,
                        working.tasks.get((run.run, 0, WHOLE)))
         )  # fmt: skip
         self.rows += 2
@@ -173,10 +173,9 @@ class Recorder:
 
     def batch(self, working: Working) -> Batch:
         """The newest image of every cell that was touched, and all that goes with them."""
+        self._out.at = self.now
         out, runs, tasks = self._out, working.runs, working.tasks
-        out.commits = [
-            CommitRow(no, self._now, self._node, o.actor, o.source, o.why) for o, no in self._commits.items()
-        ]
+        out.commits = [CommitRow(no, self.now, self._node, o.actor, o.source, o.why) for o, no in self._commits.items()]
         out.new_runs = [NewRun(given, runs[run]) for run, given in self._new_runs.items()]
         out.runs = [runs[run] for run in self._runs]
         out.new_tasks = [tasks[key] for key in self._new_tasks]
@@ -206,10 +205,10 @@ class Recorder:
         rows = self._history
         if decided.run is not None:
             told = tuple(facts.get((RUN_ITSELF, WHOLE), ()))
-            rows.append(HistoryRow(run, RUN_ITSELF, WHOLE, decided.run.version, self._now, commit, told, decided.run))
+            rows.append(HistoryRow(run, RUN_ITSELF, WHOLE, decided.run.version, self.now, commit, told, decided.run))
         for cell in decided.tasks:
             told = tuple(facts.get((cell.no, cell.index), ()))
-            rows.append(HistoryRow(run, cell.no, cell.index, cell.version, self._now, commit, told, None, cell))
+            rows.append(HistoryRow(run, cell.no, cell.index, cell.version, self.now, commit, told, None, cell))
         self.rows += 2 + 2 * len(decided.tasks)
         self.size += ROW_SIZE * (1 + 2 * len(decided.tasks))
 
@@ -231,7 +230,7 @@ class Recorder:
     def _attempt(self, change: Change, old: TaskCell, cell: TaskCell) -> None:
         """An attempt that another one follows keeps what it said, its error in full."""
         if isinstance(change, Lose):
-            said = structs.replace(old, state=TaskState.lost, reason=change.reason, ended_at=self._now)
+            said = structs.replace(old, state=TaskState.lost, reason=change.reason, ended_at=self.now)
         elif isinstance(change, Settle) and change.kind != OutcomeKind.refused:
             said = structs.replace(
                 old,

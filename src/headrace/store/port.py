@@ -48,6 +48,10 @@ class Identity(Struct, frozen=True):
 class Writer(Protocol):
     """The ledger's connection. One transaction at a time: begin → loads → write → commit, or rollback."""
 
+    floor: int
+    """The latest instant at which anything was written that this transaction has loaded, µs. Nothing may be written at an
+    earlier one. 0 where nobody else writes (SQLite: the ledger's own clock never goes back)."""
+
     async def begin(self) -> None: ...
 
     async def lock_runs(self, runs: Sequence[int], *, wait: bool = False) -> tuple[dict[int, RunCell], set[int]]:

@@ -47,11 +47,11 @@ def _live(batch: Batch) -> Iterator[Call]:
     if new := batch.new_runs:
         yield Call("add_runs", _new_runs(batch), len(new))
     if runs := batch.runs:
-        yield Call("put_runs", _runs(runs), len(runs))
+        yield Call("put_runs", [*_runs(runs), batch.at], len(runs))
     if tasks := batch.new_tasks:
-        yield Call("add_tasks", _tasks(tasks), len(tasks))
+        yield Call("add_tasks", [*_tasks(tasks), batch.at], len(tasks))
     if tasks := batch.tasks:
-        yield Call("put_tasks", _tasks(tasks), len(tasks))
+        yield Call("put_tasks", [*_tasks(tasks), batch.at], len(tasks))
 
 
 def _new_runs(batch: Batch) -> list[Any]:
@@ -67,6 +67,7 @@ def _new_runs(batch: Batch) -> list[Any]:
         Bytes([input_rest(i) for i in inputs]),
         Bytes([None if i.params == b"{}" else i.params for i in inputs]),
         Bytes([encode(c) for c in cells]),
+        batch.at,
     ]
 
 

@@ -48,6 +48,7 @@ class PostgresWriter:
     ) -> None:
         self.settings: dict[str, str] = {}
         """What the server says of this very connection."""
+        self.floor = 0
         self._dsn = dsn
         self._queries = queries
         self._blobs = blobs
@@ -100,6 +101,7 @@ class PostgresWriter:
             raise
         self._owner = asyncio.current_task()
         self._begun = False
+        self.floor = 0
         self._xid = None
         self._batch = None
 
@@ -112,6 +114,7 @@ class PostgresWriter:
             rows = await self._patiently("lock_runs_waiting", [Ints(ids)])
         else:
             rows = await self._rows("lock_runs", [Ints(ids)])
+        self._seen(row[2] for row in rows)
         found = {row[0]: decode_run(row[1]) for row in rows}
         missing = [run for run in ids if run not in found]
         if not missing or wait:
@@ -120,7 +123,7 @@ class PostgresWriter:
 
     async def load_tasks(self, keys: Sequence[TaskKey]) -> list[TaskCell]:
         """The cells that exist, in no order."""
-        return [decode_task(row[0]) for row in await self._rows("load_tasks", _columns(keys))] if keys else []
+        return await self._tasks("load_tasks", _columns(keys)) if keys else []
 
     async def load_inputs(self, runs: Sequence[int]) -> list[RunInput]:
         """What these runs were given."""
@@ -128,11 +131,11 @@ class PostgresWriter:
 
     async def load_members(self, run: int, after: tuple[int, int], limit: int) -> list[TaskCell]:
         """A page of a run's task rows."""
-        return [decode_task(row[0]) for row in await self._rows("load_members", [run, *after, limit])]
+        return await self._tasks("load_members", [run, *after, limit])
 
     async def load_group(self, run: int, no: int, after: int, limit: int) -> list[TaskCell]:
         """A page of a group's instances."""
-        return [decode_task(row[0]) for row in await self._rows("load_group", [run, no, after, limit])]
+        return await self._tasks("load_group", [run, no, after, limit])
 
     async def load_values(self, keys: Sequence[TaskKey]) -> dict[TaskKey, Value]:
         """Results with their texts. Values are never changed, so blobs are read on the readers' connections."""
@@ -149,6 +152,7 @@ class PostgresWriter:
             return {}
         columns = [Texts(kind for kind, _ in keys), Texts(name for _, name in keys)]
         entities = [Entity(*row) for row in await self._patiently("lock_entities", columns)]
+        self._seen(e.updated_at for e in entities)
         return {(e.kind, e.name): e for e in entities}
 
     async def load_answers(self, keys: Sequence[tuple[str, str]]) -> dict[tuple[str, str], Answer]:
@@ -251,6 +255,14 @@ class PostgresWriter:
         three = [Call("lock_patience", []), Call(name, params), Call("lock_patience_over", [])]
         sent = await self._send(three, f"cannot {name}")
         return await sent[1][1].fetchall()
+
+    async def _tasks(self, name: str, params: list[Any]) -> list[TaskCell]:
+        rows = await self._rows(name, params)
+        self._seen(row[1] for row in rows)
+        return [decode_task(row[0]) for row in rows]
+
+    def _seen(self, instants: Iterable[int]) -> None:
+        self.floor = max(self.floor, max(instants, default=0))
 
     async def _rows(self, name: str, params: list[Any]) -> list[Row]:
         call = Call(name, params)

@@ -33,6 +33,7 @@ class SqliteWriter:
     def __init__(
         self, conn: apsw.Connection, queries: dict[str, str], *, blobs: Blobs, committer: Offload, fault: Fault
     ) -> None:
+        self.floor = 0
         self._conn = conn
         self._sql = queries
         self._blobs = blobs

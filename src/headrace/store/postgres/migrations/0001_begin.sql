@@ -1,6 +1,8 @@
 -- Everything lives in schema "headrace". Live rows are small: what the rules work on is `image` (MessagePack), the other
 -- columns are what an index needs. Keys are found by primary key only; partial indexes hold live rows only.
 --
+-- `at` is the instant of the commit that wrote the row last: nodes whose clocks differ never let it fall.
+--
 -- A column of a live index is NULL as long as it does not apply (`klass`, `rank` unless ready; `agent` unless leased;
 -- `due_at` unless owed), and `task.state` is in no index: so most updates touch no indexed column and PostgreSQL makes
 -- them in place (HOT), for which `fillfactor` leaves room on each page.
@@ -25,6 +27,7 @@ create table run (
     labels jsonb,
     input bytea not null,
     params bytea,
+    at bigint not null,
     image bytea not null
 ) with (fillfactor = 50, autovacuum_vacuum_scale_factor = 0.02, autovacuum_analyze_scale_factor = 0.02);
 alter table run alter column image set storage main;
@@ -44,6 +47,7 @@ create table task (
     rank bigint,
     agent bigint,
     due_at bigint,
+    at bigint not null,
     image bytea not null,
     primary key (run, no, idx)
 ) with (fillfactor = 50, autovacuum_vacuum_scale_factor = 0.02, autovacuum_analyze_scale_factor = 0.02);

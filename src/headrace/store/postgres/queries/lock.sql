@@ -10,10 +10,10 @@ commit
 rollback
 
 -- name: lock_runs
-select id, image from run where id = any($1) order by id for update skip locked
+select id, image, at from run where id = any($1) order by id for update skip locked
 
 -- name: lock_runs_waiting
-select id, image from run where id = any($1) order by id for update
+select id, image, at from run where id = any($1) order by id for update
 
 -- name: held_runs
 select id from run where id = any($1)
@@ -31,17 +31,17 @@ select set_config('lock_timeout', '200ms', true), set_config('statement_timeout'
 select set_config('lock_timeout', '2s', true), set_config('statement_timeout', '10s', true)
 
 -- name: load_tasks
-select t.image from unnest($1::bigint[], $2::bigint[], $3::bigint[]) as k (run, no, idx)
+select t.image, t.at from unnest($1::bigint[], $2::bigint[], $3::bigint[]) as k (run, no, idx)
 join task t on t.run = k.run and t.no = k.no and t.idx = k.idx
 
 -- name: load_inputs
 select id, job, created_at, input, params from run where id = any($1)
 
 -- name: load_members
-select image from task where run = $1 and (no, idx) > ($2::bigint, $3::bigint) order by no, idx limit $4
+select image, at from task where run = $1 and (no, idx) > ($2::bigint, $3::bigint) order by no, idx limit $4
 
 -- name: load_group
-select image from task where run = $1 and no = $2 and idx > $3 and idx >= 0 order by idx limit $4
+select image, at from task where run = $1 and no = $2 and idx > $3 and idx >= 0 order by idx limit $4
 
 -- name: load_values
 select t.run, t.no, t.idx, t.image, v.data from unnest($1::bigint[], $2::bigint[], $3::bigint[]) as k (run, no, idx)

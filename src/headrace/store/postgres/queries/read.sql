@@ -96,11 +96,11 @@ where t.run = $1 and t.no = $2 and t.idx = $3
 
 -- name: history_all
 select h.run, h.no, h.idx, h.version, h.at, h.commit_no, h.body, r.image from history_run h join run r on r.id = h.run
-where h.run = $1 order by commit_no, at, no, idx, version limit $3 offset $2
+where h.run = $1 order by at, commit_no, no, idx, version limit $3 offset $2
 
 -- name: history_of_no
 select h.run, h.no, h.idx, h.version, h.at, h.commit_no, h.body, r.image from history_run h join run r on r.id = h.run
-where h.run = $1 and h.no = $2 order by commit_no, at, no, idx, version limit $4 offset $3
+where h.run = $1 and h.no = $2 order by at, commit_no, no, idx, version limit $4 offset $3
 
 -- name: history_of
 select h.run, h.no, h.idx, h.version, h.at, h.commit_no, h.body, r.image from history_run h join run r on r.id = h.run

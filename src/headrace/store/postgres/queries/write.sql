@@ -1,23 +1,25 @@
 -- What one commit writes: a fixed number of set statements over columns given as arrays, by primary key only.
 
 -- name: add_runs
-insert into run (id, state, due_at, created_at, job, labels, input, params, image)
-select id, state, due_at, created_at, job, labels::jsonb, input, params, image
+insert into run (id, state, due_at, created_at, job, labels, input, params, at, image)
+select id, state, due_at, created_at, job, labels::jsonb, input, params, $10, image
 from unnest($1::bigint[], $2::smallint[], $3::bigint[], $4::bigint[], $5::text[], $6::text[], $7::bytea[], $8::bytea[],
             $9::bytea[]) as k (id, state, due_at, created_at, job, labels, input, params, image)
 
 -- name: put_runs
-update run r set state = k.state, due_at = k.due_at, image = k.image
+update run r set state = k.state, due_at = k.due_at, at = $5, image = k.image
 from unnest($1::bigint[], $2::smallint[], $3::bigint[], $4::bytea[]) as k (id, state, due_at, image)
 where r.id = k.id
 
 -- name: add_tasks
-insert into task (run, no, idx, state, klass, rank, agent, due_at, image)
-select * from unnest($1::bigint[], $2::bigint[], $3::bigint[], $4::smallint[], $5::bigint[], $6::bigint[], $7::bigint[],
-                     $8::bigint[], $9::bytea[])
+insert into task (run, no, idx, state, klass, rank, agent, due_at, at, image)
+select run, no, idx, state, klass, rank, agent, due_at, $10, image
+from unnest($1::bigint[], $2::bigint[], $3::bigint[], $4::smallint[], $5::bigint[], $6::bigint[], $7::bigint[],
+            $8::bigint[], $9::bytea[]) as k (run, no, idx, state, klass, rank, agent, due_at, image)
 
 -- name: put_tasks
-update task t set state = k.state, klass = k.klass, rank = k.rank, agent = k.agent, due_at = k.due_at, image = k.image
+update task t set state = k.state, klass = k.klass, rank = k.rank, agent = k.agent, due_at = k.due_at, at = $10,
+    image = k.image
 from unnest($1::bigint[], $2::bigint[], $3::bigint[], $4::smallint[], $5::bigint[], $6::bigint[], $7::bigint[],
             $8::bigint[], $9::bytea[]) as k (run, no, idx, state, klass, rank, agent, due_at, image)
 where t.run = k.run and t.no = k.no and t.idx = k.idx
