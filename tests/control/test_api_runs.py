@@ -316,7 +316,7 @@ async def test_following_as_json_answers_with_what_came(tmp_path: Path) -> None:
         await world.settle(run, seal=seal(record(1, b"late\n")))
         page = (await waiting).json
         assert [i["text"] for i in page["items"]] == ["late\n"]
-        if page["next_cursor"] is not None:  # the page was read between the outcome's rows
+        if page["next_cursor"] is not None:  # the run was read before its end, the task after it
             page = (await world.get(f"/runs/{run}/logs?follow=true&after={page['next_cursor']}")).json
             assert page["items"] == []
         assert page["next_cursor"] is None

@@ -29,6 +29,10 @@ class NotATask(Fail):
     """The target exists, perhaps, but is not a task: it is not run."""
 
 
+class InvalidResult(Exception):
+    """The result file holds no JSON."""
+
+
 class Target:
     """What ``module:name`` led to, ready to be called."""
 
@@ -209,6 +213,8 @@ class Caller:
             if time.time_ns() // 1000 - began > SPAWN_US:
                 self._grounds.end_children()
             files = self._grounds.leave(call)
+            if self._grounds.wrote:
+                result, failure = self._written(context, result, failure)
         except OSError as e:
             files, failure = False, failure or e
         now = time.time_ns() // 1000
@@ -218,6 +224,16 @@ class Caller:
             self._outbox.finish(self._succeeded(call, began, now, context, host, result, files))
         else:
             self._outbox.finish(Ok(call.id, began, now, result.data))
+
+    def _written(
+        self, context: Context, result: Encoded, failure: BaseException | None
+    ) -> tuple[Encoded, BaseException | None]:
+        """What was written to the files of ours counts where the call itself said nothing."""
+        grounds = self._grounds
+        context.exit_status = context.exit_status or grounds.said
+        if result is NOTHING and grounds.result is not None:
+            result = Encoded(grounds.result)
+        return result, failure or (InvalidResult(grounds.bad) if grounds.bad else None)
 
     def _succeeded(
         self, call: Call, began: int, now: int, context: Context, host: CallHost, result: Encoded, files: bool

@@ -12,9 +12,11 @@ import shutil
 import signal
 import time
 
+from headrace.runner.left import exit_status_in, result_in
 from headrace.runner.protocol import Call, kept_path
+from headrace.runner.variables import parameters
 
-SCRATCH = ("work", "outputs", "inputs")
+SCRATCH = ("work", "outputs", "inputs", "files")
 WATCHED = ("work", "outputs")
 UNTOUCHED_NS = 1_000_000_000
 """Change time given to an empty folder: any file made or removed in it sets another one. One fstat instead of a listing."""
@@ -30,11 +32,27 @@ class Grounds:
         self._fds: dict[str, int] = {}
         for name in SCRATCH:
             self._renew(name)
-        self._base = {
-            **os.environ,
+        self._base = dict(os.environ)
+        files = self._paths["files"]
+        self._fixed = {
             "HEADRACE_OUTPUTS": self._paths["outputs"],
             "HEADRACE_INPUTS": self._paths["inputs"],
+            "HEADRACE_PARAMS": files + "/params.json",
+            "HEADRACE_RESULT": files + "/result",
+            "HEADRACE_EXIT_STATUS": files + "/exit-status",
         }
+        self._params = b""
+        """What stands in the parameter file, unless somebody wrote to it; empty: there is none."""
+        self._params_fd = -1
+        self._given: dict[str, str] = {}
+        self.wrote = False
+        """Whether the last call wrote to the files of its exit status or result."""
+        self.said: str | None = None
+        """The exit status that the last call wrote to its file."""
+        self.result: bytes | None = None
+        """The result that the last call wrote to its file."""
+        self.bad = ""
+        """What is wrong with that result."""
         self._expected: dict[str, str] = {}
         self._encoded: dict[bytes, bytes] = {}
         self._plain = False
@@ -54,11 +72,12 @@ class Grounds:
             "HEADRACE_URL": call.url,
             "HEADRACE_TOKEN": call.token,
         }
+        self._give_params(call.params)
         plain = not (call.env or call.outputs or call.inputs)
         if plain and self._plain:
-            self._change(own)
+            self._change(own | self._given if self._given else own)
         else:
-            self._replace({**self._base, **own, **folders(call), **call.env})
+            self._replace({**self._base, **call.env, **self._fixed, **own, **self._given, **folders(call)})
         self._plain = plain
 
     def folder(self, call: Call, name: str) -> str:
@@ -71,6 +90,12 @@ class Grounds:
         for name in WATCHED:
             if os.stat(self._fds[name]).st_mtime_ns != UNTOUCHED_NS:
                 kept = self._clear(call, name) or kept
+        self.wrote = os.stat(self._fds["files"]).st_mtime_ns != UNTOUCHED_NS
+        if self.wrote:
+            self.said = exit_status_in(self._fixed["HEADRACE_EXIT_STATUS"])
+            self.result, self.bad = result_in(self._fixed["HEADRACE_RESULT"])
+            self._renew("files")
+            self._params = b""
         if os.environ._data != self._encoded:  # type: ignore[attr-defined]  # noqa: SLF001  # reason: comparing all variables decoded costs 20 µs a call
             self._plain = False
         return kept
@@ -78,6 +103,26 @@ class Grounds:
     def result_path(self, call: Call) -> str:
         """Where a large result is left for the agent."""
         return os.path.join(self._scratch, f"result-{call.id}")
+
+    def _give_params(self, params: bytes) -> None:
+        """The parameter file and variables of this call: mostly those of the call before, untouched."""
+        if params == self._params and os.fstat(self._params_fd).st_mtime_ns == UNTOUCHED_NS:
+            return
+        if params != self._params:
+            given = parameters(params)
+            if self._given.keys() - given.keys():
+                self._plain = False
+            self._given = given
+        if not self._params:
+            if self._params_fd >= 0:
+                os.close(self._params_fd)
+            flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
+            self._params_fd = os.open(self._fixed["HEADRACE_PARAMS"], flags, 0o600)
+            os.utime(self._paths["files"], ns=(UNTOUCHED_NS, UNTOUCHED_NS))
+        os.pwrite(self._params_fd, params, 0)
+        os.ftruncate(self._params_fd, len(params))
+        os.utime(self._params_fd, ns=(UNTOUCHED_NS, UNTOUCHED_NS))
+        self._params = params
 
     def _clear(self, call: Call, name: str) -> bool:
         moved = name == "outputs" and bool(os.listdir(self._fds[name]))
@@ -99,7 +144,7 @@ class Grounds:
         """Set only what differs from the call before: most variables are the same for thousands of calls."""
         expected, encoded = self._expected, self._encoded
         for name, value in own.items():
-            if expected[name] != value:
+            if expected.get(name) != value:
                 os.environ[name] = expected[name] = value
                 encoded[os.fsencode(name)] = os.fsencode(value)
 

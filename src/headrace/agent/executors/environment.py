@@ -7,16 +7,12 @@ in the agent's settings. Called by ``executors.command``.
 from __future__ import annotations
 
 import os
-import re
-from typing import Any
-
-import msgspec
 
 from headrace.link.records import Assignment
+from headrace.runner.variables import parameters
 
 PASSED = ("PATH", "HOME", "LANG", "LC_ALL", "TZ")
 MARK = b"HEADRACE_ATTEMPT_KEY="
-_ODD = re.compile(r"[^A-Za-z0-9]")
 _DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
@@ -50,20 +46,8 @@ def environment(base: dict[str, str], a: Assignment, root: str, key: str) -> dic
     if a.token:
         env["HEADRACE_TOKEN"] = a.token
     if len(a.params) > 2:
-        env.update(_parameters(a.params))
+        env.update(parameters(a.params))
     return env
-
-
-def _parameters(params: bytes) -> dict[str, str]:
-    decoded: Any = msgspec.json.decode(params)
-    if not isinstance(decoded, dict):
-        return {}
-    return {"HEADRACE_PARAM_" + _ODD.sub("_", str(n)).upper(): _text(v) for n, v in decoded.items()}
-
-
-def _text(value: Any) -> str:
-    text = value if isinstance(value, str) else msgspec.json.encode(value).decode()
-    return text.replace("\0", "")
 
 
 def write_file(path: str, data: bytes) -> None:

@@ -1,15 +1,13 @@
 """What a process left when it ended: exit code, exit status text, result file; made into an ``Ending``.
 
-Reads files an attempt may have written anything to: links are not followed, sizes are bounded. Called by
+The files are read by ``runner.left``, which believes nothing of them. Called by
 ``executors.command``.
 """
 
 from __future__ import annotations
 
 import errno
-import os
 import signal
-import stat
 
 import msgspec
 
@@ -17,9 +15,7 @@ from headrace.agent.executors.port import Ending
 from headrace.agent.places import FilePlace
 from headrace.link.records import Artifact, Assignment
 from headrace.model.changes import OutcomeKind
-
-EXIT_STATUS_MAX = 1024
-RESULT_MAX = 64 * 1024 * 1024
+from headrace.runner.left import exit_status_in, result_in
 
 
 class _Error(msgspec.Struct):
@@ -63,10 +59,9 @@ def ending_of(
     error_type = "" if code == 0 else ("ExitCode" if code > 0 else "Signal")
     result, bad, said = None, "", None
     if place.touched("files"):
-        said = _read(place.exit_status, EXIT_STATUS_MAX)
-        result, bad = _result(place.result)
-    if said is not None and said.strip():
-        status = said.strip().decode(errors="replace")
+        said = exit_status_in(place.exit_status)
+        result, bad = result_in(place.result)
+    status = said or status
     for problem, name in ((bad, "InvalidResult"), (trouble, "OutputsLost")):
         if problem and kind is OutcomeKind.succeeded:
             kind, message, error_type = OutcomeKind.failed, problem, name
@@ -83,32 +78,6 @@ def ending_of(
         reason=message or None,
         artifacts=artifacts,
     )
-
-
-def _result(path: str) -> tuple[bytes | None, str]:
-    """(JSON text, problem)."""
-    data = _read(path, RESULT_MAX + 1)
-    if data is None or not data.strip():
-        return None, ""
-    if len(data) > RESULT_MAX:
-        return None, f"the result is larger than {RESULT_MAX} bytes"
-    try:
-        msgspec.json.decode(data)
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as e:
-        return None, f"the file $HEADRACE_RESULT does not hold JSON: {e}"
-    return data.strip(), ""
-
-
-def _read(path: str, most: int) -> bytes | None:
-    """At most ``most`` bytes of a regular file; None when there is none."""
-    try:
-        fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
-    except OSError:
-        return None
-    with open(fd, "rb") as f:
-        if not stat.S_ISREG(os.fstat(fd).st_mode):
-            return None
-        return f.read(most)
 
 
 def _signal_name(number: int) -> str:

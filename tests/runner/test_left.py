@@ -1,0 +1,59 @@
+"""Files that work may have written anything to: read within bounds, links never followed."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from headrace.runner import left
+from headrace.runner.left import EXIT_STATUS_MAX, exit_status_in, result_in
+from headrace.runner.variables import parameters
+
+
+def test_an_exit_status_is_a_short_text_of_a_regular_file(tmp_path: Path) -> None:
+    path = tmp_path / "said"
+    assert exit_status_in(str(path)) is None
+    for data, text in (
+        (b"NO_DATA\n", "NO_DATA"),
+        (b" \n", None),
+        (b"\xff", "\ufffd"),
+        (b"x" * 9999, "x" * EXIT_STATUS_MAX),
+    ):
+        path.write_bytes(data)
+        assert exit_status_in(str(path)) == text
+    path.unlink()
+    path.symlink_to("/etc/hostname")
+    assert exit_status_in(str(path)) is None
+    path.unlink()
+    os.mkfifo(path)
+    assert exit_status_in(str(path)) is None
+
+
+def test_a_result_is_json_within_the_bound(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "result"
+    assert result_in(str(path)) == (None, "")
+    path.write_bytes(b' {"n": 1}\n')
+    assert result_in(str(path)) == (b'{"n": 1}', "")
+    for bad in (b"{", b"NaN", b"[" * 100_000):
+        path.write_bytes(bad)
+        data, problem = result_in(str(path))
+        assert data is None
+        assert "does not hold JSON" in problem
+    monkeypatch.setattr(left, "RESULT_MAX", 10)
+    path.write_bytes(b"[1,2,3,4,5,6]")
+    assert result_in(str(path)) == (None, "the result is larger than 10 bytes")
+
+
+def test_parameters_are_texts_or_json_under_names_that_a_shell_knows() -> None:
+    given = b'{"day":"2026-03-29","top-n":5,"x.y":[1,{"a":null}],"nul":"a\\u0000b","\\u00fc":true}'
+    assert parameters(given) == {
+        "HEADRACE_PARAM_DAY": "2026-03-29",
+        "HEADRACE_PARAM_TOP_N": "5",
+        "HEADRACE_PARAM_X_Y": '[1,{"a":null}]',
+        "HEADRACE_PARAM_NUL": "ab",
+        "HEADRACE_PARAM__": "true",
+    }
+    assert parameters(b"{}") == {}
+    assert parameters(b"[1,2]") == {}
