@@ -382,6 +382,21 @@ def test_a_kill_ends_a_stubborn_task_and_the_calls_behind_it_go_to_another_runne
     run(tmp_path, body)
 
 
+def test_a_waiting_call_that_was_asked_to_end_never_begins_though_its_runner_dies(tmp_path: Path) -> None:
+    async def body(r: Rig) -> None:
+        flag = tmp_path / "flag"
+        first, second = r.start("stubborn", "sleeps_on", prefetch=True, path=str(flag))
+        await until(flag.exists)
+        (runner,) = r.executor.runners
+        r.executor.ask(r.names[1], "canceled")
+        os.kill(runner, signal.SIGKILL)
+        assert (await first.end).signal == signal.SIGKILL
+        assert (await second.end).kind is OutcomeKind.canceled
+        assert second.began is None
+
+    run(tmp_path, body)
+
+
 def test_a_runner_killed_in_mid_frame_costs_only_the_call_it_was_making(tmp_path: Path) -> None:
     async def body(r: Rig) -> None:
         tolds = r.start(*["noop"] * 10, "dies", *["noop"] * 10, prefetch=True)

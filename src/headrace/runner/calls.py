@@ -108,9 +108,14 @@ class Caller:
     def make(self, call: Call, asked: set[int]) -> None:
         """Run this call and put its end into the outbox."""
         began = time.time_ns() // 1000
-        self._outbox.making(call.id, began)
-        host = self.host = CallHost(call, self._grounds)
+        host = CallHost(call, self._grounds)
         context = Context(call, call.params, host)
+        if call.id in asked:
+            host.asked, never = True, Canceled("canceled before it began")
+            self._outbox.finish(failed(call, began, began, context, host, never, self._roots, False))
+            return
+        self._outbox.making(call.id, began)
+        self.host = host
         result, failure = NOTHING, None
         token = CURRENT.set(context)
         try:

@@ -99,6 +99,7 @@ class PythonExecutor:
         if held is None or self._drop(held):
             return
         if held.seat is not None and held.id in held.seat.calls:
+            held.asked = True
             held.seat.ask(held.id)
             self._template.signal(held.seat.id, signal.SIGTERM)
 
@@ -136,9 +137,13 @@ class PythonExecutor:
         if held.seat is not None or queue is None or held not in queue:
             return False
         queue.remove(held)
+        self._never(held)
+        return True
+
+    def _never(self, held: Held) -> None:
+        """It was asked to end and had not begun."""
         self._held.pop(held.a.name, None)
         held.report.ended(Ending(OutcomeKind.canceled, 0, self._clock.now(), reason="canceled before it began"))
-        return True
 
     def _kill(self, seat: Seat) -> None:
         if seat.killed:
@@ -276,6 +281,8 @@ class PythonExecutor:
             held.seat = None
             if held.doomed:
                 self._died(held, code)
+            elif held.asked:
+                self._never(held)
             else:
                 self._queues.setdefault(held.a.package, deque()).appendleft(held)
         self._pump_soon()

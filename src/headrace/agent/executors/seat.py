@@ -39,9 +39,9 @@ class Owner(Protocol):
 
 
 class Held:
-    """One attempt that this executor has. ``doomed``: its kill was ordered before it began."""
+    """One attempt that this executor has. ``asked``: to end; ``doomed``: its kill was ordered before it began."""
 
-    __slots__ = ("a", "doomed", "id", "made", "place", "report", "seat")
+    __slots__ = ("a", "asked", "doomed", "id", "made", "place", "report", "seat")
 
     def __init__(self, id: int, a: Assignment, report: Report, place: Place) -> None:
         self.id = id
@@ -50,6 +50,7 @@ class Held:
         self.place = place
         self.seat: Seat | None = None
         self.made = False
+        self.asked = False
         self.doomed = False
 
     def call(self) -> Call:
