@@ -250,6 +250,36 @@ def test_finally_begins_also_after_cancel_and_timeout(how):
     assert mill.run().state == (RunState.canceled if how == "cancel" else RunState.failed)
 
 
+def test_a_cancel_while_finally_tasks_run_opens_their_gate_no_second_time():
+    """One that waits for another would have begun beside it."""
+    mill = Mill(job({"name": "a"}, {"name": "f", "finally": True}, {"name": "g", "finally": True, "needs": ["f"]}))
+    mill.submit()
+    mill.settle(mill.take())
+    assert mill.states() == {"a": "succeeded", "f": "dispatched", "g": "blocked"}
+    mill.one(Cancel(1))
+    mill.one(Cancel(1))
+    assert mill.states() == {"a": "succeeded", "f": "dispatched", "g": "blocked"}
+    mill.play()
+    assert mill.states() == {"a": "succeeded", "f": "succeeded", "g": "succeeded"}
+
+
+@pytest.mark.parametrize("canceled_before", [True, False])
+def test_a_held_finally_task_ends_by_a_cancel(canceled_before):
+    """Found by simulation: the run had been canceled already, so nobody could end it."""
+    mill = Mill(job({"name": "a"}, {"name": "f", "finally": True, "on_lost": "ask"}))
+    mill.submit()
+    if canceled_before:
+        mill.one(Cancel(1))
+        mill.settle(mill.take(), "canceled")
+    else:
+        mill.settle(mill.take())
+    mill.settle(mill.take(), "lost")
+    assert mill.states()["f"] == "held"
+    mill.one(Cancel(1))
+    assert mill.states()["f"] == "canceled"
+    assert mill.run().state == RunState.canceled
+
+
 def test_a_failed_finally_task_fails_the_run():
     mill = Mill(job({"name": "a"}, {"name": "f", "finally": True}))
     mill.submit()

@@ -7,16 +7,19 @@ edited and is not there fails the case, so that a defence cannot move away from 
 from __future__ import annotations
 
 import os
+import resource
 import shutil
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
 from msgspec import Struct
 
 SOURCE = Path(__file__).parents[2] / "src" / "headrace"
-SECONDS = 80
+SECONDS = 200
+FILE_MOST = 64 * 1024 * 1024
 
 
 class Edit(Struct, frozen=True):
@@ -92,10 +95,19 @@ def sabotaged(case: Sabotage, folder: Path) -> Path:
 
 
 def simulate(path: Path, seeds: int) -> subprocess.CompletedProcess[str]:
-    """The simulator on the product that lies there."""
-    environ = {**os.environ, "PYTHONPATH": str(path), "PYTHONDONTWRITEBYTECODE": "1"}
-    command = [sys.executable, "-m", "headrace.testing.sim", "--seeds", str(seeds), "--workers", "1"]
-    return subprocess.run(command, env=environ, capture_output=True, text=True, check=False)
+    """The simulator on the product that lies there. A product that runs away is ended, and what it wrote goes."""
+    memory = "/dev/shm" if Path("/dev/shm").is_dir() else None
+    command = [sys.executable, "-m", "headrace.testing.sim", "--seeds", str(seeds), "--workers", "1", "--until-broken"]
+    with tempfile.TemporaryDirectory(prefix="headrace-sabotage-", dir=memory) as scratch:
+        environ = {**os.environ, "PYTHONPATH": str(path), "PYTHONDONTWRITEBYTECODE": "1", "TMPDIR": scratch}
+        return subprocess.run(
+            command, env=environ, capture_output=True, text=True, check=False, timeout=SECONDS, preexec_fn=small_files
+        )
+
+
+def small_files() -> None:
+    """No file of the child grows beyond this: writing more is an error to it."""
+    resource.setrlimit(resource.RLIMIT_FSIZE, (FILE_MOST, FILE_MOST))
 
 
 @pytest.mark.parametrize("case", SABOTAGES, ids=lambda case: case.name.replace(" ", "-"))

@@ -1,6 +1,7 @@
 """The whole system, simulated: thousands of seeds, each with enough work and enough faults, no invariant broken.
 
-A failing seed is repeated by ``make sim SEED=n`` and stays here by name once it is mended.
+A failing seed is repeated by ``make sim SEED=n``. What it found stays as a test of the part that was wrong, since every
+change of the simulator deals all worlds anew: see "found by simulation" in the tests of core and control.
 """
 
 from __future__ import annotations
@@ -13,8 +14,8 @@ import pytest
 
 from headrace.testing.sim.world import Outcome, Plan, simulate
 
-SEEDS = 300
-SHARDS = 8
+SEEDS = 2_000
+SHARDS = 16
 TRANSITIONS_LEAST = 200
 FAULTS_LEAST = 3
 
@@ -32,17 +33,6 @@ def test_no_seed_breaks_an_invariant(shard: int, capsys: pytest.CaptureFixture[s
             f"\n{len(worlds)} worlds: {fmean(w.transitions for w in worlds):.0f} transitions, "
             f"{fmean(w.faults for w in worlds):.1f} faults, {fmean(w.virtual_s for w in worlds):.0f} virtual seconds each"
         )
-
-
-@pytest.mark.parametrize(
-    ("seed", "found"),
-    [
-        (27, "a page of canceled rows ended the claim loop"),
-        (244, "likewise, with claims of several jobs"),
-    ],
-)
-def test_a_seed_that_once_failed_holds(seed: int, found: str) -> None:
-    assert simulate(seed).broken == [], found
 
 
 def test_the_same_seed_gives_the_same_world() -> None:

@@ -30,6 +30,9 @@ ANY_HELD = 1
 REFUSED_ONCE = 2
 """Flag of a cell: its last dispatch was refused by the agent."""
 
+GATE_PASSED = 4
+"""Flag of a ``finally`` task: it has learnt that all ordinary tasks have ended."""
+
 MISSES_SHIFT = 8
 """Above this bit of the flags: how many alternatives did not hold."""
 

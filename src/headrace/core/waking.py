@@ -10,7 +10,16 @@ from headrace.core.conditions import met
 from headrace.core.draft import SWEPT_BY, Draft, token_of
 from headrace.core.eligible import is_spared
 from headrace.core.groups import expand
-from headrace.core.moving import activate, end_uncreated, halted_state, make_ready, propagate, settled_need, side_end
+from headrace.core.moving import (
+    GATE_PASSED,
+    activate,
+    end_uncreated,
+    halted_state,
+    make_ready,
+    propagate,
+    settled_need,
+    side_end,
+)
 from headrace.core.nodes import CHUNK, Node
 from headrace.core.work import StopAttempt
 from headrace.model.cells import TaskCell
@@ -23,6 +32,9 @@ from headrace.model.states import RUN_FINAL, TASK_FINAL, TASK_LEASED, RunState, 
 FENCE_US = 5_000_000
 """After the grace time of the kill, this long for its outcome to arrive before the attempt is fenced."""
 
+BY_WISH = frozenset({StopIntent.cancel, StopIntent.timeout})
+"""Intents under which nothing waits for a person any more."""
+
 _INDEX_BITS = 24
 _WAITS = frozenset({TaskState.ready, TaskState.retrying, TaskState.held})
 
@@ -32,8 +44,11 @@ def cancel(draft: Draft, change: Cancel) -> None:
     run = draft.run
     if run.state in RUN_FINAL:
         raise Refused(f"run {run.run} is {run.state.name}: Cancel refused")
-    if run.intent not in {StopIntent.cancel, StopIntent.timeout}:
+    if run.intent not in BY_WISH:
         _stop(draft, StopIntent.cancel, change.reason)
+    elif run.gate:
+        # A ``finally`` task waits for a person: canceling once more is that person's word.
+        draft.owe_run(cursor=0)
 
 
 def wake(draft: Draft, change: Wake) -> None:
@@ -70,7 +85,7 @@ def place_of(cursor: int) -> tuple[int, int]:
 def _stop(draft: Draft, intent: StopIntent, reason: str | None) -> None:
     draft.change_run(state=RunState.stopping, intent=intent, reason=reason)
     draft.facts.append(RunChanged(state=RunState.stopping, reason=reason or intent.name))
-    if draft.run.left:
+    if draft.run.left or draft.run.gate:
         draft.owe_run(cursor=0)
 
 
@@ -79,7 +94,7 @@ def _wake_run(draft: Draft, token: int) -> None:
     if run.state in RUN_FINAL:
         return
     late = run.deadline_at and run.deadline_at <= draft.now
-    if late and run.intent not in {StopIntent.cancel, StopIntent.timeout}:
+    if late and run.intent not in BY_WISH:
         _stop(draft, StopIntent.timeout, "timeout")
     elif run.cursor < 0:
         return
@@ -100,7 +115,7 @@ def _sweep(draft: Draft) -> None:
     if len(page) >= CHUNK:
         draft.owe_run(cursor=cursor_of(*page[-1][1:]))
         return
-    due = 0 if draft.run.intent in {StopIntent.cancel, StopIntent.timeout} else draft.run.deadline_at
+    due = 0 if draft.run.intent in BY_WISH else draft.run.deadline_at
     draft.change_run(cursor=-1, due_at=due)
 
 
@@ -137,13 +152,20 @@ def _ask(draft: Draft, node: Node, cell: TaskCell) -> None:
 
 
 def _open_gate(draft: Draft) -> None:
-    """All ordinary tasks have ended: one page of ``finally`` tasks learns so."""
+    """All ordinary tasks have ended: one page of ``finally`` tasks learns so, those that know it already do not.
+
+    After a cancel or the run's timeout nobody is asked any more about those that are held.
+    """
     run, graph = draft.run, draft.graph
     page = graph.finals[run.cursor : run.cursor + CHUNK]
     for no in page:
         cell = draft.task(no)
-        if cell is not None and cell.state == TaskState.blocked:
+        if cell is None:
+            continue
+        if cell.state == TaskState.blocked and not cell.flags & GATE_PASSED:
             _pass_gate(draft, cell)
+        elif cell.state == TaskState.held and run.intent in BY_WISH:
+            side_end(draft, cell, TaskState.canceled)
     following = run.cursor + len(page)
     if following < len(graph.finals):
         draft.owe_run(cursor=following)
@@ -153,7 +175,7 @@ def _open_gate(draft: Draft) -> None:
 
 def _pass_gate(draft: Draft, cell: TaskCell) -> None:
     node = draft.node(cell)
-    flags, pending = cell.flags, cell.pending - 1
+    flags, pending = cell.flags | GATE_PASSED, cell.pending - 1
     for need in node.gate:
         source = draft.task(need.task)
         if source is None:

@@ -9,6 +9,7 @@ import argparse
 import os
 import sys
 import time
+from collections.abc import Iterable
 from concurrent.futures import ProcessPoolExecutor
 from statistics import fmean
 
@@ -22,6 +23,7 @@ def main() -> int:
     words.add_argument("--first", type=int, default=1)
     words.add_argument("--seed", type=int)
     words.add_argument("--workers", type=int, default=os.cpu_count() or 1)
+    words.add_argument("--until-broken", action="store_true", help="stop at the first seed that fails; one worker")
     args = words.parse_args()
     if args.seed is not None:
         outcome = simulate(args.seed)
@@ -29,9 +31,22 @@ def main() -> int:
         return 1 if outcome.broken else 0
     began = time.monotonic()
     seeds = range(args.first, args.first + args.seeds)
-    with ProcessPoolExecutor(args.workers) as pool:
-        outcomes = list(pool.map(simulate, seeds, chunksize=8))
+    if args.until_broken:
+        outcomes = until_broken(seeds)
+    else:
+        with ProcessPoolExecutor(args.workers) as pool:
+            outcomes = list(pool.map(simulate, seeds, chunksize=8))
     return report(outcomes, time.monotonic() - began)
+
+
+def until_broken(seeds: Iterable[int]) -> list[Outcome]:
+    """One after the other, here, up to the first that fails."""
+    outcomes: list[Outcome] = []
+    for seed in seeds:
+        outcomes.append(simulate(seed))
+        if outcomes[-1].broken:
+            break
+    return outcomes
 
 
 def report(outcomes: list[Outcome], took: float) -> int:

@@ -103,7 +103,7 @@ class Control:
         assert disk is not None
         assert process is not None
         try:
-            options = SqliteOptions(vfs=disk.vfs(), alone=True, autocheckpoint=50)
+            options = SqliteOptions(vfs=disk.vfs(), alone=True, autocheckpoint=dice.choice((50, 500)))
             store = await open_sqlite(
                 str(self.folder), clock=self.clock, options=options, files=DiskFiles(disk), inline=True, fault=fault
             )

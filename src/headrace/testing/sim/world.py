@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import os
 import shutil
 import sys
 import tempfile
@@ -31,6 +32,12 @@ from headrace.testing.sim.network import Network, Weather
 from headrace.testing.sim.processes import Control, Machine, SimClock, encode_body
 
 USERS = 4
+LIVES_MOST = 60
+"""Lives of control in one world; a healthy one sees ten. Each takes a copy of the store: this bounds the disk."""
+
+JOBS = 12
+"""Definitions that the users of one world choose from."""
+
 HEALED_S = 400.0
 """Virtual seconds that a healed world gets to finish everything (I15)."""
 
@@ -91,6 +98,7 @@ class World:
         self.machine = self._machine("agent")
         self.zombies: list[Machine] = []
         """Machines that were given up and replaced, and that are still there."""
+        self.jobs = [definition(self.dice, n) for n in range(JOBS)]
         self.acknowledged: dict[str, int] = {}
         self.submitted = 0
         self.cancelled: set[int] = set()
@@ -152,6 +160,8 @@ class World:
             if self.control.process is None or not self.control.process.alive:
                 self.control.kill()
                 await asyncio.sleep(self.dice.uniform(0.05, 2.0))
+                if self.control.lives > LIVES_MOST:
+                    self.loop.stuck = f"control has begun {LIVES_MOST} times and does not stay up"
                 await self._start_control()
             machine = self.machine
             if machine.process is None or not machine.process.alive:
@@ -159,7 +169,7 @@ class World:
                 await asyncio.sleep(self.dice.uniform(0.05, 1.0))
                 if machine is self.machine:
                     machine.start(self.dice, self.fault(), self.control)
-            await asyncio.sleep(0.1)
+            await asyncio.sleep(0.25)
 
     async def _start_control(self) -> None:
         await self.control.start(self.dice, self.fault(), self.reach)
@@ -217,7 +227,7 @@ class World:
         n = 0
         while self.submitted < self.plan.tasks:
             n += 1
-            job = definition(dice, number * 100 + n)
+            job = dice.choice(self.jobs)
             self.submitted += weight(job)
             await asyncio.sleep(dice.uniform(0, USERS * self.plan.span_s / 12))
             run = await self._submit(f"user-{number}-{n}", job)
@@ -317,12 +327,14 @@ def simulate(seed: int, plan: Plan | None = None) -> Outcome:
     hook, collecting = sys.unraisablehook, gc.isenabled()
     # What dead processes leave (coroutines, open files) is collected at the end and without a word, not amidst a world.
     gc.disable()
+    gc.freeze()
     try:
         outcome = _simulate(seed, plan)
         sys.unraisablehook = lambda _: None
         gc.collect()
     finally:
         sys.unraisablehook = hook
+        gc.unfreeze()
         if collecting:
             gc.enable()
     return outcome
@@ -346,7 +358,7 @@ def _simulate(seed: int, plan: Plan | None) -> Outcome:
 
 def _memory() -> str | None:
     """A folder in memory where there is one: the simulated disk decides what is durable, not the real one."""
-    return "/dev/shm" if Path("/dev/shm").is_dir() else None
+    return "/dev/shm" if "TMPDIR" not in os.environ and Path("/dev/shm").is_dir() else None
 
 
 def _end(world: World, folder: Path) -> None:
