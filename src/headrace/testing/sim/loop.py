@@ -159,7 +159,7 @@ class VirtualLoop(asyncio.SelectorEventLoop):
     def _run_once(self) -> None:
         """As asyncio's, without files to wait for: timers whose time has come, then whatever was ready before."""
         ready: deque[asyncio.Handle] = self._ready  # type: ignore[attr-defined]  # asyncio's own queues
-        timers: list[asyncio.TimerHandle] = self._scheduled  # type: ignore[attr-defined]
+        timers: list[asyncio.TimerHandle] = self._scheduled  # type: ignore[attr-defined]  # likewise
         while timers and timers[0].cancelled():
             heapq.heappop(timers)._scheduled = False  # type: ignore[attr-defined]  # noqa: SLF001
         if not ready:
