@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from lab.machine import refuse_memory
-from lab.up import Broken, Up
+from lab.up import Broken, Up, environment
 
 ROOT = Path(__file__).resolve().parents[2]
 PEERS = Path(os.environ.get("HEADRACE_BENCH_PEERS") or ROOT / ".venv-peers" / "bin" / "python")
@@ -142,7 +142,7 @@ class Stage:
 
     def peer(self, name: str, word: str, count: int) -> dict[str, Any]:
         """One sample of a peer, as its program prints it."""
-        kept = {k: v for k, v in os.environ.items() if not k.startswith("HEADRACE")}
+        kept = environment()
         room = self.room()
         dsn = ""
         if name in {"pgqueuer", "procrastinate", "dbos"}:

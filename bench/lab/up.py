@@ -63,6 +63,11 @@ def python(name: str, function: str, **more: Any) -> dict[str, Any]:
     return {"name": name, "python": f"bench_code:{function}", "package": "bench", **more}
 
 
+def environment() -> dict[str, str]:
+    """Ours without what changes how Headrace or Python starts (bytecode is written, as for any user)."""
+    return {k: v for k, v in os.environ.items() if not k.startswith(("HEADRACE", "PYTHON"))}
+
+
 class Broken(Exception):
     """The work was not done as it should have been: the row has no number."""
 
@@ -73,14 +78,13 @@ class Up:
     def __init__(self, folder: Path, *, store: str = "", workers: int = 2) -> None:
         self.data, self.store, self.log = folder / "data", store, folder / "up.log"
         command = [HEADRACE, "up", "--data", str(self.data), "--port", "0", "--workers", str(workers)]
-        kept = {k: v for k, v in os.environ.items() if not k.startswith("HEADRACE")}
         with self.log.open("wb") as log:
             self.process = subprocess.Popen(
                 [*command, *(["--store", store] if store else [])],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
-                env=kept,
+                env=environment(),
                 start_new_session=True,
             )
         try:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from lab.machine import memory
 from lab.rows import Metric, Row, Values, quantile
-from lab.up import HEADRACE, Broken, Up, python
+from lab.up import HEADRACE, Broken, Up, environment, python
 
 if TYPE_CHECKING:
     from lab.stage import Stage
@@ -49,7 +49,10 @@ def start(stage: Stage, times: int) -> Values:
             for _ in range(3):
                 asked = time.perf_counter()
                 done = subprocess.run(
-                    [HEADRACE, "show", str(run), "--data", str(up.data)], capture_output=True, text=True
+                    [HEADRACE, "show", str(run), "--data", str(up.data)],
+                    capture_output=True,
+                    text=True,
+                    env=environment(),
                 )
                 shows.append(time.perf_counter() - asked)
                 if done.returncode or "succeeded" not in done.stdout:
@@ -75,7 +78,7 @@ def surface(stage: Stage, times: int) -> Values:
     for _ in range(times):
         for name, code in codes.items():
             begun = time.perf_counter()
-            subprocess.run([sys.executable, "-c", code], check=True, cwd=stage.folder)
+            subprocess.run([sys.executable, "-c", code], check=True, cwd=stage.folder, env=environment())
             seen[name].append(time.perf_counter() - begun)
     bare = quantile(seen["bare"], 0.5)
     return {
