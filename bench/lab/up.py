@@ -263,13 +263,13 @@ class Up:
         """Seconds of CPU so far by role."""
         used: dict[str, float] = {}
         for process in self.processes():
-            role = next((role for mark, role in ROLES if mark in process.words), "command")
+            role = role_of(process)
             used[role] = used.get(role, 0.0) + process.cpu
         return used
 
     def control(self) -> int:
         """The control process."""
-        return next(p.pid for p in self.processes() if "cli.control" in p.words)
+        return next(p.pid for p in self.processes() if role_of(p) == "control")
 
     def end(self) -> None:
         """SIGTERM, and wait; what does not end is killed."""
@@ -286,6 +286,11 @@ class Up:
                     with contextlib.suppress(ProcessLookupError):
                         os.kill(process.pid, signal.SIGKILL)
                 self.process.wait()
+
+
+def role_of(process: Process) -> str:
+    """What it does for the server; the supervisor's words name all the others."""
+    return next((role for mark, role in ROLES if mark in process.words), "command")
 
 
 def _task(image: bytes) -> TaskCell:

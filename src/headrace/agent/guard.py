@@ -5,10 +5,10 @@ agent again (a new boot id); when its own parent dies it kills all and ends. Run
 ``python -I -S`` and therefore imports nothing of Headrace and no more of Python than it must. Started by ``cli``.
 """
 
+import _signal as signal  # type: ignore[import-not-found]  # what `signal` is made of: its enums cost 0.8 MB
 import ctypes
 import os
 import select
-import signal
 import sys
 import time
 from collections.abc import Sequence

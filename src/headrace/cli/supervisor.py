@@ -8,9 +8,9 @@ Arguments: quiet (0 or 1), the data folder's name, ``--``, control's argument li
 Control gets two more: the file descriptor on which it says that it is ready, and the process that it must not outlive.
 """
 
+import _signal as signal  # type: ignore[import-not-found]  # what `signal` is made of: its enums cost 0.8 MB each
 import os
 import select
-import signal
 import sys
 import time
 

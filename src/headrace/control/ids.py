@@ -1,7 +1,8 @@
 """Numbers made by the server: run ids from blocks that the store reserved for this node.
 
 A number that was handed out and never used leaves a gap; none is ever handed out twice. ``growing`` blocks begin with
-one number and double: a server that made three runs leaves no gap that people see. Called by the API.
+one number and double, later in longer strides (each new block is a commit that one submit waits for): a server that
+made three runs leaves no gap that people see. Called by the API.
 """
 
 from __future__ import annotations
@@ -11,10 +12,13 @@ import asyncio
 from headrace.store.port import Store
 
 BLOCK = 16_384
+STRIDE_FROM = 8
+STRIDE = 8
+"""From this block size on the next block is so many times as long."""
 
 
 class Ids:
-    """Takes blocks from the store and hands single numbers out; asks for the next block before the last is used up."""
+    """Takes blocks from the store and hands single numbers out; asks for the next block when the last does not hold enough."""
 
     def __init__(self, store: Store, what: str = "run", block: int = BLOCK, *, growing: bool = False) -> None:
         self._store = store
@@ -39,7 +43,7 @@ class Ids:
                     size = max(self._block, count)
                     self._next = await self._store.reserve_ids(self._what, size)
                     self._end = self._next + size
-                    self._block = min(2 * self._block, self._most)
+                    self._block = min(self._block * (2 if self._block < STRIDE_FROM else STRIDE), self._most)
         first = self._next
         self._next += count
         return first
