@@ -25,6 +25,7 @@ def steps(*, tail: bool, extra: list[str]) -> list[tuple[str, list[str]]]:
         ("format", [str(BIN / "ruff"), "format", "--check", "."]),
         ("imports", [str(BIN / "lint-imports"), "--no-cache"]),
         ("types", [str(BIN / "mypy")]),
+        ("core", [sys.executable, "scripts/core_coverage.py"]),
         ("tests", [*pytest, "-m", "not tail", *extra]),
     ]
 

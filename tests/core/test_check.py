@@ -1,9 +1,11 @@
 from __future__ import annotations
 
+import msgspec
 import pytest
 
 from headrace.codec.shape import shape
 from headrace.core.check import NOT_YET, check, warnings
+from headrace.core.check_texts import MAX_HINTS, Found
 from headrace.model.definition import KINDS, KINDS_NOW, JobDefinition
 
 
@@ -66,6 +68,7 @@ def test_the_definition_of_the_contract_has_only_what_is_not_available_yet():
         ({"each": ["a"], "when": {"value": "${item}", "eq": 1}}, "tasks[0].when.value", "before there are instances"),
         ({"each": "abc"}, "tasks[0].each", "a list is wanted"),
         ({"each": "x${params.day}"}, "tasks[0].each", "exactly one expression"),
+        ({"each": "${params.day"}, "tasks[0].each", "not closed"),
         ({"each": {"zip": [[1]], "product": [[1]]}}, "tasks[0].each", "either zip or product"),
         ({"each": {"zip": [5]}}, "tasks[0].each.zip[0]", "a list is wanted"),
         ({"concurrency": 2}, "tasks[0].concurrency", "instances of each"),
@@ -82,6 +85,7 @@ def test_the_definition_of_the_contract_has_only_what_is_not_available_yet():
         ({"outputs": ["/x"]}, "tasks[0].outputs[0]", "working folder"),
         ({"timeout": "999999999d"}, "tasks[0].timeout", "too long"),
         ({"retries": {"max": 1, "only": ["x y"]}}, "tasks[0].retries.only[0]", "exit:N"),
+        ({"retries": {"max": 1, "only": ["OSError", "exit:6", "timeout", "x y"]}}, "tasks[0].retries.only[3]", "exit:N"),
         ({"needs": ["fin"]}, "tasks[0].needs[0]", "is a finally task"),
         ({"env": {"A": "${tasks.fin.result}"}}, "tasks[0].env.A", "is a finally task"),
         ({"name": "t1"}, "tasks[1].name", "is that of tasks[0]"),
@@ -190,6 +194,42 @@ def test_packages_are_inferred_when_exactly_one_has_the_task():
     assert "several packages" in told(define({"python": "m:g"}), known_tasks=known)["tasks[0].python"]
     assert "has no task" in told(define({"python": "m:f", "package": "q"}), known_tasks=known)["tasks[0].python"]
     assert "did you mean 'm:f'" in told(define({"python": "m:ff"}), known_tasks={"m:f": ["p"]})["tasks[0].python"]
+
+
+def test_the_key_of_a_concurrency_is_a_text_with_expressions():
+    problems = told(define(concurrency={"max": 1, "key": "${parms.day}"}))
+    assert "'parms' is not known here" in problems["concurrency.key"]
+
+
+def test_so_many_nearest_names_are_looked_for_and_no_more():
+    found = Found()
+    assert [found.near("fetsch", ["fetch"]) for _ in range(MAX_HINTS)] == [" (did you mean 'fetch'?)"] * MAX_HINTS
+    assert found.near("fetsch", ["fetch"]) == ""
+
+
+def test_a_task_behind_two_others_is_in_no_circle():
+    assert told(define({"name": "a"}, {"name": "b"}, {"name": "c", "needs": ["a", "b"]})) == {}
+
+
+def test_what_is_allowed_and_most_likely_not_meant_is_warned_of():
+    definition = define({"label": "x"}, {"retries": {"max": 0}})
+    assert told(definition) == {}
+    assert [problem.path for problem in warnings(definition)] == ["tasks[0].label", "tasks[1].retries"]
+
+
+@pytest.mark.parametrize(
+    ("field", "good", "bad"),
+    [
+        ("name", "a-b_1", ["a\n", "A", "", "a" * 64, "-a", "a b"]),
+        ("timeout", "1.5h", ["5s\n", "5", "s", "٥s", "1.s"]),
+    ],
+)
+def test_a_name_and_a_duration_are_matched_to_their_very_end(field, good, bad):
+    task = {"name": "t", "command": ["x"]}
+    msgspec.convert({"name": "job", "tasks": [task], field: good}, JobDefinition)
+    for text in bad:
+        with pytest.raises(msgspec.ValidationError, match=field):
+            msgspec.convert({"name": "job", "tasks": [task], field: text}, JobDefinition)
 
 
 def test_a_long_chain_and_a_long_circle_need_no_recursion():

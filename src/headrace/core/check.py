@@ -81,7 +81,6 @@ def later_fields(what: Literal["job", "task"]) -> tuple[str, ...]:
 
 
 def _job(definition: JobDefinition, found: Found) -> None:
-    _name(definition.name, "name", found)
     for field in _LATER_OF_JOB:
         value = getattr(definition, field)
         if value is not UNSET and value:
@@ -101,7 +100,6 @@ def _names(definition: JobDefinition, found: Found) -> dict[str, int]:
 
 def _task(no: int, task: Task, found: Found) -> None:
     path = f"tasks[{no}]"
-    _name(task.name, f"{path}.name", found)
     kind = _kind(task, path, found)
     later = _later(task)
     if later != _NOTHING_LATER:
@@ -180,11 +178,6 @@ def _duration(text: object, path: str, found: Found) -> None:
             millis(text)
         except Invalid as error:
             found.add(path, error.message)
-
-
-def _name(name: str, path: str, found: Found) -> None:
-    if name.endswith("\n"):
-        found.add(path, "a name cannot end with a line break")
 
 
 def _env(env: Mapping[str, str], path: str, found: Found) -> None:

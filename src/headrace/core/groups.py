@@ -62,20 +62,17 @@ def expand(draft: Draft, group: TaskCell, first: int) -> None:
         draft.change(group, due_at=draft.now)
         draft.commands.append(Follow(Wake(group.run, group.no, WHOLE, found)))
     else:
-        _create(draft, node, group, found)
+        _create(draft, node, group, counts, each.window, found)
 
 
-def _create(draft: Draft, node: Node, group: TaskCell, items: Items) -> None:
-    each, counts = node.each, group.counts
-    if each is None or counts is None:
-        raise AssertionError(f"{group.key} is no group")
+def _create(draft: Draft, node: Node, group: TaskCell, counts: Counts, window: int, items: Items) -> None:
     if items.total == 0:
         side_end(draft, draft.change(group, counts=Counts()), TaskState.succeeded)
         return
     start = counts.created
-    created = min(items.total, start + min(CHUNK, max(0, each.window - counts.live)))
+    created = min(items.total, start + min(CHUNK, max(0, window - counts.live)))
     counts = replace(counts, total=items.total, created=created, live=counts.live + created - start)
-    more = created < items.total and counts.live < each.window
+    more = created < items.total and counts.live < window
     group = draft.change(group, counts=counts, due_at=draft.now if more else 0)
     draft.facts.append(GroupExpanded(group.no, WHOLE, created, items.total))
     if more:
