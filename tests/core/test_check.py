@@ -4,7 +4,7 @@ import msgspec
 import pytest
 
 from headrace.codec.shape import shape
-from headrace.core.check import NOT_YET, check, warnings
+from headrace.core.check import NOT_YET, check, later_fields, warnings
 from headrace.core.check_texts import MAX_HINTS, Found
 from headrace.model.definition import KINDS, KINDS_NOW, JobDefinition
 
@@ -194,6 +194,12 @@ def test_packages_are_inferred_when_exactly_one_has_the_task():
     assert "several packages" in told(define({"python": "m:g"}), known_tasks=known)["tasks[0].python"]
     assert "has no task" in told(define({"python": "m:f", "package": "q"}), known_tasks=known)["tasks[0].python"]
     assert "did you mean 'm:f'" in told(define({"python": "m:ff"}), known_tasks={"m:f": ["p"]})["tasks[0].python"]
+
+
+def test_what_a_later_version_builds_is_listed_for_the_reference():
+    assert {"schedules", "concurrency"} <= set(later_fields("job"))
+    assert {"container", "limits"} <= set(later_fields("task"))
+    assert "command" not in later_fields("task")
 
 
 def test_the_key_of_a_concurrency_is_a_text_with_expressions():

@@ -227,14 +227,3 @@ def test_a_finally_task_that_was_skipped_before_its_page_is_left_alone():
     assert (mill.at("f0").state, mill.at("end").state) == (TaskState.skipped, TaskState.skipped)
     mill.play()
     assert mill.run().state == RunState.succeeded
-
-
-def test_a_canceled_run_whose_tasks_all_ended_owes_no_sweep():
-    mill = Mill(job({"name": "a"}, {"name": "f", "finally": True}))
-    mill.submit()
-    mill.settle(mill.take())
-    assert mill.run().left == 0
-    decided = mill.one(Cancel(1, "late"))
-    assert (decided.run.intent.name, decided.run.due_at) == ("cancel", 0)
-    mill.play()
-    assert mill.run().state == RunState.succeeded, "all of its tasks did their work"

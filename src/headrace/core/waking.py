@@ -85,8 +85,7 @@ def place_of(cursor: int) -> tuple[int, int]:
 def _stop(draft: Draft, intent: StopIntent, reason: str | None) -> None:
     draft.change_run(state=RunState.stopping, intent=intent, reason=reason)
     draft.facts.append(RunChanged(state=RunState.stopping, reason=reason or intent.name))
-    if draft.run.left or draft.run.gate:
-        draft.owe_run(cursor=0)
+    draft.owe_run(cursor=0)
 
 
 def _wake_run(draft: Draft, token: int) -> None:
@@ -159,9 +158,7 @@ def _open_gate(draft: Draft) -> None:
     run, graph = draft.run, draft.graph
     page = graph.finals[run.cursor : run.cursor + CHUNK]
     for no in page:
-        cell = draft.task(no)
-        if cell is None:
-            continue
+        cell = _loaded(draft, no)
         if cell.state == TaskState.blocked and not cell.flags & GATE_PASSED:
             _pass_gate(draft, cell)
         elif cell.state == TaskState.held and run.intent in BY_WISH:
@@ -177,9 +174,7 @@ def _pass_gate(draft: Draft, cell: TaskCell) -> None:
     node = draft.node(cell)
     flags, pending = cell.flags | GATE_PASSED, cell.pending - 1
     for need in node.gate:
-        source = draft.task(need.task)
-        if source is None:
-            raise AssertionError(f"task {need.task} of run {cell.run} is not loaded")
+        source = _loaded(draft, need.task)
         flags, pending = settled_need(node, flags, pending, need.any, met(need, source))
         if pending < 0:
             side_end(draft, cell, TaskState.skipped, reason="needs")
@@ -187,3 +182,11 @@ def _pass_gate(draft: Draft, cell: TaskCell) -> None:
     cell = draft.change(cell, flags=flags, pending=pending)
     if pending == 0:
         activate(draft, cell)
+
+
+def _loaded(draft: Draft, no: int) -> TaskCell:
+    """A task's cell that ``reach`` named."""
+    cell = draft.task(no)
+    if cell is None:
+        raise AssertionError(f"task {no} of run {draft.run.run} is not loaded")
+    return cell
