@@ -298,7 +298,8 @@ def test_about_needs_no_server(words: Words) -> None:
     assert rows["data"] == {"value": str(words.server.data), "origin": "flag"}
     assert "HEADRACE_" not in words("config", HEADRACE_TOKEN="secret").stdout
     assert "secret" not in words("config", HEADRACE_TOKEN="secret").stdout
-    assert json.loads(words("schema", "job").stdout)["$schema"].startswith("https://json-schema.org/")
+    for what in ("job", "schedule", "calendar", "subscription", "config"):
+        assert json.loads(words("schema", what).stdout)["$schema"].startswith("https://json-schema.org/")
 
 
 def test_follow_on_a_terminal_shows_progress_in_colours_and_ends_clean(words: Words) -> None:

@@ -322,6 +322,8 @@ async def test_the_description_is_served_and_names_every_route(tmp_path: Path) -
         schema = (await world.call("GET", "/api/schemas/job.json")).json
         jsonschema.Draft202012Validator.check_schema(schema)
         jsonschema.validate(HELLO, schema)
+        for noun in ("schedule", "calendar", "subscription"):
+            jsonschema.Draft202012Validator.check_schema((await world.call("GET", f"/api/schemas/{noun}.json")).json)
 
 
 def test_the_description_is_whole_and_every_schema_in_it_is_good() -> None:

@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 
 from headrace.cli.terminal import Terminal
-from headrace.client.config import data_folder, settings
+from headrace.client.config import Config, data_folder, settings
 
 
 def add(commands: Any) -> None:
@@ -19,7 +19,7 @@ def add(commands: Any) -> None:
     commands.add_parser("version", help="which Headrace this is").set_defaults(do=show_version)
     commands.add_parser("config", help="every setting, its value and where it comes from").set_defaults(do=show_config)
     schema = commands.add_parser("schema", help="the JSON Schema of a document")
-    schema.add_argument("what", choices=("job",))
+    schema.add_argument("what", choices=("job", "schedule", "calendar", "subscription", "config"))
     schema.set_defaults(do=show_schema)
 
 
@@ -52,8 +52,12 @@ def show_config(args: argparse.Namespace, terminal: Terminal) -> int:
 
 
 def show_schema(args: argparse.Namespace, terminal: Terminal) -> int:
-    """``headrace schema job``."""
-    from headrace.codec.schema import job_schema
+    """``headrace schema job|schedule|calendar|subscription|config``."""
+    from headrace.codec.schema import DRAFT, schema_of, schemas
 
-    terminal.out.write(msgspec.json.format(msgspec.json.encode(job_schema()), indent=2).decode() + "\n")
+    if args.what == "config":
+        schema = {"$schema": DRAFT, "title": "Headrace configuration", **schema_of(Config)}
+    else:
+        schema = schemas()[args.what]
+    terminal.out.write(msgspec.json.format(msgspec.json.encode(schema), indent=2).decode() + "\n")
     return 0

@@ -10,6 +10,7 @@ from typing import Any
 import msgspec
 
 from headrace.model.definition import KINDS, JobDefinition
+from headrace.model.schedule import Calendar, Schedule, Subscription
 
 DRAFT = "https://json-schema.org/draft/2020-12/schema"
 
@@ -20,6 +21,13 @@ def job_schema() -> dict[str, Any]:
     task = schema["$defs"]["Task"]
     task["oneOf"] = [{"required": [kind]} for kind in KINDS]
     return schema
+
+
+def schemas() -> dict[str, dict[str, Any]]:
+    """Every document of ours by its noun: job, schedule, calendar, subscription."""
+    others: dict[str, Any] = {"schedule": Schedule, "calendar": Calendar, "subscription": Subscription}
+    made = {noun: {"$schema": DRAFT, "title": f"Headrace {noun}", **schema_of(type_)} for noun, type_ in others.items()}
+    return {"job": job_schema(), **made}
 
 
 def schema_of(type_: Any) -> dict[str, Any]:

@@ -9,22 +9,10 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from msgspec import UNSET, Meta, Struct, UnsetType, field
+from msgspec import UNSET, Meta, UnsetType, field
 
-# ``$(?!\n)`` is the end of the text, both here and in the published JSON Schema: Python's ``$`` alone lets a line break follow.
-Name = Annotated[
-    str, Meta(pattern=r"^[a-z0-9][a-z0-9_-]{0,62}$(?!\n)", description="lower-case letters, digits, _ and -")
-]
-Duration = Annotated[str, Meta(pattern=r"^[0-9]+(\.[0-9]+)?(ms|s|m|h|d)$(?!\n)", description="250ms, 5s, 10m, 2h, 1d")]
-Size = Annotated[str, Meta(pattern=r"^[0-9]+[KMGT]?$(?!\n)", description="512K, 512M, 2G")]
-Count = Annotated[int, Meta(ge=0, le=1_000_000)]
-Priority = Annotated[int, Meta(ge=-100, le=100)]
-StateWord = Literal["succeeded", "failed", "skipped", "canceled", "ended"]
-Text = Annotated[str, Meta(max_length=1_048_576)]
-
-
-class Record(Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True):
-    """Base of the document's records: unknown fields are errors, what was not said is not written."""
+from headrace.model.document import Count, Duration, Name, Priority, Record, Size, StateWord, Text
+from headrace.model.schedule import JobSchedule, JobSubscription
 
 
 class Need(Record, frozen=True, kw_only=True):
@@ -350,9 +338,9 @@ class JobDefinition(Record, frozen=True, kw_only=True):
     """Environment variables of all its tasks, rendered."""
     phases: list[str] = []
     """Names of the phases that it goes through."""
-    schedules: list[dict[str, Any]] = []
+    schedules: list[JobSchedule] = []
     """When it runs by itself."""
-    notify: list[dict[str, Any]] = []
+    notify: list[JobSubscription] = []
     """Who is told."""
     listeners: list[Any] = []
     """Likewise."""

@@ -11,7 +11,8 @@ from typing import Annotated, Any
 
 from msgspec import UNSET, Meta, Struct, UnsetType, field
 
-from headrace.model.definition import AgentChoice, Container, Duration, JobDefinition, Name, Priority, Retries
+from headrace.model.definition import AgentChoice, Container, JobDefinition, Retries
+from headrace.model.document import Duration, Name, Priority
 from headrace.model.errors import Problem
 from headrace.model.views import View
 

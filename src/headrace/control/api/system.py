@@ -8,7 +8,7 @@ from functools import partial
 import msgspec
 
 import headrace
-from headrace.codec.schema import job_schema
+from headrace.codec.schema import schemas
 from headrace.control.api.call import Call, Reply
 from headrace.control.api.table import BASE, JSON, Handler, Route
 from headrace.control.auth import Permission
@@ -43,9 +43,8 @@ async def version(call: Call) -> Reply:
     )
 
 
-async def get_job_schema(call: Call) -> Reply:
-    """``GET /api/schemas/job.json``."""
-    return Reply(body=msgspec.json.encode(job_schema()), media=JSON)
+async def _schema(noun: str, call: Call) -> Reply:
+    return Reply(body=msgspec.json.encode(schemas()[noun]), media=JSON)
 
 
 async def _document(document: bytes, call: Call) -> Reply:
@@ -87,12 +86,15 @@ ROUTES = (
         summary="Which Headrace this is",
         response=VersionView,
     ),
-    Route(
-        method="GET",
-        path="/api/schemas/job.json",
-        permission=Permission.system_read,
-        handler=get_job_schema,
-        summary="The JSON Schema of a job definition",
-        media=(JSON,),
+    *(
+        Route(
+            method="GET",
+            path=f"/api/schemas/{noun}.json",
+            permission=Permission.system_read,
+            handler=partial(_schema, noun),
+            summary=f"The JSON Schema of a {noun} as a document",
+            media=(JSON,),
+        )
+        for noun in ("job", "schedule", "calendar", "subscription")
     ),
 )

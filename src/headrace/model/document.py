@@ -1,0 +1,27 @@
+"""What every document of ours is made of: the base record, and the texts that have a form of their own.
+
+No rules. Used by ``model.definition`` and ``model.schedule``, and by the records of requests.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from msgspec import Meta, Struct
+
+# ``$(?!\n)`` is the end of the text, both here and in the published JSON Schema: Python's ``$`` alone lets a line break follow.
+Name = Annotated[
+    str, Meta(pattern=r"^[a-z0-9][a-z0-9_-]{0,62}$(?!\n)", description="lower-case letters, digits, _ and -")
+]
+Duration = Annotated[str, Meta(pattern=r"^[0-9]+(\.[0-9]+)?(ms|s|m|h|d)$(?!\n)", description="250ms, 5s, 10m, 2h, 1d")]
+Size = Annotated[str, Meta(pattern=r"^[0-9]+[KMGT]?$(?!\n)", description="512K, 512M, 2G")]
+Count = Annotated[int, Meta(ge=0, le=1_000_000)]
+Priority = Annotated[int, Meta(ge=-100, le=100)]
+StateWord = Literal["succeeded", "failed", "skipped", "canceled", "ended"]
+Text = Annotated[str, Meta(max_length=1_048_576)]
+Date = Annotated[str, Meta(pattern=r"^[0-9]{4}-[0-9]{2}-[0-9]{2}$(?!\n)", description="2026-03-29")]
+WallTime = Annotated[str, Meta(pattern=r"^([01][0-9]|2[0-3]):[0-5][0-9](:[0-5][0-9])?$(?!\n)", description="02:00, 23:59:30")]
+
+
+class Record(Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True):
+    """Base of the document's records: unknown fields are errors, what was not said is not written."""
