@@ -20,7 +20,9 @@ Priority = Annotated[int, Meta(ge=-100, le=100)]
 StateWord = Literal["succeeded", "failed", "skipped", "canceled", "ended"]
 Text = Annotated[str, Meta(max_length=1_048_576)]
 Date = Annotated[str, Meta(pattern=r"^[0-9]{4}-[0-9]{2}-[0-9]{2}$(?!\n)", description="2026-03-29")]
-WallTime = Annotated[str, Meta(pattern=r"^([01][0-9]|2[0-3]):[0-5][0-9](:[0-5][0-9])?$(?!\n)", description="02:00, 23:59:30")]
+WallTime = Annotated[
+    str, Meta(pattern=r"^([01][0-9]|2[0-3]):[0-5][0-9](:[0-5][0-9])?$(?!\n)", description="02:00, 23:59:30")
+]
 
 
 class Record(Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True):
