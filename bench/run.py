@@ -23,7 +23,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 from lab.machine import calibrate, describe, others
 from lab.report import Report
 from lab.rows import Line, Row, Values
-from lab.stage import Stage
+from lab.stage import ROOT, Stage
 from lab.up import Broken
 from ours import ROWS
 
@@ -68,10 +68,10 @@ class Bench:
         try:
             values = self._ours(row) if line.who == OURS else self._peer(row, line)
         except Broken as e:
-            line.note = f"no number: {' '.join(str(e).split())[:300]}"
+            line.note = f"no number: {plain(e)[:300]}"
         except Exception as e:  # one row that breaks must not take the others with it
             traceback.print_exc()
-            line.note = f"no number: {type(e).__name__}: {' '.join(str(e).split())[:200]}"
+            line.note = f"no number: {type(e).__name__}: {plain(e)[:200]}"
         else:
             line.samples.append(values)
             told = "  ".join(f"{m.name} {short(values[m.name])}" for m in row.metrics if m.name in values)
@@ -101,6 +101,11 @@ def short(value: float) -> str:
     if abs(value) >= 1000:
         return f"{value:,.0f}"
     return f"{value:.3g}" if abs(value) < 100 else f"{value:.0f}"
+
+
+def plain(error: Exception) -> str:
+    """On one line, without this machine's folders: it may be written into the table."""
+    return " ".join(str(error).replace(str(ROOT), "…").replace(str(Path.home()), "~").split())
 
 
 def say(text: str) -> None:
@@ -141,19 +146,20 @@ def main() -> int:
             say(f"{row.name:18} {row.title}")
         return 0
     begun = time.monotonic()
+    look = 0.1 if given.size == "tiny" else 1.0
     with Stage(given.folder) as stage:
-        machine = describe(stage.folder)
-        before = calibrate(stage.folder)
+        machine = describe(stage.folder, look)
+        before = calibrate(stage.folder, look / 2)
         say("\n".join(f"{name}: {value}" for name, value in machine.items()))
         say("  ".join(f"{name}: {short(value)}" for name, value in before.items()))
         bench = Bench(stage, rows, size=given.size, peers=given.peers)
         report = Report(rows, bench.lines, stage, machine, {"rounds": given.rounds, "size": given.size})
         report.calibrated(before)
         for number in range(given.rounds):
-            say(f"round {number + 1} of {given.rounds}, others use {others():.0f} % of a core")
+            say(f"round {number + 1} of {given.rounds}, others use {others(look / 2):.0f} % of a core")
             if not bench.round(number, begun + given.minutes * 60):
                 break
-        report.calibrated(calibrate(stage.folder))
+        report.calibrated(calibrate(stage.folder, look / 2))
         report.took(time.monotonic() - begun)
         out = given.out or (None if given.only else Path(__file__).parent)
         text = report.text()

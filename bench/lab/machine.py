@@ -47,8 +47,8 @@ def _field(path: str, key: str) -> str:
     return "?"
 
 
-def describe(folder: Path) -> dict[str, str]:
-    """The lines that stand above the table."""
+def describe(folder: Path, seconds: float = 1.0) -> dict[str, str]:
+    """The lines that stand above the table; looks so long at what others use."""
     memory = int(_field("/proc/meminfo", "MemTotal").split()[0]) / 1024**2
     return {
         "CPU": f"{_field('/proc/cpuinfo', 'model name')}, {os.cpu_count()} cores",
@@ -57,14 +57,14 @@ def describe(folder: Path) -> dict[str, str]:
         "disk": _disk(folder),
         "Python": platform.python_version(),
         "load at the start": " ".join(f"{n:.2f}" for n in os.getloadavg()),
-        "CPU used by others": f"{others(1.0):.0f} % of {os.cpu_count()}00 %",
+        "CPU used by others": f"{others(seconds):.0f} % of {os.cpu_count()}00 %",
     }
 
 
-def calibrate(folder: Path) -> dict[str, float]:
-    """Two yardsticks of the moment: a pure Python loop (M steps/s) and 4 KiB overwrites with fdatasync (per s)."""
+def calibrate(folder: Path, seconds: float = 0.5) -> dict[str, float]:
+    """Two yardsticks of the moment: a pure Python loop (M steps/s) and overwrites with fdatasync (per s)."""
     begun, steps = time.perf_counter(), 0
-    while time.perf_counter() - begun < 0.3:
+    while time.perf_counter() - begun < seconds:
         for _ in range(10_000):
             steps += 1
     python = steps / (time.perf_counter() - begun) / 1e6
@@ -73,7 +73,7 @@ def calibrate(folder: Path) -> dict[str, float]:
     os.pwrite(fd, bytes(4096), 0)
     os.fsync(fd)
     begun, syncs = time.perf_counter(), 0
-    while time.perf_counter() - begun < 0.5:
+    while time.perf_counter() - begun < seconds:
         os.pwrite(fd, os.urandom(8), 0)
         os.fdatasync(fd)
         syncs += 1
