@@ -60,7 +60,7 @@ class Stage:
         dsn = server.empty() if server else ""
         room = room or self.room()
         try:
-            with Up(room, store=_url(dsn), workers=workers) as up:
+            with Up(room, store=url(dsn), workers=workers) as up:
                 up.package()
                 self.settings["PostgreSQL" if postgres else "SQLite"] = up.settings()
                 yield up
@@ -68,6 +68,11 @@ class Stage:
             if server:
                 server.drop(dsn)
             shutil.rmtree(room, ignore_errors=True)
+
+    @staticmethod
+    def url(dsn: str) -> str:
+        """A connection string as ``headrace up --store`` takes it."""
+        return url(dsn)
 
     def postgres(self) -> Any:
         """The server: on disk, fsync and synchronous_commit on."""
@@ -147,7 +152,7 @@ class Stage:
         dsn = ""
         if name in {"pgqueuer", "procrastinate", "dbos"}:
             dsn = self.postgres().empty()
-            kept["BENCH_POSTGRES"] = _url(dsn)
+            kept["BENCH_POSTGRES"] = url(dsn)
             kept["BENCH_POSTGRES_FOLDER"] = str(self.postgres().folder)
         else:
             kept["BENCH_REDIS"] = f"redis://127.0.0.1:{self.redis()}/0"
@@ -170,7 +175,7 @@ class Stage:
         return told
 
 
-def _url(dsn: str) -> str:
+def url(dsn: str) -> str:
     """``host=… user=… dbname=…`` as a URL."""
     if not dsn:
         return ""

@@ -26,71 +26,95 @@ WAITING = (
     {"name": "nowhere", "command": ["/bin/true"], "agent": {"labels": {"place": "nowhere"}}},
     {"name": "behind", "command": ["/bin/true"], "needs": ["nowhere"]},
 )
-_COLUMNS = {
-    "run": "state, due_at, created_at, job, labels, input, params, image",
-    "task": "no, idx, state, klass, rank, due_at, agent, image",
-}
+KEYS = (("run", "id"), ("task", "run"))
+FIRST = "select next from id_block where what = 'run'"
+TAKE = "update id_block set next = next + {} where what = 'run'"
+ONE = "select id from run where state < 4"
 
 
 def _multiply(data: Path, times: int) -> None:
     """The store holds one waiting run, as the product wrote it: give it so many, with ids that were never given out.
 
-    Images carry the run's own number, which copies would get wrong: it is written into them.
+    Images carry the run's own number, which copies would get wrong: it is written into them. Copies have no history.
     """
     with apsw.Connection(str(data / "headrace.db")) as db:
-        first, one = next(
-            db.execute("select (select next from id_block where what = 'run'), (select id from run where state < 4)")
-        )
-        texts = {table: list(db.execute(f"select {_COLUMNS[table]} from {table} where {key} = ?", (one,)))
-                 for table, key in (("run", "id"), ("task", "run"))}  # fmt: skip
+        ((first,),), ((one,),) = db.execute(FIRST), db.execute(ONE)
         with db:
-            db.execute("update id_block set next = next + ? where what = 'run'", (times,))
-            for table, key in (("run", "id"), ("task", "run")):
-                marks = ",".join("?" * (len(texts[table][0]) + 1))
-                into = f"insert into {table} ({key}, {_COLUMNS[table]}) values ({marks})"
-                db.executemany(into, _copies(texts[table], one, range(first, first + times)))
+            db.execute(TAKE.format(times))
+            for table, key in KEYS:
+                rows = db.execute(f"select * from {table} where {key} = ?", (one,))
+                names = [name for name, _ in rows.get_description()]
+                into = f"insert into {table} values ({','.join('?' * len(names))})"
+                db.executemany(into, _copies(names, key, list(rows), range(first, first + times)))
     db.close()
 
 
-def _copies(rows: list[tuple], one: int, runs: range):  # type: ignore[no-untyped-def,type-arg]  # a script
-    """Each run's rows; ``image`` is the last column of both tables and begins with the run's number."""
+def _multiply_postgres(url: str, times: int) -> None:
+    """The same on PostgreSQL."""
+    import psycopg
+
+    with psycopg.connect(url, options="-c search_path=headrace") as db:
+        (first,), (one,) = db.execute(FIRST).fetchone() or (), db.execute(ONE).fetchone() or ()
+        db.execute(TAKE.format(times).encode())
+        for table, key in KEYS:
+            found = db.execute(f"select * from {table} where {key} = {one}".encode(), binary=True)
+            names = [column.name for column in found.description or ()]
+            copies = _copies(names, key, found.fetchall(), range(first, first + times))
+            with db.cursor() as cursor, cursor.copy(f"copy {table} from stdin".encode()) as copy:
+                for row in copies:
+                    copy.write_row(row)
+    with psycopg.connect(url, options="-c search_path=headrace", autocommit=True) as db:
+        db.execute("analyze run, task")
+
+
+def _copies(names: list[str], key: str, rows: list[tuple], runs: range):  # type: ignore[no-untyped-def,type-arg]  # a script
+    """Each run's rows; ``image`` begins with the run's number."""
     import msgspec
 
-    old = msgspec.msgpack.encode(one)
+    at_key, at_image = names.index(key), names.index("image")
     shared = []
     for row in rows:
-        head, image = row[:-1], row[-1]
+        old, image = msgspec.msgpack.encode(row[at_key]), bytes(row[at_image])
         at = image.index(old)
         if at > 3:
             raise Broken("an image does not begin with its run")
-        shared.append((head, image[:at], image[at + len(old) :]))
+        shared.append((list(row), image[:at], image[at + len(old) :]))
     for run in runs:
         number = msgspec.msgpack.encode(run)
-        for head, before, after in shared:
-            yield (run, *head, before + number + after)
+        for row, before, after in shared:
+            row[at_key], row[at_image] = run, before + number + after
+            yield tuple(row)
 
 
-def _server(stage: Stage, stack: ExitStack, waiting: int) -> tuple[Up, float]:
+def _server(stage: Stage, stack: ExitStack, waiting: int, *, postgres: bool = False) -> tuple[Up, float]:
     """A server over so many waiting runs, and how long it took from its start to the first run that ended."""
     room = stage.room()
-    with Up(room) as up:
+    url = ""
+    if postgres:
+        dsn = stage.postgres().empty()
+        stack.callback(stage.postgres().drop, dsn)
+        url = stage.url(dsn)
+    with Up(room, store=url) as up:
         up.package()
         up.job("noop", python("t", "noop"))
         up.job("waiting", *WAITING)
         up.ask("POST", "/jobs/waiting/runs", {})
         up.warm_beside("noop", 50)
-    _multiply(room / "data", waiting - 1)
+    if postgres:
+        _multiply_postgres(url, waiting - 1)
+    else:
+        _multiply(room / "data", waiting - 1)
     begun = time.perf_counter()
-    up = stack.enter_context(Up(room))
+    up = stack.enter_context(Up(room, store=url))
     run = up.ask("POST", "/jobs/noop/runs", {})["id"]
     up.ended(run)
     seconds = time.perf_counter() - begun
     found = (
-        up.number("select count(*) from task where state = 1"),
-        up.number("select count(*) from task where state = 0"),
+        up.number("select count(*) from run where state < 4"),
+        up.number("select count(*) from task where state < 2"),
     )
-    if found != (waiting, waiting):
-        raise Broken(f"{waiting} of both kinds should wait: {found}")
+    if found != (waiting, 2 * waiting):
+        raise Broken(f"{waiting} runs with two tasks each should wait: {found}")
     return up, seconds
 
 
@@ -106,12 +130,22 @@ def _slice(up: Up, runs: int) -> tuple[float, float]:
 
 
 def backlog(stage: Stage, waiting: int) -> Values:
+    """On SQLite."""
+    return _beside(stage, waiting, postgres=False)
+
+
+def on_postgres(stage: Stage, waiting: int) -> Values:
+    """On PostgreSQL."""
+    return _beside(stage, waiting, postgres=True)
+
+
+def _beside(stage: Stage, waiting: int, *, postgres: bool) -> Values:
     """Two servers beside each other, one with a thousand waiting runs and one with ``waiting``."""
     small = waiting < FEW
     rounds, runs = (1, 20) if small else (ROUNDS, SLICE)
     with ExitStack() as stack:
-        few, _ = _server(stage, stack, min(FEW, waiting))
-        many, seconds = _server(stage, stack, waiting)
+        few, _ = _server(stage, stack, min(FEW, waiting), postgres=postgres)
+        many, seconds = _server(stage, stack, waiting, postgres=postgres)
         memory = resident(many.control()) - resident(few.control())
         walls, costs = [], []
         for at in range(rounds + 1):
@@ -123,7 +157,7 @@ def backlog(stage: Stage, waiting: int) -> Values:
                 costs.append(pair[many][1] / max(pair[few][1], 0.001))
         for who in (few, many):
             who.settings()
-        stage.settings["SQLite"] = many.settings()
+        stage.settings["PostgreSQL" if postgres else "SQLite"] = many.settings()
     return {
         "cost": (statistics.median(costs) - 1) * 100,
         "wall": (statistics.median(walls) - 1) * 100,
@@ -132,20 +166,32 @@ def backlog(stage: Stage, waiting: int) -> Values:
     }
 
 
+METRICS = (
+    Metric("cost", "% more CPU a run", 20, stretch=5),
+    Metric("wall", "% longer"),
+    Metric("start", "s from start to the first run ended, over all that", 3),
+    Metric("memory", "MiB more in control", 32),
+)
 ROWS = (
     Row(
         "backlog",
         "a run beside 1M unplaceable and 1M blocked tasks, against beside 1k of each",
-        (
-            Metric("cost", "% more CPU a run", 20, stretch=5),
-            Metric("wall", "% longer"),
-            Metric("start", "s from start to the first run ended, over all that", 3),
-            Metric("memory", "MiB more in control", 32),
-        ),
+        METRICS,
         backlog,
         1_000_000,
         100_000,
         20,
+        pairs=1,
+    ),
+    Row(
+        "postgres-backlog",
+        "the same on PostgreSQL, beside 200k of each",
+        METRICS,
+        on_postgres,
+        200_000,
+        20_000,
+        20,
+        postgres=True,
         pairs=1,
     ),
 )
