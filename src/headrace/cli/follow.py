@@ -12,6 +12,9 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import TypeVar
 
+import msgspec
+
+from headrace.cli.pieces import Pieces, who
 from headrace.cli.terminal import Terminal, clean, elapsed
 from headrace.client import flow
 from headrace.client.sync import FINAL, WAIT_SLICE, Client
@@ -40,7 +43,7 @@ class Watch:
         self.terminal = terminal
         self.number = number
         self._seen: dict[str, str] = {}
-        self._parts: dict[tuple[str, str], str] = {}
+        self._pieces = Pieces()
         self._cursor: str | None = None
         self._sealed = False
         self._progress = ""
@@ -87,7 +90,7 @@ class Watch:
                 deadline = time.monotonic() + TAIL_S
             self._print(lines)
         at = datetime.now(UTC)
-        self._print([(at, self._said(who, text, stream)) for (who, stream), text in self._parts.items() if text])
+        self._print([(at, self._said(*left)) for left in self._pieces.rest()])
 
     def _logs(self, *, wait: float = 0.0) -> list[Line]:
         lines: list[Line] = []
@@ -108,18 +111,14 @@ class Watch:
         """
         if not record.task:
             return []
-        who = record.task if record.index is None else f"{record.task}[{record.index}]"
         bad = record.stream == "stderr" or record.level.lower() in ("error", "critical")
-        place = (who, "stderr" if bad else "stdout")
-        text = record.text.partition("\nTraceback (most")[0] if record.stream == "system" else record.text
-        *whole, rest = (self._parts.get(place, "") + text).split("\n")
-        if record.stream not in ("stdout", "stderr") and rest:
-            whole, rest = [*whole, rest], ""
-        self._parts[place] = rest
-        return [(record.at, self._said(who, line, place[1])) for line in whole]
+        stream = "stderr" if bad else "stdout"
+        if record.stream == "system":
+            record = msgspec.structs.replace(record, text=record.text.partition("\nTraceback (most")[0])
+        return [(record.at, self._said(who(record), stream, line)) for line in self._pieces.take(record, stream)]
 
-    def _said(self, who: str, line: str, stream: str) -> str:
-        return f"{self.terminal.style(f'{who} │', 'cyan')} {self.terminal.style(clean(line), 'red' if stream == 'stderr' else '')}"
+    def _said(self, task: str, stream: str, line: str) -> str:
+        return f"{self.terminal.style(f'{task} │', 'cyan')} {self.terminal.style(clean(line), 'red' if stream == 'stderr' else '')}"
 
     def _bar(self, view: views.RunView) -> None:
         if not self.terminal.live or self.terminal.form != "text":
@@ -187,7 +186,10 @@ def story(terminal: Terminal, run: views.RunView) -> None:
     for task in run.tasks:
         if task.state in ("failed", "lost"):
             _failure(terminal, task)
-    skipped = [task.name for task in run.tasks if task.state in ("skipped", "canceled")]
+    ended = [task.name for task in run.tasks if task.state == "canceled" and task.started_at]
+    if ended:
+        terminal.line(f"  canceled: {', '.join(ended)}")
+    skipped = [task.name for task in run.tasks if task.state in ("skipped", "canceled") and not task.started_at]
     if skipped:
         terminal.line(f"  did not run: {', '.join(skipped)}")
     terminal.line(f"  the log:  headrace logs {run.id}")

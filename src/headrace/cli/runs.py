@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from headrace.cli.follow import Watch, counted, story, wait
+from headrace.cli.pieces import Pieces, who
 from headrace.cli.terminal import Terminal, clean, elapsed
 from headrace.client import flow
 from headrace.client.sync import Client
@@ -137,11 +138,17 @@ def show_logs(args: argparse.Namespace, terminal: Terminal) -> int:
         if terminal.form == "json":
             terminal.data(list(records))
             return 0
+        pieces = Pieces()
         for record in records:
-            name = record.task if record.index is None else f"{record.task}[{record.index}]"
-            for line in record.text.rstrip("\n").split("\n"):
-                terminal.line(line if args.task else f"{terminal.style(f'{name} │', 'cyan')} {line}")
+            _print_lines(args, terminal, who(record), pieces.take(record))
+        for task, _, line in pieces.rest():
+            _print_lines(args, terminal, task, [line])
     return 0
+
+
+def _print_lines(args: argparse.Namespace, terminal: Terminal, task: str, lines: list[str]) -> None:
+    for line in lines:
+        terminal.line(line if args.task else f"{terminal.style(f'{who} │', 'cyan')} {line}")
 
 
 def explain_run(args: argparse.Namespace, terminal: Terminal) -> int:
@@ -152,8 +159,7 @@ def explain_run(args: argparse.Namespace, terminal: Terminal) -> int:
         return 0
     terminal.line(terminal.style(view.decision, "bold"))
     for reason in view.reasons:
-        about = f"{reason.refers_to}: " if reason.refers_to else ""
-        terminal.line(f"  {about}{reason.message}  {terminal.style(f'[{reason.code}]', 'dim')}")
+        terminal.line(f"  {reason.message}  {terminal.style(f'[{reason.code}]', 'dim')}")
     if view.expected_at:
         terminal.line(f"  expected at {terminal.when(view.expected_at)}")
     return 0

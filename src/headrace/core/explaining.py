@@ -27,14 +27,14 @@ def explain(
     found = list(may_begin(node, run).reasons)
     if task.counts is not None:
         counts = task.counts
-        message = f"{counts.live} instances are under way, {counts.ended} of {max(counts.total, 0)} have ended"
+        message = f"{node.name}: {counts.live} under way, {counts.ended} of {max(counts.total, 0)} have ended"
         found.append(Reason("expanding", message, node.name))
     elif task.state == TaskState.blocked:
         found.extend(_unmet(graph, node, task, working))
     elif task.state == TaskState.retrying:
         seconds = max(0, task.due_at - now) / 1_000_000
-        message = f"attempt {task.attempt} did not succeed{_because(task)}; the next one begins in {seconds:.1f} s"
-        found.append(Reason("retrying", message, str(task.due_at)))
+        ended = f"attempt {task.attempt} of {_called(node, task)} did not succeed{_because(task)}"
+        found.append(Reason("retrying", f"{ended}; the next one begins in {seconds:.1f} s", node.name))
     elif task.state == TaskState.held:
         found.append(Reason("held", f"{_called(node, task)} waits for a person{_because(task)}", node.name))
     elif not stopped(node, run):
