@@ -9,7 +9,8 @@ from typing import Any
 
 import msgspec
 
-from headrace.runner.failures import CAUSES_MAX, TEXT_MAX, describe, is_yours, names, shorter, text_of
+from headrace.author.errors import class_names
+from headrace.runner.failures import CAUSES_MAX, TEXT_MAX, describe, is_yours, shorter, text_of
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 
@@ -93,6 +94,6 @@ def test_an_exception_without_a_text_and_one_with_far_too_much() -> None:
 
 
 def test_an_exception_is_known_by_its_bases_short_and_with_their_module() -> None:
-    found = names(Odd())
+    found = class_names(Odd())
     assert found[0] == "Odd"
     assert {"ConnectionError", "OSError", "Exception", f"{Odd.__module__}.Odd"} <= set(found)

@@ -58,6 +58,16 @@ class RunFailed(HeadraceError):
         self.error = error
 
 
+def class_names(error: BaseException) -> tuple[str, ...]:
+    """Class names of the exception and its bases, for ``only`` and ``never``: short, and with their module."""
+    found: dict[str, None] = {}
+    for kind in type(error).__mro__[:-1]:
+        found[kind.__name__] = None
+        if kind.__module__ != "builtins":
+            found[f"{kind.__module__}.{kind.__qualname__}"] = None
+    return tuple(found)
+
+
 UNITS = {"ms": 1, "s": 1_000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}
 """Milliseconds per unit of a duration text."""
 

@@ -17,7 +17,7 @@ from headrace.author.handles import Handle, here
 from headrace.author.parameters import schema_of
 from headrace.author.task import Span, bound
 from headrace.author.trace import TRACER, Tracer, document, task_name
-from headrace.author.values import Receiver
+from headrace.author.values import Receiver, builtins
 from headrace.model.definition import JobDefinition
 from headrace.model.errors import Invalid, NotAvailable
 
@@ -121,15 +121,26 @@ class JobFunction(Generic[P, R]):
         raise TraceError(message, code.co_filename, code.co_firstlineno)
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
-        """In a job's body: a child run. Anywhere else: run the whole graph in this process."""
+        """In a job's body: a child run. Anywhere else: run the whole graph in this process, and give its result.
+
+        The rules are those of a server (conditions, retries without waiting, fan-out). Of an ``async def`` job: a
+        coroutine to await. Raises RunFailed, caused by what the task raised.
+        """
         tracer = TRACER.get()
         if tracer is None:
-            raise NotAvailable("not available yet: calling a job in this process; use `headrace run file.py:job`")
+            result: R = self._here(bound(Receiver(self.fn), args, kwargs))
+            return result
         child: dict[str, Any] = {"name": self.name}
         arguments = bound(Receiver(self.fn), args, kwargs)
         if arguments:
             child["params"] = arguments
         return tracer.add(self.name, {"job": child})  # type: ignore[return-value]  # reason: typed as the result to come
+
+    def _here(self, arguments: dict[str, Any]) -> Any:
+        from headrace.author import local  # brings the rules of core along: seldom needed, and never in a runner
+
+        play = local.play_async if inspect.iscoroutinefunction(self.fn) else local.play
+        return play(self.fn, self.definition(), self.works(), builtins(arguments))
 
     def submit(self, *args: P.args, **kwargs: P.kwargs) -> Any:
         """Send it to the server; comes with the client."""

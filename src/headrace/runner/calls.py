@@ -13,10 +13,10 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from headrace.author.context import CURRENT, Context
-from headrace.author.errors import Canceled, Fail, Retry, Skip
+from headrace.author.errors import Canceled, Fail, Retry, Skip, class_names
 from headrace.author.task import Task, TaskFunction
 from headrace.author.values import NOTHING, Encoded, Receiver, dump, encode
-from headrace.runner.failures import describe, names, text_of
+from headrace.runner.failures import describe, text_of
 from headrace.runner.outbox import Outbox
 from headrace.runner.place import Grounds
 from headrace.runner.protocol import INLINE_RESULT, Call, Done, Ok
@@ -280,7 +280,7 @@ def failed(
         now,
         "canceled" if canceled else "failed",
         error=describe(failure, roots),
-        error_types=names(failure),
+        error_types=class_names(failure),
         exit_status=(failure.exit_status if isinstance(failure, Fail) else None) or context.exit_status,
         stop_retry=isinstance(failure, Fail),
         retry_after=failure.after_ms if isinstance(failure, Retry) else None,

@@ -26,16 +26,6 @@ def describe(error: BaseException, roots: tuple[str, ...]) -> bytes:
     return msgspec.json.encode(_described(error, roots, 0))
 
 
-def names(error: BaseException) -> tuple[str, ...]:
-    """Class names of the exception and its bases, for ``only`` and ``never``: short, and with their module."""
-    found: dict[str, None] = {}
-    for kind in type(error).__mro__[:-1]:
-        found[kind.__name__] = None
-        if kind.__module__ != "builtins":
-            found[f"{kind.__module__}.{kind.__qualname__}"] = None
-    return tuple(found)
-
-
 def text_of(error: BaseException, roots: tuple[str, ...]) -> str:
     """The traceback as text, without Headrace's own frames, with paths below the package."""
     try:
