@@ -14,6 +14,7 @@ from headrace.control.auth import (
     Auth,
     Permission,
     Role,
+    RunTokens,
     hash_token,
     mint_run_token,
     mint_token,
@@ -226,3 +227,11 @@ async def test_a_token_in_the_store_opens_and_revoking_closes(tmp_path: Path) ->
         await world.node.ledger.change(RevokeToken(hashed[:32]), SYSTEM)
         world.services.auth.forget(hashed)
         assert (await world.get("/runs", token=text)).status == 401
+
+
+def test_the_quick_way_mints_the_same_tokens() -> None:
+    for length in (32, 64, 65, 200):
+        secret = bytes(range(length))
+        for epoch in (1, 2**40 + 1):
+            quick = RunTokens(secret).mint(7, 2, -1, epoch=epoch, expires_at=10**15)
+            assert quick == mint_run_token(secret, 7, 2, epoch=epoch, expires_at=10**15)

@@ -7,6 +7,7 @@ cut off. Must not be read except at start. Called by ``agent.attempts`` only.
 from __future__ import annotations
 
 import zlib
+from collections import deque
 from collections.abc import Iterator, Sequence
 from struct import Struct as Packer
 from typing import Any
@@ -47,6 +48,7 @@ class Journal:
         self._open: dict[Taken, Trace] = {}
         self._done: dict[int, bytes] = {}
         self._taken: dict[Taken, int] = {}
+        self._order: deque[tuple[int, Taken]] = deque()
         self.trouble = ""
         """Why the last write failed; empty when it did not. Outcomes are then offered by this life only."""
         self._fresh_size = 0
@@ -76,6 +78,7 @@ class Journal:
         self._open = {}
         self._done = {o.m: e for o, e in zip(finished, encoded, strict=True)}
         self._taken = {_taken(o): o.m for o in finished}
+        self._order = deque((o.m, _taken(o)) for o in finished)
         self._rewrite()
         return encoded
 
@@ -95,16 +98,19 @@ class Journal:
             self._open.pop(taken, None)
             self._done[o.m] = e
             self._taken[taken] = o.m
+            self._order.append((o.m, taken))
         self._try_append("o", [Raw(e) for e in encoded])
         return encoded
 
     def acknowledged(self, m: int) -> None:
         """Outcomes up to ``m`` are control's; they need not be offered again."""
-        done, taken = self._done, self._taken
-        while done and (known := next(iter(done))) <= m:
-            del done[known]
-        while taken and taken[name := next(iter(taken))] <= m:
-            del taken[name]
+        done, taken, order = self._done, self._taken, self._order
+        # A queue beside the dictionaries: to find the first key of one that shrinks at its head takes time in its past size.
+        while order and order[0][0] <= m:
+            known, name = order.popleft()
+            done.pop(known, None)
+            if taken.get(name) == known:
+                del taken[name]
         self._try_append("k", m)
 
     def has_done(self, taken: Taken) -> bool:

@@ -39,7 +39,7 @@ class FilePackages:
 
     def has(self, digest: str) -> bool:
         """Whether the whole package is here."""
-        return is_digest(digest) and (digest in self._roots or os.path.exists(self._path(digest, ROOTS_FILE)))
+        return digest in self._roots or (is_digest(digest) and os.path.exists(self._path(digest, ROOTS_FILE)))
 
     async def put(self, digest: str, data: bytes) -> None:
         """Keep this package. Raises Invalid when it is not what its digest says, or no good archive."""

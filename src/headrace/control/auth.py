@@ -8,6 +8,7 @@ here logs or returns a token; comparisons take constant time. Called by ``contro
 from __future__ import annotations
 
 import base64
+import binascii
 import hashlib
 import hmac
 import secrets
@@ -33,6 +34,11 @@ RECHECK_US = 5_000_000
 """A verified token is believed this long before its row is read again: the bound for a revocation by another node."""
 _TOKEN_LENGTH = len(TOKEN_PREFIX) + 43 + 8
 _BEARER_MAX = 512
+_BLOCK = 64
+"""Bytes that SHA-256 works on at a time; HMAC (RFC 2104) pads its key to as many."""
+_INNER = bytes(x ^ 0x36 for x in range(256))
+_OUTER = bytes(x ^ 0x5C for x in range(256))
+_URL_SAFE = bytes.maketrans(b"+/", b"-_")
 _encode_claim = msgspec.msgpack.Encoder().encode
 
 
@@ -144,6 +150,24 @@ def mint_run_token(secret: bytes, run: int, no: int, index: int = WHOLE, *, epoc
     body = _encode_claim(RunClaim(run, no, index, epoch, expires_at))
     mac = hmac.digest(secret, body, "sha256")[:16]
     return RUN_TOKEN_PREFIX + base64.urlsafe_b64encode(mac + body).decode().rstrip("=")
+
+
+class RunTokens:
+    """Mints the run tokens of one secret: the same bytes as ``mint_run_token``, at a third of its cost (an attempt each)."""
+
+    def __init__(self, secret: bytes) -> None:
+        key = (hashlib.sha256(secret).digest() if len(secret) > _BLOCK else secret).ljust(_BLOCK, b"\0")
+        self._inner = hashlib.sha256(key.translate(_INNER))
+        self._outer = hashlib.sha256(key.translate(_OUTER))
+
+    def mint(self, run: int, no: int, index: int, *, epoch: int, expires_at: int) -> str:
+        """See ``mint_run_token``."""
+        body = _encode_claim((run, no, index, epoch, expires_at))
+        inner, outer = self._inner.copy(), self._outer.copy()
+        inner.update(body)
+        outer.update(inner.digest())
+        text = binascii.b2a_base64(outer.digest()[:16] + body, newline=False)
+        return RUN_TOKEN_PREFIX + text.translate(_URL_SAFE).rstrip(b"=").decode()
 
 
 def verify_run_token(secret: bytes, text: str, now: int) -> RunClaim:

@@ -198,7 +198,10 @@ class Group:
         results = []
         try:
             for change, run in zip(unit.changes, reached, strict=True):
-                results.append(await self._decide(change, run, unit.origin, done))
+                decided = self._decide_at_once(change, run, unit.origin, done)
+                if decided is None:
+                    decided = await self._decide(change, run, unit.origin, done)
+                results.append(decided)
         except BaseException:
             self._undo(done)
             self._recorder.forget(mark)
@@ -216,7 +219,7 @@ class Group:
             if unit.results and self.full() and (change is not unit.changes[0]):
                 break
             try:
-                decided = self._decide_at_once(change, run, unit.origin)
+                decided = self._decide_at_once(change, run, unit.origin, None)
                 if decided is None:
                     decided = await self._decide(change, run, unit.origin, None)
                 unit.results.append(decided)
@@ -263,7 +266,9 @@ class Group:
             raise Conflict(f"no agent {delivery.name} has said hello")
         return advanced(entity, delivery.boot_id, delivery.after)
 
-    def _decide_at_once(self, change: Change, reached: RunCell | None, origin: Origin) -> Result | None:
+    def _decide_at_once(
+        self, change: Change, reached: RunCell | None, origin: Origin, undo: list[Any] | None
+    ) -> Result | None:
         """The common case, in which all that the change reaches is loaded; None when it is another one."""
         run = self._working.runs.get(change.run)
         if run is not reached:
@@ -277,9 +282,8 @@ class Group:
         known = self._loader.graphs.get(graph)
         if known is None:
             return None
-        return self._take(
-            known, change, step(known.graph, self._working, change, self._now, self._dice.random()), origin, None
-        )
+        decided = step(known.graph, self._working, change, self._now, self._dice.random())
+        return self._take(known, change, decided, origin, undo)
 
     async def _decide(self, change: Change, reached: RunCell | None, origin: Origin, undo: list[Any] | None) -> Result:
         working = self._working

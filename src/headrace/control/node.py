@@ -13,7 +13,7 @@ from typing import Any
 
 from headrace.control.api.waiters import Waiters
 from headrace.control.assign import Assigner
-from headrace.control.auth import mint_run_token
+from headrace.control.auth import RunTokens
 from headrace.control.clock import SteadyClock
 from headrace.control.commands import Commands
 from headrace.control.graphs import Graphs
@@ -75,9 +75,10 @@ class Node:
         first = await self.ids.first()
         clock = self.clock
         self.secret = secret
+        mint = RunTokens(secret).mint
 
         def token(run: int, no: int, index: int, epoch: int) -> str:
-            return mint_run_token(self.secret, run, no, index, epoch=epoch, expires_at=clock.now() + RUN_TOKEN_US)
+            return mint(run, no, index, epoch=epoch, expires_at=clock.now() + RUN_TOKEN_US)
 
         assigner = Assigner(
             self.store.reader,

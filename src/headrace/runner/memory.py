@@ -11,12 +11,15 @@ import os
 import struct
 from typing import Any
 
-from headrace.runner.protocol import FROM_RUNNER, Frames, frame
+from headrace.runner.protocol import FROM_RUNNER, Frames
+from headrace.runner.protocol import HEAD as SIZE_OF
 
 SIZE = 262_144
 HEAD = struct.Struct("<QQQ")
 """Which call is being made (0: none), how many frames were sent, how many bytes of replies wait."""
 WORD = struct.Struct("<Q")
+ONE = b"\x91"
+"""MessagePack: a list of one."""
 
 
 def make_memory() -> int:
@@ -38,9 +41,9 @@ class Memory:
         """The call with this id begins; 0: none does."""
         WORD.pack_into(self._map, 0, id)
 
-    def note(self, message: Any) -> bool:
-        """Keep this message until it is sent. False when there is no room: it is safe only once it is sent."""
-        data = frame([message])
+    def note(self, message: bytes) -> bool:
+        """Keep this encoded message until it is sent. False when there is no room: it is safe only once it is sent."""
+        data = SIZE_OF.pack(len(message) + 1) + ONE + message
         end = self._end + len(data)
         if end > SIZE:
             return False

@@ -12,12 +12,15 @@ import socket
 import threading
 import time
 
+from msgspec import Raw
+
 from headrace.runner.memory import Memory
-from headrace.runner.protocol import FromRunner, Log, Started, frame
+from headrace.runner.protocol import ENCODER, FromRunner, Log, Started, frame
 
 MOMENT_MS = 2
 MOMENT_US = MOMENT_MS * 1000
 PIECE = 65_536
+encode = ENCODER.encode
 ROOM = 4 * 1024 * 1024
 """Bytes of log that may wait before a writer has to."""
 
@@ -29,7 +32,7 @@ class Outbox:
         self.running: tuple[int, int] | None = None
         self._sock = sock
         self._memory = memory
-        self._pending: list[FromRunner] = []
+        self._pending: list[FromRunner | Raw] = []
         self._waiting = 0
         self._lock = threading.Lock()
         self._room = threading.Condition(self._lock)
@@ -76,11 +79,12 @@ class Outbox:
 
     def finish(self, message: FromRunner) -> None:
         """The running call is over: its last log first, then this."""
+        encoded = encode(message)
         with self._lock:
             self._drain()
             self.running = None
-            self._pending.append(message)
-            noted = self._memory.note(message)
+            self._pending.append(Raw(encoded))
+            noted = self._memory.note(encoded)
             self._memory.making(0)
             if not noted:
                 self._send()
@@ -97,7 +101,8 @@ class Outbox:
         self._waiting += len(data)
         if len(data) <= PIECE // 2:
             running = self.running
-            self._memory.note(Log(running[0] if running else 0, time.time_ns() // 1000, stream, data, level, logger))
+            piece = Log(running[0] if running else 0, time.time_ns() // 1000, stream, data, level, logger)
+            self._memory.note(encode(piece))
         running = self.running
         id = running[0] if running else 0
         last = self._pending[-1] if self._pending else None
