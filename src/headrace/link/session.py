@@ -175,7 +175,7 @@ class ControlLink:
 class Reconciled(Struct, frozen=True):
     """What differs between what control believes and what the agent holds.
 
-    ``missing``: believed to be there, but unknown to the agent: the start never arrived (same boot id: send it again)
+    ``missing``: believed to be there, but unknown to the agent: the start never arrived (same boot id: given back, at no cost)
     or was lost with another life. ``foreign``: held by the agent, but not control's any more: fence it.
     """
 

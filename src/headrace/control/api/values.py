@@ -6,14 +6,13 @@ Called by the views of runs and tasks.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import Any
 
 import msgspec
 
 from headrace.control.graphs import Known
-from headrace.core.expression import MISSING, MissingValue, render, walk
-from headrace.core.scope import fire_value
+from headrace.core.results import result_keys, run_result
+from headrace.core.work import Working
 from headrace.model.cells import TaskCell, Value
 from headrace.model.errors import TooLarge
 from headrace.model.ids import WHOLE, TaskKey
@@ -69,24 +68,16 @@ class Values:
         if row.cell.state is not RunState.succeeded:
             return None
         graph, run = known.graph, row.cell.run
-        if graph.result is msgspec.UNSET:
-            cell = None if graph.result_no is None else await self._reader.task((run, graph.result_no, WHOLE))
-            return None if cell is None else await self.result(cell, known)
-        reads = graph.result_reads
-        cells = await self._cells(run, {*reads.cells, *reads.values, *reads.gathers})
-        results = {no: await self.result(cells[no], known) for no in (*reads.values, *reads.gathers) if no in cells}
-        try:
-            return render(graph.result, _ResultScope(row, known, cells, results))
-        except MissingValue:
-            return None
-
-    async def _cells(self, run: int, numbers: Iterable[int]) -> dict[int, TaskCell]:
-        found = {}
-        for no in numbers:
-            cell = await self._reader.task((run, no, WHOLE))
-            if cell is not None:
-                found[no] = cell
-        return found
+        keys = result_keys(graph, run)
+        working = Working(runs={run: row.cell}, inputs={run: row.input})
+        for key in {*keys.tasks, *keys.values, *keys.gather}:
+            cell = await self._reader.task(key)
+            if cell is None:
+                continue
+            working.tasks[key] = cell
+            if key in keys.values or key in keys.gather:
+                working.values[key] = await self.result(cell, known)
+        return run_result(graph, working, row.cell)
 
     async def _of_cell(self, cell: TaskCell) -> Any:
         value = cell.result
@@ -108,39 +99,6 @@ class Values:
             if len(cells) < 500:
                 return results
             after = (group.no, cells[-1].index)
-
-
-class _ResultScope:
-    """What ``result:`` may look at, read beforehand."""
-
-    def __init__(self, row: RunRow, known: Known, cells: dict[int, TaskCell], results: dict[int, Any]) -> None:
-        self._row = row
-        self._known = known
-        self._cells = cells
-        self._results = results
-
-    def lookup(self, root: str, path: tuple[str | int, ...]) -> Any:
-        """The value at a path, or MISSING."""
-        given = self._row.input
-        if root == "params":
-            return walk(msgspec.json.decode(given.params), path)
-        if root == "run":
-            job = given.job or self._known.graph.name
-            return walk({"id": given.run, "job": job, "url": f"/runs/{given.run}", "labels": given.labels}, path)
-        if root == "fire":
-            return fire_value(given.created_at, path)
-        return self._task(path) if root == "tasks" else MISSING
-
-    def _task(self, path: tuple[str | int, ...]) -> Any:
-        no = self._known.graph.by_name.get(str(path[0])) if path else None
-        cell = None if no is None else self._cells.get(no)
-        if no is None or cell is None or len(path) < 2:
-            return MISSING
-        if path[1] == "result":
-            return walk(self._results.get(no), path[2:])
-        if path[1:] == ("exit_status",):
-            return MISSING if cell.exit_status is None else cell.exit_status
-        return cell.state.name if path[1:] == ("state",) else MISSING
 
 
 def key_text(key: TaskKey, known: Known) -> str:
