@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 from api_world import HELLO, World, run_async
 
+from headrace.control.api.values import SHOWN_MAX
 from headrace.control.auth import Role
 from headrace.link.records import LogRecord, Seal, StreamSeal
 from headrace.model.cells import Value
@@ -65,6 +66,39 @@ async def test_a_run_that_succeeded_shows_its_result_and_its_task(tmp_path: Path
         assert task["result"] == {"n": 1}
         assert [(a["attempt"], a["state"]) for a in task["attempts"]] == [(1, "succeeded")]
         assert got["ended_at"].endswith("Z")
+
+
+@run_async
+async def test_a_result_too_large_for_a_page_is_left_out_and_stands_where_it_is_asked_for_alone(tmp_path: Path) -> None:
+    job = {"name": "large", "tasks": [{"name": n, "command": ["x"]} for n in "ab"]}
+    async with World(tmp_path) as world:
+        await world.agent(slots=2)
+        run = await submitted(world, job)
+        text = "x" * (SHOWN_MAX // 2)
+        for no in range(2):
+            await world.settle(run, no, result=value(text))
+        got = (await world.get(f"/runs/{run}")).json
+        assert [len(t["result"] or "") for t in got["tasks"]] == [len(text), 0]
+        assert got["tasks"][1]["result_omitted"].endswith(f"ask for /runs/{run}/tasks/b")
+        assert (await world.get(f"/runs/{run}/tasks/b")).json["result"] == text
+        one = await submitted(world, HELLO)
+        await world.settle(one, result=value(text * 3))
+        got = (await world.get(f"/runs/{one}")).json
+        assert (got["state"], got["result"]) == ("succeeded", None)
+        assert "bytes of values are shown" in got["result_omitted"]
+        assert (await world.get(f"/runs/{one}/tasks/say")).json["result"] == text * 3
+
+
+@run_async
+async def test_what_messagepack_cannot_hold_is_told_and_json_can(tmp_path: Path) -> None:
+    async with World(tmp_path) as world:
+        await world.agent()
+        run = await submitted(world)
+        await world.settle(run, result=Value(30, "inline", b"9" * 30))
+        assert (await world.get(f"/runs/{run}")).json["result"] == int("9" * 30)
+        answer = await world.get(f"/runs/{run}", headers={"accept": "application/msgpack"})
+        assert answer.status == 406
+        assert "ask for application/json" in answer.json["detail"]
 
 
 @run_async

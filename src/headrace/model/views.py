@@ -56,7 +56,10 @@ class AttemptView(View, kw_only=True, frozen=True):
 
 
 class TaskView(View, kw_only=True, frozen=True):
-    """One task of a run, or one instance of a task with ``each``. A group shows ``counts`` per state."""
+    """One task of a run, or one instance of a task with ``each``. A group shows ``counts`` per state.
+
+    ``result_omitted`` says why a result that there is does not stand in this answer, and where it does.
+    """
 
     name: str
     index: int | None = None
@@ -70,6 +73,7 @@ class TaskView(View, kw_only=True, frozen=True):
     started_at: datetime | None = None
     ended_at: datetime | None = None
     result: Any = None
+    result_omitted: str | None = None
     error: ErrorView | None = None
     reason: str | None = None
     waits_for: list[str] = []
@@ -80,7 +84,7 @@ class TaskView(View, kw_only=True, frozen=True):
 
 
 class RunView(View, kw_only=True, frozen=True):
-    """One run. ``version`` is null for a definition that was never saved."""
+    """One run. ``version`` is null for a definition that was never saved; ``result_omitted`` as that of a task."""
 
     id: int
     job: str | None
@@ -89,6 +93,7 @@ class RunView(View, kw_only=True, frozen=True):
     exit_status: str | None = None
     params: Any = None
     result: Any = None
+    result_omitted: str | None = None
     priority: int = 0
     labels: dict[str, str] = {}
     reason: str | None = None

@@ -105,7 +105,10 @@ def encode(record: Any, media: str) -> bytes:
     """A view in JSON or MessagePack. Both hold the same data: instants are texts in either."""
     if media == MSGPACK:
         # by way of JSON, so that both formats cannot differ: texts that are JSON already stand in some views
-        return msgspec.msgpack.encode(msgspec.json.decode(msgspec.json.encode(record)))
+        try:
+            return msgspec.msgpack.encode(msgspec.json.decode(msgspec.json.encode(record)))
+        except (OverflowError, RecursionError) as error:
+            raise NotAcceptable(f"this answer does not fit into {media} ({error}): ask for {JSON}") from error
     return msgspec.json.encode(record)
 
 

@@ -24,7 +24,7 @@ from headrace.control.changes.result import Result
 from headrace.control.graphs import Known
 from headrace.model.cells import TaskCell
 from headrace.model.changes import Cancel
-from headrace.model.errors import Conflict, Invalid, NotFound, Problem
+from headrace.model.errors import Conflict, Invalid, NotFound, Problem, TooLarge
 from headrace.model.ids import WHOLE
 from headrace.model.states import RUN_FINAL, RunState, TaskState
 from headrace.model.views import RunPage, RunView, TaskView
@@ -83,7 +83,10 @@ async def whole_run(call: Call, row: RunRow, known: Known) -> RunView:
         tasks.append(await views.full(cell, states, rows))
     if call.text("with") == "output":
         tasks = [await with_output(services, row, known, cell, view) for cell, view in zip(cells, tasks, strict=True)]
-    return run_view(row, result=await services.values.run_result(row, known), tasks=tasks)
+    try:
+        return run_view(row, result=await services.values.run_result(row, known), tasks=tasks)
+    except TooLarge as error:
+        return run_view(row, omitted=error.message, tasks=tasks)
 
 
 async def _until_ended(call: Call, run: int, wait: float) -> RunRow:
@@ -155,7 +158,7 @@ async def _one_task(call: Call, row: RunRow, known: Known, key: tuple[int, int, 
         name = known.graph.nodes[key[1]].name
         what = name if key[2] == WHOLE else f"{name}[{key[2]}]"
         raise NotFound(f"run {key[0]} has no task {what} (yet)")
-    views = TaskViews(services.values, known, row, await agent_names(call, [cell]))
+    views = TaskViews(services.values, known, row, await agent_names(call, [cell]), alone=True)
     states = await _needed_states(call, known, [cell])
     return await views.full(cell, states, await services.reader.attempts(key) if cell.attempt > 1 else [])
 

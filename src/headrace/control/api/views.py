@@ -11,10 +11,11 @@ from typing import Any
 
 import msgspec
 
-from headrace.control.api.values import Values
+from headrace.control.api.values import ALONE_MAX, SHOWN_MAX, Room, Values
 from headrace.control.graphs import Known
 from headrace.core.expression import MISSING, MissingValue, render_text, walk
 from headrace.model.cells import Counts, RunCell, TaskCell
+from headrace.model.errors import TooLarge
 from headrace.model.ids import WHOLE
 from headrace.model.states import AttemptState, TaskState
 from headrace.model.views import AttemptView, ErrorFrame, ErrorView, RunView, TaskView
@@ -45,7 +46,7 @@ def moment(at: int) -> datetime:
     return _EPOCH + timedelta(microseconds=at)
 
 
-def run_view(row: RunRow, *, result: Any = None, tasks: Sequence[TaskView] = ()) -> RunView:
+def run_view(row: RunRow, *, result: Any = None, omitted: str | None = None, tasks: Sequence[TaskView] = ()) -> RunView:
     """A run. Lists leave ``result`` and ``tasks`` out."""
     given, cell = row.input, row.cell
     return RunView(
@@ -56,6 +57,7 @@ def run_view(row: RunRow, *, result: Any = None, tasks: Sequence[TaskView] = ())
         exit_status=cell.exit_status,
         params=msgspec.json.decode(given.params),
         result=result,
+        result_omitted=omitted,
         priority=cell.priority,
         labels=given.labels,
         reason=cell.reason or given.reason,
@@ -129,9 +131,13 @@ def counts_view(counts: Counts) -> dict[str, int]:
 
 
 class TaskViews:
-    """Builds the views of one run's tasks. ``names`` are the states of all tasks by number, for ``waits_for``."""
+    """Builds the views of one run's tasks. ``alone``: only one task is asked for, so its result may be as large as any."""
 
-    def __init__(self, values: Values, known: Known, row: RunRow, agents: dict[int, str]) -> None:
+    def __init__(
+        self, values: Values, known: Known, row: RunRow, agents: dict[int, str], *, alone: bool = False
+    ) -> None:
+        self._alone = alone
+        self._room = Room(ALONE_MAX if alone else SHOWN_MAX)
         self._values = values
         self._known = known
         self._row = row
@@ -155,6 +161,7 @@ class TaskViews:
     ) -> TaskView:
         node = self._known.graph.nodes[cell.no]
         error = error_view(await self._values.error(cell))
+        result, omitted = await self._result(cell)
         if newest and attempt_state(cell) is not None and (not attempts or attempts[-1].attempt != cell.attempt):
             attempts.append(attempt_view(cell, error, self._agents))
         return TaskView(
@@ -169,13 +176,23 @@ class TaskViews:
             agent=self._agents.get(cell.agent),
             started_at=instant(cell.started_at),
             ended_at=instant(cell.ended_at),
-            result=await self._values.result(cell, self._known),
+            result=result,
+            result_omitted=omitted,
             error=error,
             reason=cell.reason,
             waits_for=self._waits_for(cell, states),
             attempts=attempts,
             counts=None if cell.counts is None else counts_view(cell.counts),
         )
+
+    async def _result(self, cell: TaskCell) -> tuple[Any, str | None]:
+        try:
+            return await self._values.result(cell, self._room), None
+        except TooLarge as error:
+            if self._alone:
+                return None, error.message
+            where = f"/runs/{cell.run}/tasks/{self._known.graph.nodes[cell.no].name}"
+            return None, f"{error.message}; ask for {where}" + ("" if cell.index == WHOLE else f"/{cell.index}")
 
     def _waits_for(self, cell: TaskCell, states: dict[int, TaskState]) -> list[str]:
         if cell.state is not TaskState.blocked:
