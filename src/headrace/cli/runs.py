@@ -148,7 +148,7 @@ def show_logs(args: argparse.Namespace, terminal: Terminal) -> int:
 
 def _print_lines(args: argparse.Namespace, terminal: Terminal, task: str, lines: list[str]) -> None:
     for line in lines:
-        terminal.line(line if args.task else f"{terminal.style(f'{who} │', 'cyan')} {line}")
+        terminal.line(line if args.task else f"{terminal.style(f'{task} │', 'cyan')} {line}")
 
 
 def explain_run(args: argparse.Namespace, terminal: Terminal) -> int:
