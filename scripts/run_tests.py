@@ -19,7 +19,7 @@ def steps(*, tail: bool, extra: list[str]) -> list[tuple[str, list[str]]]:
     """The commands of the suite, in the order in which a mistake is cheapest to find."""
     pytest = [sys.executable, "-m", "pytest", "-q", "-n", "2", "--dist", "loadgroup"]
     if tail:
-        return [("tail", [*pytest[:4], "-m", "tail", "--timeout", "1500", *extra])]
+        return [("tail", [*pytest, "-m", "tail", "--timeout", "1500", *extra])]
     return [
         ("ruff", [str(BIN / "ruff"), "check", "."]),
         ("format", [str(BIN / "ruff"), "format", "--check", "."]),
