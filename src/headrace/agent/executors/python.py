@@ -81,7 +81,8 @@ class PythonExecutor:
         self.start_many([(a, report, place)])
 
     def start_many(self, batch: Sequence[tuple[Assignment, Report, Place]]) -> None:
-        """See ``Executor``."""
+        """See ``Executor``. On an idle agent they are handed on at once; else with what else this turn brings."""
+        idle = not self._held
         for a, report, place in batch:
             self._number += 1
             held = Held(self._number, a, report, place)
@@ -91,7 +92,10 @@ class PythonExecutor:
                 continue
             self._held[a.name] = held
             self._queues.setdefault(a.package, deque()).append(held)
-        self._pump_soon()
+        if idle and not self._pump_due:
+            self._pump()
+        else:
+            self._pump_soon()
 
     def ask(self, name: AttemptName, reason: str) -> None:
         """See ``Executor``: CancelledError or ``headrace.Canceled`` in the task."""
