@@ -177,6 +177,19 @@ def test_the_work_of_an_agent_that_began_again_is_lost_and_retried(tmp_path: Pat
     run(work())
 
 
+@pytest.mark.parametrize("what", ['"$HEADRACE_OUTPUTS"', '"$(dirname "$HEADRACE_OUTPUTS")"'])
+def test_a_task_that_removes_its_own_folders_ends_as_it_says(what: str, tmp_path: Path) -> None:
+    async def work() -> None:
+        async with Whole(tmp_path) as whole:
+            runs = await whole.submit(command("sh", "-c", f"rm -rf {what}; exit 3"), 3)
+            await whole.ended(runs)
+            for r in runs:
+                (cell,) = await whole.tasks(r)
+                assert (cell.state, cell.exit_code) == (TaskState.failed, 3)
+
+    run(work())
+
+
 def test_cancel_ends_what_runs(tmp_path: Path) -> None:
     async def work() -> None:
         async with Whole(tmp_path) as whole:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import fcntl
 import hashlib
 import os
 import random
@@ -40,6 +41,7 @@ from headrace.link.records import Hello
 from headrace.link.server import HttpServer
 from headrace.link.session import AgentLink
 from headrace.link.wire import PACKAGE_MAX
+from headrace.model.errors import Busy
 from headrace.model.ports import Fault, no_fault
 
 
@@ -63,6 +65,10 @@ class AgentSettings(msgspec.Struct, frozen=True):
     def socket(self) -> str:
         """The path of the agent's own socket."""
         return os.path.join(self.data, "agent.sock")
+
+
+HOLD_S = 10.0
+"""How long an agent waits for the one before it to be gone."""
 
 
 class RealClock:
@@ -206,7 +212,30 @@ async def serve(settings: AgentSettings, *, fault: Fault = no_fault) -> None:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, until.set)
-    await Agent(settings, fault=fault).serve(until)
+    if await hold(settings.data, until):
+        await Agent(settings, fault=fault).serve(until)
+
+
+async def hold(folder: str, until: asyncio.Event, patience: float = HOLD_S) -> bool:
+    """Hold the agent's folder for as long as this process lives. Before that nothing in it is touched and nothing is
+    killed: both would be another agent's. One that is dying is waited for. False when told to end meanwhile; raises
+    Busy when the other one stays.
+    """
+    lock = os.open(os.path.join(folder, "agent.lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    loop = asyncio.get_running_loop()
+    deadline = loop.time() + patience
+    while not until.is_set():
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as e:
+            if loop.time() >= deadline:
+                os.close(lock)
+                raise Busy(f"another agent uses the folder {folder}") from e
+            await asyncio.wait([asyncio.ensure_future(until.wait())], timeout=0.05)
+            continue
+        return True
+    os.close(lock)
+    return False
 
 
 def run_agent(settings: AgentSettings, *, fault: Fault = no_fault) -> None:

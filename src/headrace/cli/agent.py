@@ -14,6 +14,7 @@ from typing import Any
 from headrace.agent.guard import guard_command
 
 OK = 0
+REFUSED = 3
 
 
 def agent_command(settings: dict[str, Any]) -> list[str]:
@@ -41,9 +42,14 @@ def main(text: str) -> int:
 
     from headrace.agent.app import AgentSettings, run_agent
     from headrace.link.faults import from_environment
+    from headrace.model.errors import Busy
 
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
-    run_agent(msgspec.json.decode(text, type=AgentSettings), fault=from_environment(os.environ))
+    try:
+        run_agent(msgspec.json.decode(text, type=AgentSettings), fault=from_environment(os.environ))
+    except Busy as e:
+        print(f"headrace agent: {e}", file=sys.stderr)
+        return REFUSED
     return OK
 
 

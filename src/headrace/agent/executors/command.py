@@ -299,11 +299,18 @@ class _Proc:
             self.executor.leaves.give(self._leaf)
             self._leaf = None
         code = os.waitstatus_to_exitcode(status)
-        if self.a.outputs or (self.place.touched("outputs") and os.listdir(self.place.outputs)):
+        if self.a.outputs or self._left_files():
             harvest = self.loop.run_in_executor(None, self.place.harvest, self.a.outputs)
             harvest.add_done_callback(lambda done: self._harvested(code, done))
         else:
             self._end(code, ())
+
+    def _left_files(self) -> bool:
+        """Whether there is something in its outputs; the folder is the task's own, which may have removed it."""
+        try:
+            return self.place.touched("outputs") and bool(os.listdir(self.place.outputs))
+        except OSError:
+            return False
 
     def _harvested(self, code: int, done: asyncio.Future[tuple[Artifact, ...]]) -> None:
         error = done.exception()

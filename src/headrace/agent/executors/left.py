@@ -31,12 +31,22 @@ def error_text(kind: str, message: str) -> bytes:
     return msgspec.json.encode(_Error(kind, message))
 
 
+_SHORT = frozenset({errno.ENOSPC, errno.EDQUOT, errno.ENOMEM, errno.EMFILE, errno.ENFILE, errno.EAGAIN})
+
+
+def is_short(e: BaseException) -> bool:
+    """The machine lacks something that will be there again: it is not the task that failed."""
+    return isinstance(e, OSError) and e.errno in _SHORT
+
+
 def failed_to_start(a: Assignment, e: Exception, now: int) -> Ending:
-    """The main process could not be started."""
+    """The main process could not be started: for want of space or memory it may be elsewhere, or later."""
     program = a.argv[0] if a.argv else "sh"
     code = {errno.ENOENT: 127, errno.EACCES: 126, errno.ENOEXEC: 126}.get(getattr(e, "errno", None) or 0)
     why = getattr(e, "strerror", None) or str(e)
     message = f"cannot start {program!r}: {why}"
+    if is_short(e):
+        return Ending(OutcomeKind.refused, 0, now, reason=message)
     return Ending(
         OutcomeKind.failed,
         0,

@@ -14,6 +14,7 @@ from typing import Protocol
 
 import msgspec
 
+from headrace.agent.executors.left import is_short
 from headrace.agent.executors.port import Ending, Place, Report
 from headrace.link.records import Artifact, Assignment
 from headrace.model.changes import OutcomeKind
@@ -107,7 +108,8 @@ class Seat:
                 calls.append(held.call())
             except (OSError, HeadraceError) as e:
                 self._owner.over(held)
-                held.report.ended(Ending(OutcomeKind.failed, 0, 0, "error", reason=f"no working folder: {e}"))
+                kind, status = (OutcomeKind.refused, None) if is_short(e) else (OutcomeKind.failed, "error")
+                held.report.ended(Ending(kind, 0, 0, status, reason=f"no working folder: {e}"))
                 continue
             held.seat = self
             self.calls[held.id] = held

@@ -30,6 +30,8 @@ PAGE = 4_096
 INLINE_MAX = 65_536
 """Larger segments are kept as blobs."""
 
+NO_REST = "the agent no longer has the rest"
+
 _ENCODER = msgspec.msgpack.Encoder()
 
 
@@ -106,18 +108,21 @@ class LogKeeper(Loop):
             try:
                 page = await self._calls.logs(name, after, PAGE, 0)
             except NotFound:
-                if not after or after < sealed_at(cell):
+                if not after or after < seal_of(cell).last:
                     await self._cut(name, attempt, after)
                 return
             if page.records:
                 await self._store(name, attempt, page.records)
                 after = page.records[-1].seq
             if page.sealed or not page.records:
-                return
+                break
+        seal = seal_of(cell)
+        if seal.cut and after <= seal.last:
+            await self._cut(name, attempt, seal.last, seal.cut)
 
-    async def _cut(self, name: AttemptName, attempt: int, after: int) -> None:
-        """The spool has it no longer: say so where the log ends."""
-        text = b"the log is cut here: the agent no longer has the rest"
+    async def _cut(self, name: AttemptName, attempt: int, after: int, why: str = NO_REST) -> None:
+        """There is not all of it: say so where the log ends."""
+        text = f"the log is cut here: {why}\n".encode()
         record = LogRecord(after + 1, self._clock.now(), "system", text, level="warning")
         await self._store(name, attempt, [record])
 
@@ -132,6 +137,6 @@ class LogKeeper(Loop):
         await self._ledger.change(KeepSegments((segment,)), SYSTEM)
 
 
-def sealed_at(cell: TaskCell) -> int:
-    """The number of the last record of this attempt's log, 0 when it was never sealed."""
-    return msgspec.msgpack.decode(cell.seal, type=Seal).last if cell.seal else 0
+def seal_of(cell: TaskCell) -> Seal:
+    """How this attempt's log ended; an empty one when it was never sealed."""
+    return msgspec.msgpack.decode(cell.seal, type=Seal) if cell.seal else Seal()

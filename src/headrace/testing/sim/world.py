@@ -7,6 +7,7 @@ history. A failing seed is repeated by ``python -m headrace.testing.sim --seed N
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import gc
 import os
 import shutil
@@ -368,6 +369,9 @@ def _end(world: World, folder: Path) -> None:
             process.kill()
     for task in asyncio.all_tasks(world.loop):
         task._log_destroy_pending = False  # type: ignore[attr-defined]  # noqa: SLF001  they died on purpose
+        # Unwound here one by one: the collector, which would do it, has crashed over coroutines that wait for each other.
+        with contextlib.suppress(BaseException):
+            task.get_coro().close()
     world.control.close()
     world.loop.end()
     asyncio.set_event_loop(None)
