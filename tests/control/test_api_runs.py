@@ -72,7 +72,7 @@ async def test_a_run_that_succeeded_shows_its_result_and_its_task(tmp_path: Path
 async def test_a_result_too_large_for_a_page_is_left_out_and_stands_where_it_is_asked_for_alone(tmp_path: Path) -> None:
     job = {"name": "large", "tasks": [{"name": n, "command": ["x"]} for n in "ab"]}
     async with World(tmp_path) as world:
-        await world.agent(slots=2)
+        await world.agent(slots=4)
         run = await submitted(world, job)
         text = "x" * (SHOWN_MAX // 2)
         for no in range(2):
