@@ -15,7 +15,7 @@ from typing import TypeVar
 import msgspec
 
 from headrace.cli.pieces import Pieces, who
-from headrace.cli.terminal import Terminal, clean, elapsed
+from headrace.cli.terminal import Terminal, clean, elapsed, short
 from headrace.client import flow
 from headrace.client.sync import FINAL, WAIT_SLICE, Client
 from headrace.model import views
@@ -180,6 +180,8 @@ def story(terminal: Terminal, run: views.RunView) -> None:
     said = f" ({run.exit_status})" if run.exit_status else ""
     terminal.line(f"run {run.id} {terminal.state(run.state)}{said} after {took}")
     if run.state == "succeeded":
+        if run.result is not None:
+            terminal.line(f"  result  {short(run.result)}")
         return
     if run.reason:
         terminal.line(f"  reason: {clean(run.reason)}")

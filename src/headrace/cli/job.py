@@ -129,7 +129,10 @@ def list_jobs(args: argparse.Namespace, terminal: Terminal) -> int:
             (str(j["name"]), str(j["version"]), terminal.when(j.get("updated_at")), str(j.get("description") or ""))
             for j in page.items
         ]
-        terminal.table(("name", "version", "updated", "description"), rows)
+        if rows:
+            terminal.table(("name", "version", "updated", "description"), rows)
+        else:
+            terminal.line("no saved jobs: headrace job put FILE")
     return 0
 
 
@@ -165,8 +168,15 @@ def list_noun(args: argparse.Namespace, terminal: Terminal) -> int:
     if not items:
         terminal.line(f"no {args.noun}s")
     else:
-        terminal.table(columns, [[str(item.get(c, "")) for c in columns] for item in items])
+        terminal.table(columns, [[_told(c, item.get(c), terminal) for c in columns] for item in items])
     return 0
+
+
+def _told(column: str, value: Any, terminal: Terminal) -> str:
+    """A cell for people: the beginning of a digest, an instant in their zone. The whole comes with ``--json``."""
+    if column == "digest":
+        return str(value)[:12]
+    return terminal.when(value) if column.endswith("_at") else str("" if value is None else value)
 
 
 def push_package(args: argparse.Namespace, terminal: Terminal) -> int:

@@ -8,7 +8,7 @@ from typing import Any
 
 from headrace.cli.follow import Watch, counted, story, wait
 from headrace.cli.pieces import Pieces, who
-from headrace.cli.terminal import Terminal, clean, elapsed
+from headrace.cli.terminal import Terminal, elapsed, short
 from headrace.client import flow
 from headrace.client.sync import Client
 from headrace.model.errors import Invalid
@@ -103,9 +103,9 @@ def show_run(args: argparse.Namespace, terminal: Terminal) -> int:
     if view.started_at:
         terminal.line(f"  started  {terminal.when(view.started_at)}, took {elapsed(view.started_at, view.ended_at)}")
     if view.params:
-        terminal.line(f"  params   {_short(view.params)}")
+        terminal.line(f"  params   {short(view.params)}")
     if view.result is not None:
-        terminal.line(f"  result   {_short(view.result)}")
+        terminal.line(f"  result   {short(view.result)}")
     rows = []
     for task in view.tasks:
         said = (counted(task.counts) if task.counts else "") or task.exit_status or task.reason or ""
@@ -116,13 +116,6 @@ def show_run(args: argparse.Namespace, terminal: Terminal) -> int:
         terminal.line()
         story(terminal, view)
     return 0
-
-
-def _short(value: Any) -> str:
-    import msgspec
-
-    text = clean(msgspec.json.encode(value).decode())
-    return text if len(text) <= 200 else text[:199] + "…"
 
 
 def show_logs(args: argparse.Namespace, terminal: Terminal) -> int:
@@ -184,7 +177,9 @@ def list_artifacts(args: argparse.Namespace, terminal: Terminal) -> int:
         if args.folder:
             for artifact in found:
                 _save(Path(args.folder), artifact.task, artifact.path, run.download(artifact))
-        if not terminal.data(found):
+        if not terminal.data(found) and not found:
+            terminal.line("no files")
+        elif terminal.form == "text":
             terminal.table(
                 ("task", "file", "bytes"),
                 [(a.task if a.index is None else f"{a.task}[{a.index}]", a.path, str(a.size)) for a in found],

@@ -105,6 +105,12 @@ def clean(text: Any) -> str:
     return CONTROL.sub("�", str(text)).replace("\n", " ")
 
 
+def short(value: Any) -> str:
+    """A value as JSON that fits a few lines; the whole of it comes with ``--json``."""
+    text = clean(msgspec.json.encode(value).decode())
+    return text if len(text) <= 200 else text[:199] + "…"
+
+
 def visible(text: str) -> int:
     """How many columns it takes."""
     return len(text)
