@@ -12,7 +12,8 @@ from statistics import fmean
 
 import pytest
 
-from headrace.testing.sim.world import Outcome, Plan, simulate
+from headrace.testing.sim.seeds import simulate
+from headrace.testing.sim.world import Outcome, Plan
 
 SEEDS = 2_000
 SHARDS = 16

@@ -8,15 +8,12 @@ from __future__ import annotations
 import asyncio
 import math
 from enum import IntEnum
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 from headrace.agent.executors.port import Ending, Executor, Place
-from headrace.agent.spool import AttemptLog
+from headrace.agent.spool import AttemptLog, Spool
 from headrace.link.records import Assignment, AttemptName, StartedNote
 from headrace.model.changes import OutcomeKind
-
-if TYPE_CHECKING:
-    from headrace.agent.attempts import Attempts
 
 
 class Phase(IntEnum):
@@ -29,6 +26,18 @@ class Phase(IntEnum):
     over = 3
 
 
+class Owner(Protocol):
+    """Who holds the attempts, as one of them sees it."""
+
+    spool: Spool
+
+    def began(self, work: Work) -> None:
+        """Its process, or its call, runs."""
+
+    def ended(self, work: Work, end: Ending) -> None:
+        """It is over; what it printed is in the spool."""
+
+
 class Work:
     """One attempt. Implements ``Report``."""
 
@@ -37,7 +46,7 @@ class Work:
         "timer",
     )  # fmt: skip
 
-    def __init__(self, owner: Attempts, a: Assignment, executor: Executor) -> None:
+    def __init__(self, owner: Owner, a: Assignment, executor: Executor) -> None:
         self._owner = owner
         self.a = a
         self.name: AttemptName = a.name

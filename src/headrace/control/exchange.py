@@ -9,16 +9,26 @@ from __future__ import annotations
 import asyncio
 from collections.abc import MutableMapping
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Any
-
-if TYPE_CHECKING:  # the connection makes the exchange; a cycle at run time otherwise
-    from headrace.control.http import HttpConnection
+from typing import Any, Protocol
 
 Message = MutableMapping[str, Any]
 _LINES = {int(s): f"HTTP/1.1 {int(s)} {s.phrase}\r\n".encode() for s in HTTPStatus}
 _BODILESS = frozenset({204, 304})
 _NO_BODY: Message = {"type": "http.request", "body": b"", "more_body": False}
 _HUNG_UP: Message = {"type": "http.disconnect"}
+
+
+class Connection(Protocol):
+    """The connection, as the exchange sees it."""
+
+    transport: asyncio.Transport
+    drained: asyncio.Future[None] | None
+
+    def resume_reading(self) -> None:
+        """There is room for more of the body."""
+
+    def answered(self, exchange: Exchange) -> None:
+        """The answer is written to its end."""
 
 
 class Exchange:
@@ -41,7 +51,7 @@ class Exchange:
         "started",
     )
 
-    def __init__(self, connection: HttpConnection, scope: Message, *, keep: bool) -> None:
+    def __init__(self, connection: Connection, scope: Message, *, keep: bool) -> None:
         self.scope = scope
         self.keep = keep
         self.started = False

@@ -17,6 +17,7 @@ from headrace.author.errors import Canceled, Fail, Retry, Skip, class_names
 from headrace.author.task import Task, TaskFunction
 from headrace.author.values import NOTHING, Encoded, Receiver, dump, encode
 from headrace.runner.failures import describe, text_of
+from headrace.runner.host import CallHost
 from headrace.runner.outbox import Outbox
 from headrace.runner.place import Grounds
 from headrace.runner.protocol import INLINE_RESULT, Call, Done, Ok
@@ -66,32 +67,6 @@ def resolve(reference: str) -> Target:
     if isinstance(found, TaskFunction) or (isinstance(found, type) and issubclass(found, Task) and found is not Task):
         return Target(found)
     raise NotATask(f"not a task: {reference} is a {type(found).__name__}; decorate the function with @task")
-
-
-class CallHost:
-    """What the context of the running call speaks to."""
-
-    __slots__ = ("_call", "_grounds", "asked", "cancel", "newest")
-
-    def __init__(self, call: Call, grounds: Grounds) -> None:
-        self._call = call
-        self._grounds = grounds
-        self.asked = False
-        self.newest = b""
-        self.cancel: Callable[[], object] | None = None
-        """How to end a coroutine that is running; None while none is."""
-
-    def cancelled(self) -> bool:
-        """Whether the agent asked for the end."""
-        return self.asked
-
-    def folder(self, name: str) -> str:
-        """The call's own folder of that name."""
-        return self._grounds.folder(self._call, name)
-
-    def progress(self, text: bytes) -> None:
-        """Kept until the end of the call."""
-        self.newest = text
 
 
 class Caller:

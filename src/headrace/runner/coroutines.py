@@ -6,12 +6,10 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from headrace.author.errors import Canceled
-
-if TYPE_CHECKING:  # calls imports this file, late
-    from headrace.runner.calls import CallHost
+from headrace.runner.host import CallHost
 
 
 def in_loop(work: Any, host: CallHost) -> Any:

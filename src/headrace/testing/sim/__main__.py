@@ -13,7 +13,8 @@ from collections.abc import Iterable
 from concurrent.futures import ProcessPoolExecutor
 from statistics import fmean
 
-from headrace.testing.sim.world import Outcome, simulate
+from headrace.testing.sim.seeds import simulate
+from headrace.testing.sim.world import Outcome
 
 
 def main() -> int:

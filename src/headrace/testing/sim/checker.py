@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from itertools import pairwise
-from typing import TYPE_CHECKING
 
 import msgspec
 
@@ -19,9 +18,7 @@ from headrace.model.ids import RUN_ITSELF
 from headrace.model.states import RUN_FINAL, TASK_FINAL, TASK_LEASED, RunState, TaskState
 from headrace.store.port import Store
 from headrace.store.rows import HistoryRow, RunFilter
-
-if TYPE_CHECKING:
-    from headrace.testing.sim.world import World
+from headrace.testing.sim.world import World
 
 PAGE = 500
 

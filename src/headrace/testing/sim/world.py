@@ -7,12 +7,6 @@ history. A failing seed is repeated by ``python -m headrace.testing.sim --seed N
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import gc
-import os
-import shutil
-import sys
-import tempfile
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -24,11 +18,11 @@ from headrace.link.port import AgentCalls
 from headrace.model.cells import RunInput
 from headrace.model.changes import Cancel, Origin, Submit
 from headrace.model.definition import JobDefinition
-from headrace.model.errors import Busy, HeadraceError, LinkError, Refused
+from headrace.model.errors import Busy, LinkError, Refused
 from headrace.model.ports import Fault
 from headrace.testing.sim.executor import START, Ground
 from headrace.testing.sim.jobs import definition, weight
-from headrace.testing.sim.loop import Killed, Process, Stuck, VirtualLoop, current
+from headrace.testing.sim.loop import Killed, Process, VirtualLoop, current
 from headrace.testing.sim.network import Network, Weather
 from headrace.testing.sim.processes import Control, Machine, SimClock, encode_body
 
@@ -234,7 +228,7 @@ class World:
             run = await self._submit(f"user-{number}-{n}", job)
             if dice.random() < 0.2:
                 await asyncio.sleep(dice.uniform(0, 1.5))
-                await self._cancel(run)
+                await self.cancel(run)
 
     async def _submit(self, key: str, job: JobDefinition) -> int:
         while True:
@@ -266,7 +260,7 @@ class World:
             return int(json.decode(result.answer.body)["id"])
         return run
 
-    async def _cancel(self, run: int) -> None:
+    async def cancel(self, run: int) -> None:
         for _ in range(200):
             try:
                 await self._ask(lambda: self._cancel_once(run))
@@ -293,8 +287,8 @@ class World:
 
     # The whole
 
-    async def run(self) -> None:
-        """Live, heal, come to rest, be checked."""
+    async def live(self) -> asyncio.Task[None]:
+        """Everybody lives and suffers until the faults are over. Gives the supervisor, who goes on."""
         await self._start_control()
         self.machine.start(self.dice, self.fault(), self.control)
         supervisor = self.loop.create_task(self.supervise())
@@ -303,79 +297,7 @@ class World:
         await asyncio.gather(fate, *users)
         self.healed = True
         self.network.heal()
-        await self._come_to_rest()
-        supervisor.cancel()
-        self.outcome.virtual_s = self.loop.time()
-
-    async def _come_to_rest(self) -> None:
-        from headrace.testing.sim.checker import check, held, unfinished
-
-        deadline = self.loop.time() + HEALED_S
-        while self.loop.time() < deadline:
-            await asyncio.sleep(1.0)
-            if not self.control.alive:
-                continue
-            left = await unfinished(self)
-            if not left and not self.ground.alive:
-                break
-            for run in await held(self, left):
-                await self._cancel(run)
-        await check(self)
+        return supervisor
 
 
-def simulate(seed: int, plan: Plan | None = None) -> Outcome:
-    """Run the world of this seed and check it. Never raises for a broken invariant: they are in ``Outcome.broken``."""
-    hook, collecting = sys.unraisablehook, gc.isenabled()
-    # What dead processes leave (coroutines, open files) is collected at the end and without a word, not amidst a world.
-    gc.disable()
-    gc.freeze()
-    try:
-        outcome = _simulate(seed, plan)
-        sys.unraisablehook = lambda _: None
-        gc.collect()
-    finally:
-        sys.unraisablehook = hook
-        gc.unfreeze()
-        if collecting:
-            gc.enable()
-    return outcome
-
-
-def _simulate(seed: int, plan: Plan | None) -> Outcome:
-    folder = Path(tempfile.mkdtemp(prefix="headrace-sim-", dir=_memory()))
-    world = World(seed, folder, plan)
-    asyncio.set_event_loop(world.loop)
-    try:
-        world.loop.run_until_complete(world.run())
-    except Stuck as error:
-        world.outcome.broken.append(f"I6 {error}")
-    except HeadraceError as error:
-        world.outcome.broken.append(f"the world itself failed: {error!r}")
-    finally:
-        world.outcome.callbacks = world.loop.callbacks
-        _end(world, folder)
-    return world.outcome
-
-
-def _memory() -> str | None:
-    """A folder in memory where there is one: the simulated disk decides what is durable, not the real one."""
-    return "/dev/shm" if "TMPDIR" not in os.environ and Path("/dev/shm").is_dir() else None
-
-
-def _end(world: World, folder: Path) -> None:
-    """Free what the world had open."""
-    for process in (world.control.process, world.machine.process):
-        if process is not None:
-            process.kill()
-    for task in asyncio.all_tasks(world.loop):
-        task._log_destroy_pending = False  # type: ignore[attr-defined]  # noqa: SLF001  they died on purpose
-        # Unwound here one by one: the collector, which would do it, has crashed over coroutines that wait for each other.
-        with contextlib.suppress(BaseException):
-            task.get_coro().close()
-    world.control.close()
-    world.loop.end()
-    asyncio.set_event_loop(None)
-    shutil.rmtree(folder, ignore_errors=True)
-
-
-__all__ = ["START", "Outcome", "Plan", "World", "simulate"]
+__all__ = ["START", "Outcome", "Plan", "World"]
