@@ -20,7 +20,7 @@ SERVER_FIELDS = ("version", "created_at", "updated_at")
 def add(commands: Any) -> None:
     """The words of these commands."""
     job = commands.add_parser("job", help="saved jobs: put, check, ls, show, save").add_subparsers(
-        required=True, metavar="VERB"
+        required=True, metavar="VERB (put check ls show save)"
     )
     put = job.add_parser("put", help="save a definition (a file, or file.py:job)")
     put.add_argument("target", metavar="FILE")

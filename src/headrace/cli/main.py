@@ -18,7 +18,6 @@ from headrace.model.errors import HeadraceError, Invalid
 OK, RUN_FAILED, USAGE, REFUSED, INTERRUPTED = 0, 1, 2, 3, 130
 COMMANDS = {
     "up": "headrace.cli.servers",
-    "agent": "headrace.cli.job",
     "run": "headrace.cli.run",
     "exec": "headrace.cli.run",
     "runs": "headrace.cli.runs",
@@ -31,6 +30,7 @@ COMMANDS = {
     "check": "headrace.cli.job",
     "package": "headrace.cli.job",
     "task": "headrace.cli.job",
+    "agent": "headrace.cli.job",
     "version": "headrace.cli.about",
     "config": "headrace.cli.about",
     "schema": "headrace.cli.about",
@@ -120,6 +120,7 @@ def parser(words: Sequence[str]) -> argparse.ArgumentParser:
     module = COMMANDS.get(command_of(words) or "")
     for name in [module] if module else dict.fromkeys(COMMANDS.values()):
         importlib.import_module(name).add(commands)
+    commands._choices_actions.sort(key=lambda told: list(COMMANDS).index(told.dest))  # noqa: SLF001 # argparse lists them as they were added
     return top
 
 

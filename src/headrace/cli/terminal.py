@@ -10,6 +10,7 @@ import os
 import re
 import shutil
 import sys
+import unicodedata
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from typing import Any, TextIO
@@ -112,13 +113,24 @@ def short(value: Any) -> str:
 
 
 def visible(text: str) -> int:
-    """How many columns it takes."""
-    return len(text)
+    """How many columns it takes: wide characters take two, those that sit on another none."""
+    return len(text) if text.isascii() else sum(_columns(letter) for letter in text)
+
+
+def _columns(letter: str) -> int:
+    if unicodedata.combining(letter):
+        return 0
+    return 2 if unicodedata.east_asian_width(letter) in "WF" else 1
 
 
 def fit(text: str, width: int) -> str:
-    """Padded or cut to the width."""
-    return text.ljust(width) if len(text) <= width else text[: max(1, width - 1)] + "…"
+    """Padded or cut to the width; what was cut ends with an ellipsis."""
+    room = width - visible(text)
+    if room >= 0:
+        return text + " " * room
+    while text and visible(text) > max(1, width - 1):
+        text = text[:-1]
+    return fit(text + "…", width) if visible(text) < width else text
 
 
 def elapsed(start: datetime | None, end: datetime | None) -> str:
