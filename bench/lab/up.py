@@ -166,7 +166,8 @@ class Up:
 
     def all_ended(self, job: str, runs: int, pause: float = 0.002) -> None:
         """Until so many runs of the job have succeeded; asks by the open ones, which are few."""
-        open_ = f"select count(*) from run where job = '{job}' and state < 4"
+        listed = "open_run o join run r on r.id = o.id" if self.store else "run r"
+        open_ = f"select count(*) from {listed} where r.job = '{job}' and r.state < 4"
         done = f"select count(*) from run where job = '{job}' and state = 4"
         deadline = time.monotonic() + PATIENCE_S
         while self.number(open_):
@@ -218,7 +219,8 @@ class Up:
 
     def idle(self, pause: float = 0.002, *, but: int = 0) -> None:
         """Until the store shows no open run (or not more than ``but``)."""
-        text = f"select count(*) from (select 1 from run where state < 4 limit {but + 1}) as open"
+        listed = "open_run" if self.store else "run where state < 4"
+        text = f"select count(*) from (select 1 from {listed} limit {but + 1}) as open"
         deadline = time.monotonic() + PATIENCE_S
         while self.number(text) > but:
             if time.monotonic() > deadline:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 
@@ -245,3 +246,15 @@ def test_begin_inside_a_transaction_is_a_mistake(postgres_dsn: str) -> None:
             await a.writer.begin()
 
     go(postgres_dsn, 1, body)
+
+
+def test_what_changes_with_every_step_of_a_run_is_in_no_index(postgres_dsn: str) -> None:
+    """So PostgreSQL writes the new image beside the old one and touches no index (HOT)."""
+    with psycopg.connect(postgres_dsn) as admin:
+        rows = admin.execute(
+            "select pg_get_indexdef(indexrelid) from pg_index "
+            "where indrelid in ('headrace.run'::regclass, 'headrace.task'::regclass)"
+        ).fetchall()
+    for (text,) in rows:
+        columns = text[text.index("(") :]
+        assert not {"state", "image", "at", "input"} & set(re.findall(r"\w+", columns)), text

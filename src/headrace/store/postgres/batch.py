@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import msgspec
 
 from headrace.model.cells import RunCell, TaskCell
-from headrace.model.states import TASK_LEASED, TaskState
+from headrace.model.states import RUN_FINAL, TASK_LEASED, RunState, TaskState
 from headrace.store.images import encode, history_body, input_rest
 from headrace.store.postgres.arrays import Bytes, Gaps, Ints, Smalls, Texts
 from headrace.store.rows import Batch, Entity
@@ -46,12 +46,28 @@ def _definitions(batch: Batch) -> Iterator[Call]:
 def _live(batch: Batch) -> Iterator[Call]:
     if new := batch.new_runs:
         yield Call("add_runs", _new_runs(batch), len(new))
+        if cells := [n.cell for n in new if n.cell.state not in RUN_FINAL]:
+            yield Call("add_open_runs", _places(cells), len(cells))
     if runs := batch.runs:
         yield Call("put_runs", [*_runs(runs), batch.at], len(runs))
+    yield from _ended([*(n.cell for n in new), *runs])
     if tasks := batch.new_tasks:
         yield Call("add_tasks", [*_tasks(tasks), batch.at], len(tasks))
     if tasks := batch.tasks:
         yield Call("put_tasks", [*_tasks(tasks), batch.at], len(tasks))
+
+
+def _ended(cells: list[RunCell]) -> Iterator[Call]:
+    # A run that was over before is not on the list any more: that is right too.
+    ended = [cell for cell in cells if cell.state in RUN_FINAL]
+    if ended:
+        yield Call("drop_open_runs", _places(ended))
+    if others := [cell for cell in ended if cell.state != RunState.succeeded]:
+        yield Call("add_other_runs", _places(others))
+
+
+def _places(cells: list[RunCell]) -> list[Any]:
+    return [Ints([c.created_at for c in cells]), Ints([c.run for c in cells])]
 
 
 def _new_runs(batch: Batch) -> list[Any]:

@@ -203,7 +203,7 @@ def _history_row(row: Row) -> HistoryRow:
 
 
 def _walk(where: RunFilter) -> str:
-    """Which index to walk: the job's own, that of runs in one uncommon state, or all by time."""
+    """Which list to walk: the job's own, that of runs in uncommon states, or all by time."""
     if where.job is not None:
         return "job_runs"
     if where.states and all(state < RunState.succeeded for state in where.states):

@@ -4,7 +4,7 @@
 -- `at` is the instant of the commit that wrote the row last: nodes whose clocks differ never let it fall.
 --
 -- A column of a live index is NULL as long as it does not apply (`klass`, `rank` unless ready; `agent` unless leased;
--- `due_at` unless owed), and `task.state` is in no index: so most updates touch no indexed column and PostgreSQL makes
+-- `due_at` unless owed), and `state` is in no index: so most updates touch no indexed column and PostgreSQL makes
 -- them in place (HOT), for which `fillfactor` leaves room on each page.
 
 create table meta (
@@ -33,10 +33,22 @@ create table run (
 alter table run alter column image set storage main;
 create index run_created on run (created_at, id);
 create index run_job on run (job, created_at, id) where job is not null;
-create index run_open on run (state, created_at, id) where state < 4;
-create index run_other on run (state, created_at, id) where state > 4;
 create index run_due on run (due_at, id) where due_at is not null;
 create index run_labels on run using gin (labels jsonb_path_ops) where labels is not null;
+
+-- Lists of runs by state. Tables of their own, because a run that ends must not touch an index of `run`: it ends in place.
+create table open_run (
+    created_at bigint not null,
+    id bigint not null,
+    primary key (created_at, id)
+) with (autovacuum_vacuum_scale_factor = 0.02, autovacuum_vacuum_insert_scale_factor = 0.2);
+
+-- Those that ended, but did not succeed.
+create table other_run (
+    created_at bigint not null,
+    id bigint not null,
+    primary key (created_at, id)
+);
 
 create table task (
     run bigint not null,

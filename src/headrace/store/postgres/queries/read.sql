@@ -35,37 +35,39 @@ where job = $5 and created_at between $1 and $2 and (created_at, id) > ($3::bigi
   and ($8::text is null or strpos(lower(coalesce(job, '')), lower($8)) > 0 or id::text = $8)
 order by created_at asc, id asc limit $9
 
+-- Runs in uncommon states are found through lists of their own, which are short; `run` itself is asked by key.
+
 -- name: open_runs_newest
-select id, job, created_at, input, params, image from run
-where $5::text is null and state < 4 and created_at between $1 and $2 and (created_at, id) < ($3::bigint, $4::bigint)
-  and ($6::bigint[] is null or state = any($6))
-  and ($7::jsonb is null or labels @> $7)
-  and ($8::text is null or strpos(lower(coalesce(job, '')), lower($8)) > 0 or id::text = $8)
-order by created_at desc, id desc limit $9
+select r.id, r.job, r.created_at, r.input, r.params, r.image from open_run o join run r on r.id = o.id
+where $5::text is null and o.created_at between $1 and $2 and (o.created_at, o.id) < ($3::bigint, $4::bigint)
+  and ($6::bigint[] is null or r.state = any($6))
+  and ($7::jsonb is null or r.labels @> $7)
+  and ($8::text is null or strpos(lower(coalesce(r.job, '')), lower($8)) > 0 or r.id::text = $8)
+order by o.created_at desc, o.id desc limit $9
 
 -- name: open_runs_oldest
-select id, job, created_at, input, params, image from run
-where $5::text is null and state < 4 and created_at between $1 and $2 and (created_at, id) > ($3::bigint, $4::bigint)
-  and ($6::bigint[] is null or state = any($6))
-  and ($7::jsonb is null or labels @> $7)
-  and ($8::text is null or strpos(lower(coalesce(job, '')), lower($8)) > 0 or id::text = $8)
-order by created_at asc, id asc limit $9
+select r.id, r.job, r.created_at, r.input, r.params, r.image from open_run o join run r on r.id = o.id
+where $5::text is null and o.created_at between $1 and $2 and (o.created_at, o.id) > ($3::bigint, $4::bigint)
+  and ($6::bigint[] is null or r.state = any($6))
+  and ($7::jsonb is null or r.labels @> $7)
+  and ($8::text is null or strpos(lower(coalesce(r.job, '')), lower($8)) > 0 or r.id::text = $8)
+order by o.created_at asc, o.id asc limit $9
 
 -- name: other_runs_newest
-select id, job, created_at, input, params, image from run
-where $5::text is null and state > 4 and created_at between $1 and $2 and (created_at, id) < ($3::bigint, $4::bigint)
-  and ($6::bigint[] is null or state = any($6))
-  and ($7::jsonb is null or labels @> $7)
-  and ($8::text is null or strpos(lower(coalesce(job, '')), lower($8)) > 0 or id::text = $8)
-order by created_at desc, id desc limit $9
+select r.id, r.job, r.created_at, r.input, r.params, r.image from other_run o join run r on r.id = o.id
+where $5::text is null and o.created_at between $1 and $2 and (o.created_at, o.id) < ($3::bigint, $4::bigint)
+  and ($6::bigint[] is null or r.state = any($6))
+  and ($7::jsonb is null or r.labels @> $7)
+  and ($8::text is null or strpos(lower(coalesce(r.job, '')), lower($8)) > 0 or r.id::text = $8)
+order by o.created_at desc, o.id desc limit $9
 
 -- name: other_runs_oldest
-select id, job, created_at, input, params, image from run
-where $5::text is null and state > 4 and created_at between $1 and $2 and (created_at, id) > ($3::bigint, $4::bigint)
-  and ($6::bigint[] is null or state = any($6))
-  and ($7::jsonb is null or labels @> $7)
-  and ($8::text is null or strpos(lower(coalesce(job, '')), lower($8)) > 0 or id::text = $8)
-order by created_at asc, id asc limit $9
+select r.id, r.job, r.created_at, r.input, r.params, r.image from other_run o join run r on r.id = o.id
+where $5::text is null and o.created_at between $1 and $2 and (o.created_at, o.id) > ($3::bigint, $4::bigint)
+  and ($6::bigint[] is null or r.state = any($6))
+  and ($7::jsonb is null or r.labels @> $7)
+  and ($8::text is null or strpos(lower(coalesce(r.job, '')), lower($8)) > 0 or r.id::text = $8)
+order by o.created_at asc, o.id asc limit $9
 
 -- name: tasks
 select image from task where run = $1 and (no, idx) > ($2::bigint, $3::bigint) order by no, idx limit $4
@@ -168,7 +170,7 @@ select count(*) from history_run
 select 'ready', count(*) from task where klass is not null
 union all select 'leased', count(*) from task where agent is not null
 union all select 'due', (select count(*) from task where due_at is not null) + (select count(*) from run where due_at is not null)
-union all select 'runs', count(*) from run where state < 4
+union all select 'runs', count(*) from open_run
 
 -- name: commits_missing
 select h.commit_no from history_run h left join commit_row c on c.commit_no = h.commit_no

@@ -6,6 +6,17 @@ select id, state, due_at, created_at, job, labels::jsonb, input, params, $10, im
 from unnest($1::bigint[], $2::smallint[], $3::bigint[], $4::bigint[], $5::text[], $6::text[], $7::bytea[], $8::bytea[],
             $9::bytea[]) as k (id, state, due_at, created_at, job, labels, input, params, image)
 
+-- name: add_open_runs
+insert into open_run (created_at, id) select * from unnest($1::bigint[], $2::bigint[])
+
+-- name: drop_open_runs
+delete from open_run o using unnest($1::bigint[], $2::bigint[]) as k (created_at, id)
+where o.created_at = k.created_at and o.id = k.id
+
+-- name: add_other_runs
+insert into other_run (created_at, id) select * from unnest($1::bigint[], $2::bigint[])
+on conflict (created_at, id) do nothing
+
 -- name: put_runs
 update run r set state = k.state, due_at = k.due_at, at = $5, image = k.image
 from unnest($1::bigint[], $2::smallint[], $3::bigint[], $4::bytea[]) as k (id, state, due_at, image)
