@@ -308,7 +308,7 @@ class Ledger:
                 await writer.rollback()
             else:
                 await writer.write(group.batch())
-                self._adapt(units, self._clock.monotonic() - began)
+                self._adapt(units, self._clock.monotonic() - began - writer.waited)
                 self._fault("ledger.before_commit")
                 await writer.commit()
         except BaseException:

@@ -52,6 +52,9 @@ class Writer(Protocol):
     """The latest instant at which anything was written that this transaction has loaded, µs. Nothing may be written at an
     earlier one. 0 where nobody else writes (SQLite: the ledger's own clock never goes back)."""
 
+    waited: float
+    """Seconds of this transaction in which the loop was free for others, because a server was waited for."""
+
     async def begin(self) -> None: ...
 
     async def lock_runs(self, runs: Sequence[int], *, wait: bool = False) -> tuple[dict[int, RunCell], set[int]]:

@@ -6,8 +6,10 @@ Never retries a transaction and never compares states: rows are found by primary
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from itertools import chain
+from time import monotonic, thread_time
 from typing import Any
 
 import psycopg
@@ -49,6 +51,7 @@ class PostgresWriter:
         self.settings: dict[str, str] = {}
         """What the server says of this very connection."""
         self.floor = 0
+        self.waited = 0.0
         self._dsn = dsn
         self._queries = queries
         self._blobs = blobs
@@ -102,6 +105,7 @@ class PostgresWriter:
         self._owner = asyncio.current_task()
         self._begun = False
         self.floor = 0
+        self.waited = 0.0
         self._xid = None
         self._batch = None
 
@@ -267,7 +271,7 @@ class PostgresWriter:
     async def _rows(self, name: str, params: list[Any]) -> list[Row]:
         call = Call(name, params)
         if self._begun:
-            with translated(f"cannot {name}"):
+            with translated(f"cannot {name}"), self._waiting():
                 return await (await self._execute(self._open(), call)).fetchall()
         sent = await self._send([call], f"cannot {name}")
         return await sent[0][1].fetchall()
@@ -276,11 +280,20 @@ class PostgresWriter:
         """All in one round trip. The server works on one statement while the next one's columns are made here."""
         conn = self._open()
         begin, self._begun = not self._begun, True
-        with translated(doing):
+        with translated(doing), self._waiting():
             async with conn.pipeline():
                 if begin:
                     await conn.execute(self._queries["begin"])
                 return [(call, await self._execute(conn, call)) for call in todo]
+
+    @contextmanager
+    def _waiting(self) -> Iterator[None]:
+        """What passes here and is not this thread's own work was waiting."""
+        began, worked = monotonic(), thread_time()
+        try:
+            yield
+        finally:
+            self.waited += (monotonic() - began) - (thread_time() - worked)
 
     async def _execute(self, conn: Connection, call: Call) -> psycopg.AsyncCursor[Row]:
         return await conn.execute(self._queries[call.name], call.params, prepare=True, binary=True)

@@ -34,6 +34,7 @@ class SqliteWriter:
         self, conn: apsw.Connection, queries: dict[str, str], *, blobs: Blobs, committer: Offload, fault: Fault
     ) -> None:
         self.floor = 0
+        self.waited = 0.0
         self._conn = conn
         self._sql = queries
         self._blobs = blobs
