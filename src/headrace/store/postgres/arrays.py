@@ -12,6 +12,8 @@ from psycopg.adapt import AdaptersMap, Dumper
 from psycopg.pq import Format
 
 _NULL = b"\xff\xff\xff\xff"
+_KNOWN = 1024
+_LENGTHS = tuple(size.to_bytes(4, "big") for size in range(_KNOWN))
 _INT2, _INT8, _BYTEA, _TEXT = 21, 20, 17, 25
 
 
@@ -50,7 +52,10 @@ def _varied(values: list[bytes | None], oid: int) -> bytes:
     count = len(values)
     parts: list[bytes] = [b""] * (2 * count + 1)
     parts[0] = _head(count, oid, None in values)
-    parts[1::2] = [_NULL if value is None else len(value).to_bytes(4, "big") for value in values]
+    parts[1::2] = [
+        _NULL if value is None else _LENGTHS[size] if (size := len(value)) < _KNOWN else size.to_bytes(4, "big")
+        for value in values
+    ]
     parts[2::2] = [value or b"" for value in values]
     return b"".join(parts)
 
@@ -66,6 +71,8 @@ class _GapsDumper(Dumper):
     format, oid = Format.BINARY, 1016
 
     def dump(self, obj: Gaps) -> bytes:
+        if obj and obj.count(None) == len(obj):
+            return _head(len(obj), _INT8, nulls=True) + _NULL * len(obj)
         return _varied([None if number is None else number.to_bytes(8, "big", signed=True) for number in obj], _INT8)
 
 

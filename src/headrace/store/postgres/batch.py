@@ -53,7 +53,9 @@ def _live(batch: Batch) -> Iterator[Call]:
     yield from _ended([*(n.cell for n in new), *runs])
     if tasks := batch.new_tasks:
         yield Call("add_tasks", [*_tasks(tasks), batch.at], len(tasks))
-    if tasks := batch.tasks:
+    if tasks := [cell for cell in batch.tasks if not _indexed(cell)]:
+        yield Call("end_tasks", [*_ended_tasks(tasks), batch.at], len(tasks))
+    if tasks := [cell for cell in batch.tasks if _indexed(cell)]:
         yield Call("put_tasks", [*_tasks(tasks), batch.at], len(tasks))
 
 
@@ -92,6 +94,21 @@ def _runs(cells: list[RunCell]) -> list[Any]:
         Ints([c.run for c in cells]),
         Smalls([c.state for c in cells]),
         Gaps([c.due_at or None for c in cells]),
+        Bytes([encode(c) for c in cells]),
+    ]
+
+
+def _indexed(cell: TaskCell) -> bool:
+    """It stands in an index of live rows; what has ended, or waits for others, does not."""
+    return bool(cell.due_at) or cell.state == TaskState.ready or cell.state in TASK_LEASED
+
+
+def _ended_tasks(cells: list[TaskCell]) -> list[Any]:
+    return [
+        Ints([c.run for c in cells]),
+        Ints([c.no for c in cells]),
+        Ints([c.index for c in cells]),
+        Smalls([c.state for c in cells]),
         Bytes([encode(c) for c in cells]),
     ]
 

@@ -28,6 +28,12 @@ select run, no, idx, state, klass, rank, agent, due_at, $10, image
 from unnest($1::bigint[], $2::bigint[], $3::bigint[], $4::smallint[], $5::bigint[], $6::bigint[], $7::bigint[],
             $8::bigint[], $9::bytea[]) as k (run, no, idx, state, klass, rank, agent, due_at, image)
 
+-- name: end_tasks
+-- Tasks that wait for nothing any more: they leave every index of live rows.
+update task t set state = k.state, klass = null, rank = null, agent = null, due_at = null, at = $6, image = k.image
+from unnest($1::bigint[], $2::bigint[], $3::bigint[], $4::smallint[], $5::bytea[]) as k (run, no, idx, state, image)
+where t.run = k.run and t.no = k.no and t.idx = k.idx
+
 -- name: put_tasks
 update task t set state = k.state, klass = k.klass, rank = k.rank, agent = k.agent, due_at = k.due_at, at = $10,
     image = k.image
