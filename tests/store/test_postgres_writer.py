@@ -114,7 +114,7 @@ def test_what_was_rolled_back_was_never_there(postgres_dsn: str) -> None:
 def test_an_update_of_a_row_that_is_not_there_is_refused(postgres_dsn: str) -> None:
     async def body(a: PostgresStore) -> None:
         await a.writer.begin()
-        with pytest.raises(StoreError, match="put_tasks touched 0 rows"):
+        with pytest.raises(StoreError, match="end_tasks touched 0 rows"):
             await a.writer.write(Batch(at=1, tasks=[TaskCell(5, 0)]))
         await a.writer.rollback()
 
