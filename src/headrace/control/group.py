@@ -302,6 +302,8 @@ class Group:
 
     def _take(self, known: Known, change: Change, decided: Step, origin: Origin, undo: list[Any] | None) -> Result:
         """Lay a decided step over the working set and write down what it means for the store."""
+        if known.one and not decided.values and decided.run is not None and len(decided.tasks) == 1:
+            return self._take_one(change, decided, decided.run, origin, undo)
         working = self._working
         before = working.runs.get(change.run)
         tasks = decided.tasks
@@ -317,12 +319,33 @@ class Group:
             if None in olds:
                 new = self._loader.new_tasks
                 new.update([(c.run, c.no, c.index) for c, old in zip(tasks, olds, strict=True) if old is None])
+        self._command(decided, origin)
+        return Result(change.run, working.runs.get(change.run))
+
+    def _take_one(self, change: Change, decided: Step, run: RunCell, origin: Origin, undo: list[Any] | None) -> Result:
+        """The same for a run of one task of which both cells have moved: most steps are of this kind."""
+        working = self._working
+        task = decided.tasks[0]
+        key = (task.run, task.no, task.index)
+        old = working.tasks.get(key)
+        if undo is not None:
+            undo.append((decided, working.runs.get(run.run), [old]))
+        self._recorder.one(change, decided, run, task, old, origin)
+        working.runs[run.run] = run
+        working.tasks[key] = task
+        if old is None:
+            self._loader.new_tasks.add(key)
+        if isinstance(change, Submit):
+            working.inputs[run.run] = change.input
+        self._command(decided, origin)
+        return Result(run.run, run)
+
+    def _command(self, decided: Step, origin: Origin) -> None:
         for command in decided.commands:
             if isinstance(command, Follow):
                 self.follows.setdefault(origin, []).append(command.change)
             else:
                 self.commands.append(command)
-        return Result(change.run, working.runs.get(change.run))
 
     def _undo(self, done: list[tuple[Step, RunCell | None, list[Any]]]) -> None:
         working = self._working

@@ -123,6 +123,30 @@ class Recorder:
             self._many(change.run, decided, commit)
         return decided
 
+    def one(
+        self, change: Change, decided: Step, run: RunCell, task: TaskCell, old: TaskCell | None, origin: Origin
+    ) -> None:
+        """The same as ``step`` for a run of one task of which both cells have moved, without values aside."""
+        commit = self._commits.get(origin) or self._commit(origin)
+        key = (task.run, task.no, task.index)
+        if isinstance(change, Submit):
+            self._new_runs[change.run] = change.input
+            self.size += len(change.input.params)
+        elif run.run not in self._new_runs:
+            self._runs[run.run] = None
+        if old is None:
+            self._new_tasks[key] = None
+        else:
+            if key not in self._new_tasks:
+                self._tasks[key] = None
+            if old.state in TASK_LEASED and task.state not in TASK_FINAL and old.counts is None:
+                self._attempt(change, old, task)
+        self._history.append(
+            HistoryRow(run.run, RUN_ITSELF, WHOLE, run.version, self.now, commit, decided.facts, run, task)
+        )
+        self.rows += 3
+        self.size += ROW_SIZE * 3
+
     def reject(self, working: Working, change: Settle | Started, run: RunCell, why: str, origin: Origin) -> None:
         """An outcome that could not be applied: a fact of its run, and nothing else."""
         commit = self._commits.get(origin) or self._commit(origin)

@@ -15,6 +15,7 @@ import time
 from headrace.runner.left import exit_status_in, result_in
 from headrace.runner.protocol import Call, kept_path
 from headrace.runner.variables import parameters
+from headrace.runner.watch import Watch
 
 SCRATCH = ("work", "outputs", "inputs", "files")
 WATCHED = ("work", "outputs")
@@ -30,6 +31,7 @@ class Grounds:
         self._scratch = scratch
         self._paths = {name: os.path.join(scratch, name) for name in SCRATCH}
         self._fds: dict[str, int] = {}
+        self._watch = Watch()
         for name in SCRATCH:
             self._renew(name)
         self._base = dict(os.environ)
@@ -87,6 +89,19 @@ class Grounds:
     def leave(self, call: Call) -> bool:
         """Take everything of the call away: files and changed variables. True when outputs were kept."""
         kept = False
+        if self._watch.quiet():
+            self.wrote = False
+        else:
+            kept = self._look(call)
+        if os.environ._data != self._encoded:  # type: ignore[attr-defined]  # noqa: SLF001  # reason: comparing all variables decoded costs 20 µs a call
+            self._plain = False
+        return kept
+
+    def _look(self, call: Call) -> bool:
+        """Which of the folders was written to, if any. True when outputs were kept."""
+        # Forgotten first: what is written while we look, also by ourselves, is looked at after the next call.
+        self._watch.forget()
+        kept = False
         for name in WATCHED:
             if os.stat(self._fds[name]).st_mtime_ns != UNTOUCHED_NS:
                 kept = self._clear(call, name) or kept
@@ -96,8 +111,6 @@ class Grounds:
             self.result, self.bad = result_in(self._fixed["HEADRACE_RESULT"])
             self._renew("files")
             self._params = b""
-        if os.environ._data != self._encoded:  # type: ignore[attr-defined]  # noqa: SLF001  # reason: comparing all variables decoded costs 20 µs a call
-            self._plain = False
         return kept
 
     def result_path(self, call: Call) -> str:
@@ -139,6 +152,8 @@ class Grounds:
         if name in self._fds:
             os.close(self._fds[name])
         self._fds[name] = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        if name != "inputs":
+            self._watch.add(path)
 
     def _change(self, own: dict[str, str]) -> None:
         """Set only what differs from the call before: most variables are the same for thousands of calls."""
