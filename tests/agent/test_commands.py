@@ -88,13 +88,22 @@ def test_the_environment_is_an_allow_list(tmp_path: Path, monkeypatch: pytest.Mo
         async with Running(tmp_path, pass_env=("PASSED_ON",)) as agent:
             params = b'{"day": "2026-03-29", "n": 5, "deep-er": {"a": [1]}}'
             more = {"job": "j", "token": "tok", "url": "http://u", "env": {"MY": "own", "HEADRACE_RUN": "666"}}
-            o = await agent.one(sh(7, "env; cat $HEADRACE_PARAMS; pwd; ls -A", params=params, epoch=9, **more))
+            o = await agent.one(
+                sh(
+                    7,
+                    "env; test $HEADRACE_TOKEN = tok && echo GIVEN=1; cat $HEADRACE_PARAMS; pwd; ls -A",
+                    params=params,
+                    epoch=9,
+                    **more,
+                )
+            )
             lines = text(o).splitlines()
             env = dict(line.split("=", 1) for line in lines if "=" in line)
             assert "SECRET_OF_THE_AGENT" not in env
             assert (env["PASSED_ON"], env["MY"], env["HEADRACE_RUN"]) == ("y", "own", "7")
             assert (env["HEADRACE_TASK"], env["HEADRACE_ATTEMPT"], env["HEADRACE_EPOCH"]) == ("t", "1", "9")
-            assert (env["HEADRACE_JOB"], env["HEADRACE_TOKEN"], env["HEADRACE_URL"]) == ("j", "tok", "http://u")
+            assert (env["HEADRACE_JOB"], env["HEADRACE_TOKEN"], env["HEADRACE_URL"]) == ("j", "***", "http://u")
+            assert env["GIVEN"] == "1"
             assert env["HEADRACE_PARAM_DAY"] == "2026-03-29"
             assert (env["HEADRACE_PARAM_N"], env["HEADRACE_PARAM_DEEP_ER"]) == ("5", '{"a":[1]}')
             assert params.decode() in text(o)

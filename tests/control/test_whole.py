@@ -53,6 +53,23 @@ def test_a_command_runs_and_its_log_is_kept(tmp_path: Path) -> None:
     run(work())
 
 
+def test_what_an_attempt_may_open_with_does_not_stand_in_its_log(tmp_path: Path) -> None:
+    async def work() -> None:
+        async with Whole(tmp_path) as whole:
+            said = 'env >&2; echo one; printf "%s" "$HEADRACE_TOKEN"; printf hrr'
+            runs = await whole.submit(command("sh", "-c", said))
+            await whole.ended(runs)
+            (cell,) = await whole.tasks(runs[0])
+            records = decode_inline(msgspec.msgpack.decode(cell.seal, type=Seal).inline)
+            out = b"".join(r.data for r in records if r.stream == "stdout")
+            err = b"".join(r.data for r in records if r.stream == "stderr")
+            assert b"HEADRACE_TOKEN=***\n" in err
+            assert b"hrr_" not in err
+            assert out == b"one\n***hrr"
+
+    run(work())
+
+
 def test_a_large_log_is_fetched_into_the_store_and_dropped_by_the_agent(tmp_path: Path) -> None:
     async def work() -> None:
         async with Whole(tmp_path) as whole:

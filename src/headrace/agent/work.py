@@ -11,6 +11,7 @@ from enum import IntEnum
 from typing import Any, Protocol
 
 from headrace.agent.executors.port import Ending, Executor, Place
+from headrace.agent.mask import Mask
 from headrace.agent.spool import AttemptLog, Spool
 from headrace.link.records import Assignment, AttemptName, StartedNote
 from headrace.model.changes import OutcomeKind
@@ -42,7 +43,7 @@ class Work:
     """One attempt. Implements ``Report``."""
 
     __slots__ = (
-        "_owner", "a", "asked", "executor", "fenced", "kill_at", "log_", "name", "phase", "place", "reason", "started_at",
+        "_mask", "_owner", "a", "asked", "executor", "fenced", "kill_at", "log_", "name", "phase", "place", "reason", "started_at",
         "timer",
     )  # fmt: skip
 
@@ -60,6 +61,7 @@ class Work:
         self.started_at = 0
         self.timer: asyncio.TimerHandle | None = None
         self.log_: AttemptLog | None = None
+        self._mask: Mask | None = None
         self.place: Place | None = None
 
     @property
@@ -95,9 +97,15 @@ class Work:
             return
         if self.log_ is None:
             self.log_ = self._owner.spool.open(self.name, self.a.log_max)
+            self._mask = Mask(self.a.token.encode()) if self.a.token else None
+        if self._mask is not None and data and not (data := self._mask.take(stream, data)):
+            return
         self.log_.add(stream, data, at, level, logger, fields)
 
     def ended(self, end: Ending) -> None:
         """See ``Report``."""
         if self.phase is not Phase.over:
+            if self._mask is not None and self.log_ is not None:
+                for stream, data in self._mask.rest().items():
+                    self.log_.add(stream, data, end.ended_at, "", "", None)
             self._owner.ended(self, end)
