@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 FEW = 1_000
 ROUNDS = 5
-SLICE = 4_000
+SLICE = 3_000
 """Runs per slice; slices of both servers alternate, and each is compared with the one beside it."""
 
 WAITING = (
@@ -142,7 +142,7 @@ def on_postgres(stage: Stage, waiting: int) -> Values:
 def _beside(stage: Stage, waiting: int, *, postgres: bool) -> Values:
     """Two servers beside each other, one with a thousand waiting runs and one with ``waiting``."""
     small = waiting < FEW
-    rounds, runs = (1, 20) if small else (ROUNDS, SLICE)
+    rounds, runs = (1, 20) if small else (ROUNDS, SLICE // 2 if postgres else SLICE)
     with ExitStack() as stack:
         few, _ = _server(stage, stack, min(FEW, waiting), postgres=postgres)
         many, seconds = _server(stage, stack, waiting, postgres=postgres)
