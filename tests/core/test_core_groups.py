@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from tests.core.mill import Cancel, Mill, TaskState, Wake, job, value
 
+from headrace.core import groups
 from headrace.core.groups import WHOLE_LIST
 from headrace.model.cells import Value
 from headrace.model.changes import Settle
@@ -190,3 +191,26 @@ def test_a_group_of_a_group_reads_the_gathered_list():
     mill.settle(mill.take(), result="p")
     mill.settle(mill.take(), result="q")
     assert [order.spec.argv[1] for order in mill.dispatches] == ["p", "q"]
+
+
+def test_a_list_in_the_definition_is_rendered_once_and_never_copied(monkeypatch):
+    mill = Mill(
+        job({"name": "g", "each": [f"$${{{n}}}" for n in range(2_500)], "command": ["x", "${item}"]}), room=9_999
+    )
+    rendered = []
+    monkeypatch.setattr(groups, "render", lambda *given: rendered.append(given))
+    mill.submit()
+    assert mill.dispatches[0].spec.argv == ("x", "${0}")
+    mill.play()
+    assert mill.at("g").counts.succeeded == 2_500
+    assert rendered == []
+
+
+def test_only_the_parts_with_expressions_are_rendered_for_each_instance():
+    mill = Mill(job({"name": "g", "each": [1, 2], "command": ["x", "$${y}"], "env": {"N": "${item}", "M": "$${m}"},
+                     "outputs": ["o"], "label": "l"}))  # fmt: skip
+    mill.submit()
+    first, second = mill.take().spec, mill.take().spec
+    assert (first.argv, first.env) == (("x", "${y}"), {"N": "1", "M": "${m}"})
+    assert (second.env["N"], second.label, second.outputs, second.args) == ("2", "l", ("o",), b"{}")
+    assert first.argv is second.argv

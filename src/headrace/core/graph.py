@@ -13,7 +13,7 @@ import msgspec
 from msgspec import UNSET, structs
 
 from headrace.core.durations import millis
-from headrace.core.expression import Ref, parse, refs_of
+from headrace.core.expression import Ref, parse, refs_of, render
 from headrace.core.nodes import (
     ENDED_MASK,
     WINDOW,
@@ -26,7 +26,7 @@ from headrace.core.nodes import (
     Reads,
     RetryPolicy,
 )
-from headrace.core.render import DEFAULT_INTERPRETER, Source, fix, program_places
+from headrace.core.render import DEFAULT_INTERPRETER, Nothing, Source, prepare, program_places
 from headrace.model import definition as doc
 from headrace.model.errors import Invalid
 from headrace.model.states import TaskState
@@ -84,8 +84,7 @@ def _node(definition: doc.JobDefinition, no: int, by_name: dict[str, int], group
     each = _each(task, by_name, groups)
     each_refs = refs_of(each.source) if each else ()
     needs = _needs(task, (*texts, *when_refs, *each_refs), by_name)
-    if not texts:
-        source = structs.replace(source, fixed=fix(source))
+    source = prepare(source)
     return Node(
         no=no,
         name=task.name,
@@ -173,11 +172,13 @@ def _each(task: doc.Task, by_name: dict[str, int], groups: set[int]) -> Each | N
         return None
     source = msgspec.to_builtins(task.each)
     refs = refs_of(source)
+    fixed = None if refs else render(source, Nothing())
     window = min(WINDOW, task.concurrency) if task.concurrency is not UNSET else WINDOW
     return Each(
         source=source,
         reads=_reads(refs, by_name, groups),
         paged=_paged(source, by_name, groups),
+        fixed=fixed,
         window=window,
         low=window // 2 if window == WINDOW else window - 1,
     )

@@ -99,6 +99,8 @@ def _create(draft: Draft, node: Node, group: TaskCell, counts: Counts, window: i
 
 def _items(draft: Draft, each: Each, counts: Counts, first: int) -> Items | int:
     """The items, or the ``first`` with which the group must be woken so that they are loaded."""
+    if each.fixed is not None:
+        return listed(each.fixed)
     if each.paged is not None and first != WHOLE_LIST:
         source = draft.task(each.paged)
         if source is not None and source.result is not None:

@@ -87,11 +87,15 @@ class Placement(Struct, frozen=True):
 
 
 class Each(Struct, frozen=True):
-    """The items of a group. ``paged`` is the task whose whole result is the list, so that it is read in pieces."""
+    """The items of a group. ``paged`` is the task whose whole result is the list, so that it is read in pieces.
+
+    ``fixed`` is the rendering of a source without expressions: made once, so that no chunk copies the whole list.
+    """
 
     source: Any
     reads: Reads
     paged: int | None = None
+    fixed: Any = None
     window: int = WINDOW
     low: int = WINDOW // 2
     """With this many live instances or fewer, more are created."""

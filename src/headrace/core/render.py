@@ -12,8 +12,9 @@ from typing import Any
 
 import msgspec
 from msgspec import Struct
+from msgspec.structs import replace
 
-from headrace.core.expression import Scope, render, render_text
+from headrace.core.expression import Scope, refs_of, render, render_text
 
 INTERPRETERS = frozenset(
     {"sh", "bash", "dash", "zsh", "ksh", "ash", "fish", "python", "pypy", "perl", "ruby", "node", "nodejs", "php"}
@@ -70,6 +71,9 @@ class Source(Struct, frozen=True):
     on_lost: str = "retry"
     on_disconnect: str = ""
     fixed: Rendered | None = None
+    still: Rendered | None = None
+    """The rendering of those parts that hold no expressions; the others are named by ``open``."""
+    open: frozenset[str] = frozenset()
 
     def texts(self) -> list[Any]:
         """Everything that is rendered, for finding what it refers to."""
@@ -97,6 +101,17 @@ def program_places(argv: tuple[str, ...]) -> frozenset[int]:
 def fix(source: Source) -> Rendered:
     """The rendering of a source without expressions; ``$${`` still becomes ``${``."""
     return _rendered(source, _NOTHING, b"{}")
+
+
+def prepare(source: Source) -> Source:
+    """The same source with everything rendered that does not depend on a run."""
+    parts = dict(zip(("argv", "args", "env", "outputs", "label"), source.texts(), strict=True))
+    moving = frozenset(name for name, texts in parts.items() if refs_of(texts))
+    if not moving:
+        return replace(source, fixed=fix(source))
+    nothing: dict[str, Any] = {"argv": (), "raw": frozenset(), "args": {}, "env": {}, "outputs": (), "label": ""}
+    bare = {name: empty for name, empty in nothing.items() if name in moving or (name == "raw" and "argv" in moving)}
+    return replace(source, still=fix(replace(source, **bare)), open=moving)
 
 
 def render_attempt(source: Source, scope: Scope, params: bytes) -> Rendered:
@@ -132,28 +147,34 @@ def plain_attempt(source: Source, params: bytes) -> Rendered:
 
 
 def _rendered(source: Source, scope: Scope, params: bytes) -> Rendered:
-    raw = source.raw
+    raw, still, moving = source.raw, source.still, source.open
     return Rendered(
-        kind=source.kind,
-        task=source.task,
-        job=source.job,
-        argv=tuple(text if at in raw else render_text(text, scope) for at, text in enumerate(source.argv)),
-        script=source.script,
-        target=source.target,
-        package=source.package,
-        args=msgspec.json.encode(render(source.args, scope)),
-        env={name: render_text(text, scope) for name, text in source.env.items()},
-        outputs=tuple(render_text(text, scope) for text in source.outputs),
-        timeout_ms=source.timeout_ms,
-        grace_ms=source.grace_ms,
-        label=render_text(source.label, scope),
-        params=params,
-        on_lost=source.on_lost,
-        on_disconnect=source.on_disconnect,
+        source.kind,
+        source.task,
+        source.job,
+        still.argv
+        if still and "argv" not in moving
+        else tuple([text if at in raw else render_text(text, scope) for at, text in enumerate(source.argv)]),
+        source.script,
+        source.target,
+        source.package,
+        still.args if still and "args" not in moving else msgspec.json.encode(render(source.args, scope)),
+        still.env
+        if still and "env" not in moving
+        else {name: render_text(text, scope) for name, text in source.env.items()},
+        still.outputs
+        if still and "outputs" not in moving
+        else tuple([render_text(text, scope) for text in source.outputs]),
+        source.timeout_ms,
+        source.grace_ms,
+        still.label if still and "label" not in moving else render_text(source.label, scope),
+        params,
+        source.on_lost,
+        source.on_disconnect,
     )
 
 
-class _Nothing:
+class Nothing:
     """The scope of texts that name nothing."""
 
     __slots__ = ()
@@ -162,4 +183,4 @@ class _Nothing:
         raise AssertionError(f"a fixed text refers to {root}")
 
 
-_NOTHING = _Nothing()
+_NOTHING = Nothing()
