@@ -139,7 +139,11 @@ class Group:
         held = self._loader.held
         if held and any(change.run in held for change in unit.changes[unit.done : unit.until]):
             unit.waits += 1
-            return
+            if unit.atomic:
+                return
+            reached = unit.put_off(held, reached)
+            if not reached:
+                return
         try:
             if unit.named is not None:
                 self._named(unit)

@@ -6,11 +6,12 @@ Records of a queue; no rules. Made by ``control.ledger``, worked off by ``contro
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from headrace.control.changes.named import NamedChange
 from headrace.control.changes.result import AnswerKey, Result
 from headrace.control.loops.outcomes import Delivery
+from headrace.model.cells import RunCell
 from headrace.model.changes import Change, Origin
 from headrace.model.errors import HeadraceError
 
@@ -35,6 +36,7 @@ class Unit:
         "kept",
         "named",
         "origin",
+        "places",
         "results",
         "tries",
         "until",
@@ -65,6 +67,8 @@ class Unit:
         self.began = 0
         self.until = len(changes)
         """How far this group goes; only an atomic unit is always taken whole."""
+        self.places: list[int] | None = None
+        """Where each change stood at first, once some of them were put off."""
         self.waits = 0
         self.tries = 0
         self.failed: HeadraceError | None = None
@@ -77,6 +81,22 @@ class Unit:
         self.began = self.done
         self.until = self.done + left
         return max(1, left)
+
+    def put_off(self, held: Collection[int], reached: Sequence[RunCell | None]) -> list[RunCell | None]:
+        """Changes of runs that another node holds go behind the others of this group, for the next one.
+
+        The order among changes of one run stays. Gives ``reached`` of those that stay in the group.
+        """
+        if self.places is None:
+            self.places = list(range(len(self.changes)))
+        changes, places, here = list(self.changes), self.places, range(self.done, self.until)
+        free = [at for at in here if changes[at].run not in held]
+        order = free + [at for at in here if changes[at].run in held]
+        kept = [reached[at - self.done] for at in free]
+        self.changes = [*changes[: self.done], *(changes[at] for at in order), *changes[self.until :]]
+        self.places = [*places[: self.done], *(places[at] for at in order), *places[self.until :]]
+        self.until = self.done + len(free)
+        return kept
 
     @property
     def ours(self) -> bool:
@@ -109,5 +129,8 @@ class Unit:
             return
         if self.failed is not None:
             future.set_exception(self.failed)
-        else:
+        elif self.places is None:
             future.set_result(self.results)
+        else:
+            told = dict(zip(self.places, self.results, strict=False))
+            future.set_result([told[at] for at in sorted(told)])
