@@ -232,9 +232,9 @@ class Ledger:
 
     def _adapt(self, units: list[Unit], seconds: float) -> None:
         """So many changes that a group holds the loop for about ``bounds.seconds``: what is loaded is then decided."""
-        if seconds <= 0:
-            return
         count = sum(unit.until - unit.began for unit in units)
+        if seconds <= 0 or count == 0:
+            return
         fitting = count * self._bounds.seconds / seconds
         if fitting < self._most:
             self._most = max(CHANGES_MIN, int(fitting), self._most // 2)
