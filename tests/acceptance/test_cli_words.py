@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from harness import Server, serving
+from harness import Server, serving, until
 
 HEADRACE = str(Path(sys.executable).with_name("headrace"))
 
@@ -372,6 +372,23 @@ def test_a_control_that_dies_while_somebody_watches_is_waited_for(words: Words, 
     rest, told = process.communicate()
     assert process.returncode == 0, told + rest
     assert "over" in rest
+
+
+def test_a_server_that_is_only_starting_is_waited_for(words: Words, tmp_path: Path) -> None:
+    data = tmp_path / "both"
+    env = words.server.environ
+    up = subprocess.Popen([HEADRACE, "--data", str(data), "up", "--port", "0", "--quiet"], env=env)
+    try:
+        until((data / "control.lock").exists)
+        command = [HEADRACE, "--data", str(data), "run", str(words.folder / "code.py:halve"), "--n", "6"]
+        done = subprocess.run(command, cwd=tmp_path, env=env, capture_output=True, text=True)
+        assert done.returncode == 0, done.stdout + done.stderr
+        assert up.poll() is None
+        again = subprocess.run([*command, "--wait"], cwd=tmp_path, env=env, capture_output=True, text=True)
+        assert "run 2 succeeded" in again.stdout, again.stdout + again.stderr
+    finally:
+        up.terminate()
+        assert up.wait() == 0
 
 
 def test_without_a_server_one_runs_for_the_length_of_the_run(words: Words, tmp_path: Path) -> None:

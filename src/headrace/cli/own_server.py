@@ -9,7 +9,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from headrace.cli.terminal import Terminal
@@ -17,6 +17,7 @@ from headrace.client.config import data_folder, local_server, settings
 from headrace.client.sync import Client
 from headrace.model.errors import Unreachable
 
+LOCK = "control.lock"
 READY_SECONDS = 20.0
 END_SECONDS = 20.0
 
@@ -27,30 +28,43 @@ def own_server(args: argparse.Namespace, terminal: Terminal) -> Iterator[Client]
     found = settings({"data": args.data}, os.environ, Path.cwd())
     folder = data_folder(found, os.environ, Path.cwd())
     folder.mkdir(parents=True, exist_ok=True)
+    if _held(folder):
+        terminal.line(terminal.style(f"a server is starting on {folder}: waiting for it", "dim"))
+        with _waited(lambda: _held(folder), folder, "the server on this folder does not answer") as client:
+            yield client
+        return
     terminal.line(terminal.style(f"no server is running: starting one on {folder} for the length of this run", "dim"))
     command = [sys.executable, "-m", "headrace.cli.main", "up", "--data", str(folder), "--port", "0", "--quiet"]
     if found["store"].value:
         command += ["--store", str(found["store"].value)]
-    log = (folder / "own-server.log").open("wb")
-    process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True)
-    try:
-        with _client(process, folder) as client:
-            yield client
-    finally:
-        process.send_signal(signal.SIGTERM)
+    words = folder / "own-server.log"
+    with words.open("wb") as log:
+        process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True)
         try:
-            process.wait(END_SECONDS)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
-        log.close()
+            with _started(process, folder, words) as client:
+                yield client
+        finally:
+            process.send_signal(signal.SIGTERM)
+            try:
+                process.wait(END_SECONDS)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
 
 
-def _client(process: subprocess.Popen[bytes], folder: Path) -> Client:
+def _started(process: subprocess.Popen[bytes], folder: Path, words: Path) -> Client:
+    """The client of our own server, or of one that somebody else started on the folder at the same moment."""
+    try:
+        return _waited(lambda: process.poll() is None or _held(folder), folder, "it does not answer")
+    except Unreachable as e:
+        said = words.read_text(errors="replace")[-2000:].strip()
+        raise Unreachable(f"a server could not be started on {folder}:\n{said or e.message}") from e
+
+
+def _waited(going: Callable[[], bool], folder: Path, otherwise: str) -> Client:
+    """A client as soon as a server answers there, looked for while ``going``. Raises Unreachable."""
     deadline = time.monotonic() + READY_SECONDS
-    while time.monotonic() < deadline:
-        if process.poll() is not None:
-            break
+    while time.monotonic() < deadline and going():
         server = local_server(folder)
         if server is not None:
             with contextlib.suppress(Unreachable):
@@ -58,5 +72,13 @@ def _client(process: subprocess.Popen[bytes], folder: Path) -> Client:
                 client.version()
                 return client
         time.sleep(0.02)
-    words = (folder / "own-server.log").read_text(errors="replace")[-2000:].strip()
-    raise Unreachable(f"a server could not be started on {folder}:\n{words}")
+    raise Unreachable(otherwise)
+
+
+def _held(folder: Path) -> bool:
+    """Whether a control process has the folder. Only looks: to try the lock would be in its way."""
+    try:
+        inode = f":{(folder / LOCK).stat().st_ino} "
+        return inode in Path("/proc/locks").read_text()
+    except OSError:
+        return False
