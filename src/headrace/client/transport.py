@@ -59,7 +59,7 @@ class Connection:
         return Response(answer.status, {k.lower(): v for k, v in answer.getheaders()}, answer.read())
 
     def _connected(self, timeout: float) -> http.client.HTTPConnection:
-        if self._open is None:
+        if self._open is None or self._open.sock is None:  # an answer may close the connection: http.client drops it
             kind = http.client.HTTPSConnection if self._https else http.client.HTTPConnection
             self._open = kind(self._host, self._port, timeout=timeout)
             self._open.connect()
