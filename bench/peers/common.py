@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import atexit
 import contextlib
+import ctypes
 import json
 import os
 import signal
@@ -58,11 +59,17 @@ def start(*words: object) -> subprocess.Popen[bytes]:
             stderr=log,
             env=environ,
             start_new_session=True,
+            preexec_fn=_end_with_parent,  # noqa: PLW1509  no thread yet holds anything that it needs
         )
     _STARTED.append(process)
     if len(_STARTED) == 1:
         atexit.register(_end_all)
     return process
+
+
+def _end_with_parent() -> None:
+    """In the worker: SIGTERM when this program is killed, so that nothing of it works beside the next row."""
+    ctypes.CDLL(None).prctl(1, signal.SIGTERM, 0, 0, 0)
 
 
 def _end_all() -> None:
