@@ -243,9 +243,10 @@ def test_what_is_not_there_is_refused_in_plain_words(words: Words) -> None:
     for command in (("logs",), ("explain",), ("cancel",), ("artifacts",)):
         assert "there is no run 999999" in words(*command, "999999", code=3).stderr
     assert "no job" in words("run", "no-such-job", code=3).stderr
+    assert "did you mean 'halve'?" in words("run", str(words.folder / "code.py:halv"), code=2).stderr
     assert "no job" in words("job", "show", "no-such-job", code=3).stderr
     assert "there is no file" in words("run", "no/such/file.py:job", code=2).stderr
-    assert "its jobs: halve" in words("run", "code.py:other", code=3).stderr
+    assert "its jobs: halve" in words("run", "code.py:other", code=2).stderr
     assert "not one of ours" in words("runs", code=3, HEADRACE_TOKEN="hr_wrong").stderr
     nobody = words("--url", "http://127.0.0.1:9", "runs", code=3).stderr
     assert nobody.startswith("error: no server answers at http://127.0.0.1:9")

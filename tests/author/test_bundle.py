@@ -10,7 +10,7 @@ import pytest
 
 from headrace.author.bundle import bundle, load_job, package_name
 from headrace.codec.scan import tasks_in
-from headrace.model.errors import NotFound
+from headrace.model.errors import Invalid
 
 FLOW = """
 from headrace import job, task
@@ -53,7 +53,7 @@ def test_the_same_files_give_the_same_bytes_and_modules_are_named_as_they_are_im
     assert [t.reference for t in tasks_in(data)] == ["flow_of_bundle:one"]
     job = load_job(file)
     assert job.definition().tasks[0].python == "flow_of_bundle:one"
-    with pytest.raises(NotFound, match="flow"):
+    with pytest.raises(Invalid, match="flow"):
         load_job(file, "nothing")
 
 

@@ -21,7 +21,8 @@ import msgspec
 
 from headrace.author.builder import Job
 from headrace.author.job import JobFunction
-from headrace.model.errors import Invalid, NotFound, TooLarge
+from headrace.model.errors import Invalid, TooLarge
+from headrace.model.naming import did_you_mean
 
 MARKS = ("headrace.toml", "pyproject.toml", ".git")
 BUNDLE_MAX = 50 * 1024 * 1024
@@ -176,7 +177,7 @@ def ignored(path: Path, rules: tuple[Rule, ...], directory: bool) -> bool:
 
 
 def load_job(path: Path, name: str | None = None) -> JobFunction[..., Any] | Job:
-    """Import the file in this process and give the job of that name, or the only one there is. Raises NotFound, Invalid."""
+    """Import the file in this process and give the job of that name, or the only one there is. Raises Invalid."""
     path = path.resolve()
     root = import_root(path)
     project = project_of(path)
@@ -199,4 +200,5 @@ def load_job(path: Path, name: str | None = None) -> JobFunction[..., Any] | Job
     if name in named:
         return named[name]
     there = ", ".join(sorted(found)) or "none"
-    raise NotFound(f"{path.name} has {f'no job {name!r}' if name else 'not exactly one job'}; its jobs: {there}")
+    near = did_you_mean(name, found) if name else ""
+    raise Invalid(f"{path.name} has {f'no job {name!r}{near}' if name else 'not exactly one job'}; its jobs: {there}")

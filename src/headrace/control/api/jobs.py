@@ -16,6 +16,7 @@ from headrace.control.api.answers import Told, ask_named
 from headrace.control.api.call import Call, Reply
 from headrace.control.api.catalog import read_catalog, unpinned
 from headrace.control.api.incoming import WRITTEN_BY_SERVER, definition_of
+from headrace.control.api.lookup import no_job
 from headrace.control.api.records import CheckView, JobView
 from headrace.control.api.saved import Saved
 from headrace.control.api.table import BASE, DOCUMENTS, PAGE, Kind, Query, Route
@@ -25,7 +26,7 @@ from headrace.control.changes.jobs import JOB, JobSaved, PutJob, read_job
 from headrace.control.changes.result import Result
 from headrace.core.check import check, warnings
 from headrace.model.definition import JobDefinition
-from headrace.model.errors import Invalid, NotFound, Problem
+from headrace.model.errors import Invalid, Problem
 from headrace.model.views import JobPage
 
 
@@ -79,7 +80,7 @@ async def get_job(call: Call) -> Reply:
     jobs = call.services.jobs
     saved = await (jobs.version(name, version) if version else jobs.get(name))
     if saved is None:
-        raise NotFound(f"there is no job {name[:100]!r}" + (f" with a version {version}" if version else ""))
+        raise await no_job(call, name, version)
     return Reply(await _view(call, saved))
 
 

@@ -9,6 +9,7 @@ from collections.abc import Iterable
 
 from headrace.control.api.call import Call
 from headrace.control.changes.agents import AGENT, read_agent
+from headrace.control.changes.jobs import JOB
 from headrace.control.graphs import Known
 from headrace.model.cells import TaskCell
 from headrace.model.errors import NotFound
@@ -37,6 +38,13 @@ def task_number(known: Known, name: str) -> int:
     if no is None:
         raise NotFound(f"this run has no task {name[:100]!r}{did_you_mean(name[:100], known.graph.by_name)}")
     return no
+
+
+async def no_job(call: Call, name: str, version: int | None = None) -> NotFound:
+    """What to raise for a job that is not there; it names the nearest of the first saved ones."""
+    known = [row.name for row in await call.services.reader.entities(JOB)]
+    told = f" with a version {version}" if version and name in known else did_you_mean(name[:100], known)
+    return NotFound(f"there is no job {name[:100]!r}{told}")
 
 
 async def agent_names(call: Call, cells: Iterable[TaskCell]) -> dict[int, str]:

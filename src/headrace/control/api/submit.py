@@ -15,6 +15,7 @@ from msgspec import UNSET, Struct
 from headrace.control.api.answers import Told, ask, ask_all
 from headrace.control.api.call import Call, Reply
 from headrace.control.api.incoming import pinned_definition
+from headrace.control.api.lookup import no_job
 from headrace.control.api.oneoff import one_task_job
 from headrace.control.api.records import BATCH_RUNS_MAX, BATCH_TASKS_MAX, AnyRun, NewRun, NewRuns, TaskRun
 from headrace.control.api.table import BASE, BATCH_BODY_MAX, RECORDS, Route
@@ -148,7 +149,7 @@ async def _saved(call: Call, name: str, version: int | None = None) -> Target:
     services = call.services
     saved = await (services.jobs.get(name) if version is None else services.jobs.version(name, version))
     if saved is None:
-        raise NotFound(f"there is no job {name[:100]!r}" + ("" if version is None else f" with a version {version}"))
+        raise await no_job(call, name, version)
     graph = saved.record.graph
     known = services.graphs.get(graph)
     if known is None:
