@@ -17,6 +17,7 @@ from urllib.parse import unquote
 
 import msgspec
 
+from headrace.codec.patterns import linear, refusal
 from headrace.model.errors import Invalid, Problem
 from headrace.model.naming import did_you_mean, path_text, shown
 
@@ -265,7 +266,8 @@ def _validator(schema: dict[str, Any]) -> Any:
     formats = jsonschema.FormatChecker(formats=())
     for name, test in FORMATS.items():
         formats.checks(name)(lambda value, test=test: not isinstance(value, str) or test(value))
-    return jsonschema.Draft202012Validator(schema, format_checker=formats, registry=referencing.Registry())
+    schema = {word: value for word, value in schema.items() if word != "$schema"}
+    return linear(jsonschema.Draft202012Validator)(schema, format_checker=formats, registry=referencing.Registry())
 
 
 def _schema_problems(schema: Any) -> tuple[Problem, ...]:
@@ -285,6 +287,8 @@ def _schema_problems(schema: Any) -> tuple[Problem, ...]:
     if schema.get("type", "object") != "object":
         found.append(Problem("params.type", "parameters are an object: write type: object"))
     found.extend(_refs_and_patterns(schema))
+    if {"patternProperties", "unevaluatedProperties"} <= _keys(schema):  # the library's test of both is not linear
+        found.append(Problem("params", "patternProperties with unevaluatedProperties: write additionalProperties"))
     return tuple(dict.fromkeys(found))
 
 
@@ -301,13 +305,34 @@ def _refs_and_patterns(schema: dict[str, Any]) -> list[Problem]:
         ref = item.get("$ref")
         if isinstance(ref, str) and not _leads_somewhere(schema, ref):
             found.append(Problem(path_text((*path, "$ref")), f"{shown(ref)} is not in this document; use $defs"))
-        pattern = item.get("pattern")
-        if isinstance(pattern, str):
-            try:
-                re.compile(pattern)
-            except (re.error, RecursionError, OverflowError) as error:
-                found.append(Problem(path_text((*path, "pattern")), f"not a regular expression: {error}"))
+        for place, pattern in _patterns(item):
+            if told := refusal(pattern):
+                found.append(Problem(path_text((*path, *place)), f"not a pattern that can be used: {told}"))
         todo.extend(((*path, key), inner) for key, inner in item.items() if key not in ("default", "enum", "const"))
+    return found
+
+
+def _patterns(item: dict[str, Any]) -> list[tuple[tuple[str, ...], str]]:
+    """The patterns that stand in one object of the schema, each with its place there."""
+    found: list[tuple[tuple[str, ...], str]] = []
+    if isinstance(item.get("pattern"), str):
+        found.append((("pattern",), item["pattern"]))
+    if isinstance(item.get("patternProperties"), dict):
+        found.extend((("patternProperties", pattern), pattern) for pattern in item["patternProperties"])
+    return found
+
+
+def _keys(schema: Any) -> set[str]:
+    """Every key anywhere in it, also inside values, for a reference may lead there."""
+    found: set[str] = set()
+    todo = [schema]
+    while todo:
+        item = todo.pop()
+        if isinstance(item, dict):
+            found.update(item)
+            todo.extend(item.values())
+        elif isinstance(item, list):
+            todo.extend(item)
     return found
 
 
