@@ -118,7 +118,7 @@ def test_what_a_pattern_names_is_no_additional_parameter():
         {**schema, "additionalProperties": {"type": "string"}},
     )
     assert told(closed, {"a": 1, "x-1": 2}) == {}
-    assert told(closed, {"a": 1, "x-1": "2"}) == {'params.x-1': "expected integer, not '2'"}
+    assert told(closed, {"a": 1, "x-1": "2"}) == {"params.x-1": "expected integer, not '2'"}
     assert "'y' was unexpected" in told(closed, {"y": 1, "x-1": 1})["params"]
     assert told(open_to_text, {"y": "1", "x-1": 1}) == {}
     assert told(open_to_text, {"y": 1}) == {"params.y": "expected string, not 1"}

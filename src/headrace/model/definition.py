@@ -313,7 +313,8 @@ class JobDefinition(Record, frozen=True, kw_only=True):
     description: str = ""
     """For people."""
     params: dict[str, Any] | UnsetType = UNSET
-    """JSON Schema of the parameters: checked at submit, drives the flags of ``headrace run``."""
+    """JSON Schema of the parameters: checked at submit, drives the flags of ``headrace run``. ``pattern`` is read by RE2:
+    linear in time, no look-around, no back-references."""
     tasks: Annotated[list[Task], Meta(min_length=1, max_length=50_000)]
     """At least one."""
     result: Any = UNSET
