@@ -6,6 +6,7 @@ import random
 from typing import Any
 
 EXITS = ("OK", "EMPTY", "1")
+GLOBS = (*EXITS, "E*", "[!E]*", "?")
 STATES = ("succeeded", "failed", "skipped", "canceled", "ended")
 
 
@@ -52,8 +53,10 @@ def _need(dice: random.Random, task: dict[str, Any], before: list[dict[str, Any]
         elif kind < 0.85:
             states = dice.sample(STATES, dice.randint(1, 2))
             needs.append({"task": name, "state": states[0] if len(states) == 1 else states})
+        elif kind < 0.95:
+            needs.append({"task": name, "exit": dice.choice(GLOBS)})
         else:
-            needs.append({"task": name, "exit": dice.choice(EXITS)})
+            needs.append({"task": name, "state": "ended", "exit": dice.choice(GLOBS)})
     if needs:
         task["needs"] = {"any": needs} if dice.random() < 0.25 else needs
 
