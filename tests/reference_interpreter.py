@@ -14,7 +14,7 @@ OVER = BAD | {"succeeded", "canceled", "skipped"}
 class Interpreter:
     def __init__(self, tasks, stop):
         self.tasks, self.stop, self.canceled = tasks, stop, False
-        self.state = dict.fromkeys(tasks, "waiting")  # of each task
+        self.state = dict.fromkeys(tasks, "waiting")
         self.units, self.said, self.exit = {}, {}, {}  # unit → state, unit → what its attempts said, task → exit status
         self.settle()
 
@@ -26,15 +26,10 @@ class Interpreter:
                 if self.units[unit] == "ready" and self.held_back(unit[0]):
                     self.units[unit] = self.cut_short(unit)
             for name, task in self.tasks.items():
-                self.advance(name, task)
-
-    def advance(self, name, task):
-        if self.state[name] == "waiting":
-            self.state[name] = self.opened(name, task)
-        if self.state[name] == "open":
-            states = self.grown(name, task)
-            if len(states) == task["count"] and OVER.issuperset(states):
-                self.state[name] = joined(states) if task["group"] else states[0]
+                if self.state[name] == "waiting":
+                    self.state[name] = self.opened(name, task)
+                if self.state[name] == "open":
+                    self.state[name] = self.grown(name, task)
 
     def opened(self, name, task):
         if self.canceled and not task["finally"]:
@@ -48,61 +43,57 @@ class Interpreter:
         holds = decides if decides in answers else not decides
         return "open" if holds and task["when"] and not self.held_back(name) else "skipped"
 
-    def holds(self, need, state):
+    def holds(self, need, state):  # None: nobody knows yet
         task, states, glob = need
-        if state not in OVER:
-            return None  # nobody knows yet
-        return state in states and (glob is None or fnmatchcase(self.exit.get(task) or "", glob))
+        exit_fits = glob is None or fnmatchcase(self.exit.get(task) or "", glob)
+        return state in states and exit_fits if state in OVER else None
 
     def grown(self, name, task):
+        """Units come into being while the window has room; the task is over with the last of them."""
         states = [state for unit, state in sorted(self.units.items()) if unit[0] == name]
         room = task["window"] - sum(state not in OVER for state in states)
         for index in range(len(states), min(task["count"], len(states) + room)):
             self.units[name, index] = self.cut_short((name, index)) if self.held_back(name) else "ready"
             states.append(self.units[name, index])
-        return states
+        if len(states) < task["count"] or not OVER.issuperset(states):
+            return "open"
+        if not task["group"]:
+            return states[0]
+        if BAD & set(states) or "canceled" in states:
+            return "failed" if BAD & set(states) else "canceled"
+        return "skipped" if set(states) == {"skipped"} else "succeeded"
 
-    def held_back(self, name):
-        """The run is ending, and this may not begin any more."""
-        ending = self.canceled or (self.stop and self.failures() and name not in self.spared())
-        return ending and not self.tasks[name]["finally"]
+    def held_back(self, name):  # the run is ending, and this may not begin any more
+        failed = {} if self.canceled or not self.stop else self.failures()
+        return (self.canceled or (failed and name not in self.spared(failed))) and not self.tasks[name]["finally"]
 
-    def failures(self):
-        """task → state of those that stop a run; a group does with its first bad instance."""
-        found = {}
-        for (name, _), state in self.units.items():
-            task = self.tasks[name]
-            if state in BAD and not task["allow_failure"] and not task["finally"]:
-                found[name] = "failed" if task["group"] else state
-        return found
+    def failures(self):  # a group counts with its first bad instance
+        bad = {n: "failed" if self.tasks[n]["group"] else state for (n, _), state in self.units.items() if state in BAD}
+        return {
+            n: state for n, state in bad.items() if not (self.tasks[n]["allow_failure"] or self.tasks[n]["finally"])
+        }
 
-    def spared(self):
-        """Tasks with a need that a failure fulfils, and whatever depends on those."""
-        failures, found = self.failures(), set()
+    def spared(self, failed):  # tasks with a need that a failure fulfils, and whatever depends on those
+        found = set()
         for name, task in self.tasks.items():
-            for need in task["needs"]:
-                if need[0] in found or (need[0] in failures and self.holds(need, failures[need[0]])):
-                    found.add(name)
+            if any(need[0] in found or self.holds(need, failed.get(need[0])) for need in task["needs"]):
+                found.add(name)
         return found
 
-    def cut_short(self, unit):
-        """What becomes of a unit that has no further attempt."""
-        if self.canceled and self.held_back(unit[0]):
-            return "canceled"
+    def cut_short(self, unit):  # no further attempt: it ends as the last one did
         said = self.said.get(unit)
-        return said[-1] if said else "skipped"
-
-    def start(self, unit):
-        self.units[unit] = "running"
+        canceled = self.canceled and self.held_back(unit[0])
+        return "canceled" if canceled else said[-1] if said else "skipped"
 
     def finish(self, unit, kind, exit_status):
-        """One attempt is over: succeeded, failed, lost, canceled, skipped; refused ones never were."""
+        """One attempt is over: succeeded, failed, lost, canceled, skipped; a refused one never was."""
         task, said = self.tasks[unit[0]], self.said.setdefault(unit, [])
         if kind != "refused":
             said.append(kind)
             self.exit[unit[0]] = None if task["group"] or kind == "lost" else exit_status
-        retry = kind == "failed" and said.count("failed") <= task["retries"]
-        if (retry or kind == "refused" or (kind == "lost" and task["retry_lost"])) and not self.held_back(unit[0]):
+        again = kind == "refused" or (kind == "lost" and task["retry_lost"])
+        again = again or (kind == "failed" and said.count("failed") <= task["retries"])
+        if again and not self.held_back(unit[0]):
             self.units[unit] = "ready"
         else:
             self.units[unit] = self.cut_short(unit) if kind in {"lost", "refused"} else kind
@@ -113,14 +104,5 @@ class Interpreter:
         self.settle()
 
     def result(self):
-        if any(state in BAD and not self.tasks[name]["allow_failure"] for name, state in self.state.items()):
-            return "failed"
-        return "canceled" if "canceled" in self.state.values() else "succeeded"
-
-
-def joined(states):
-    if BAD & set(states):
-        return "failed"
-    if "canceled" in states:
-        return "canceled"
-    return "skipped" if set(states) == {"skipped"} else "succeeded"
+        bad = [n for n, state in self.state.items() if state in BAD and not self.tasks[n]["allow_failure"]]
+        return "failed" if bad else "canceled" if "canceled" in self.state.values() else "succeeded"

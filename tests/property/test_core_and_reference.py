@@ -92,7 +92,7 @@ class Both:
             self.mill.one(Cancel(1, "enough"))
         elif ready and (not self.running or self.dice.random() < 0.6):
             unit = self.dice.choice(ready)
-            self.told.start(unit)
+            self.told.units[unit] = "running"
             self.mill.one(Claim(*self.key(unit)))
             self.running.append((unit, self.mill.dispatches.pop()))
         elif self.running:
