@@ -35,7 +35,7 @@ def told_tasks(doc: dict[str, Any]) -> dict[str, dict[str, Any]]:
             "when": bool(task.get("when", {"eq": 1})["eq"]),
             "group": "each" in task,
             "count": len(task.get("each", [0])),
-            "window": task.get("concurrency", 1_000),
+            "window": task.get("concurrency", 2_000),
             "retries": task.get("retries", 0),
             "retry_lost": task.get("on_lost", "retry") == "retry",
             "allow_failure": task.get("allow_failure", False),
