@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import gc
 import os
 import random
 import sys
@@ -38,9 +39,11 @@ async def serve(data: Path, ready: int, stop: int) -> None:
     from headrace.store.sqlite.store import open_sqlite
 
     sys.setswitchinterval(0.0005)
+    gc.set_threshold(50_000, 25, 50)
+    gc.freeze()
     clock = SystemClock()
     store = await open_sqlite(str(data), clock=clock)
-    node = Node(store, clock=clock, dice=random.Random(1), fault=lambda _: None)
+    node = Node(store, clock=clock, dice=random.Random(1), fault=lambda _: None, worked=time.thread_time)
     await node.start(secret=SECRET, url="http://test", connect=connect)
     text, hashed = mint_token()
     await node.ledger.change(put_token(hashed, Role.admin), SYSTEM)

@@ -182,7 +182,14 @@ class Agent:
     def _make_python(self, data: str, base: dict[str, str]) -> PythonExecutor:
         packages = FilePackages(os.path.join(data, "packages"))
         env = {**base, "HEADRACE_ATTEMPT_KEY": f"{self._whose}.{self.boot}.runner"}
-        made = PythonExecutor(packages, os.path.join(data, "runners"), env, slots=self.slots, clock=self._clock)
+        made = PythonExecutor(
+            packages,
+            os.path.join(data, "runners"),
+            env,
+            slots=self.slots,
+            clock=self._clock,
+            owned=self._family.owned,
+        )
         self.packages = packages
         self._executors["python"] = made
         self._depth["python"] = AHEAD

@@ -76,7 +76,7 @@ class Attempts:
         self.slots = slots
         self.draining = False
         self.spool = spool
-        self.outbox = Outbox(boot, acknowledged=self._acknowledged, bell=bell)
+        self.outbox = Outbox(boot, acknowledged=self._acknowledged, bell=bell, queued=self._count_queued)
         self._executors = executors
         self._depth = depth or {}
         self._journal = journal
@@ -243,10 +243,17 @@ class Attempts:
         elif work.phase is Phase.queued:
             self._queue.append(work)
 
+    def _count_queued(self) -> int:
+        return len(self._queue)
+
     def _pump(self) -> None:
         """Hand over from the head of the queue as long as there is room."""
         if not self._queue or self._closed:
             return
+        self._hand_over()
+        self.outbox.unqueued()
+
+    def _hand_over(self) -> None:
         batches: dict[Executor, list[tuple[Assignment, Work, Place]]] = {}
         queue = self._queue
         while queue:

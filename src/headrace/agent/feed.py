@@ -23,6 +23,13 @@ NOTE_S = 0.02
 """How long an attempt must have run before its start is worth a word: most are over by then."""
 
 
+GATHER_S = 0.005
+"""So long may outcomes wait for others while more work is queued here: each answer costs control a commit."""
+
+GATHER_MAX = 64
+"""So many outcomes are worth an answer, however much is queued."""
+
+
 class FeedWire(Struct, frozen=True):
     """``Feed`` with its outcomes still encoded; the same bytes on the wire."""
 
@@ -45,13 +52,25 @@ class Noted(Protocol):
 
 
 class Outbox:
-    """Outcomes by dense number ``m``, and starts not told yet."""
+    """Outcomes by dense number ``m``, and starts not told yet.
 
-    def __init__(self, boot: str, *, acknowledged: Callable[[int], None], bell: Callable[[], None]) -> None:
+    ``queued`` is how much work waits here for a slot: while there is some, a reader gets outcomes in handfuls.
+    """
+
+    def __init__(
+        self,
+        boot: str,
+        *,
+        acknowledged: Callable[[int], None],
+        bell: Callable[[], None],
+        queued: Callable[[], int] = lambda: 0,
+    ) -> None:
         self.last = 0
         self._boot = boot
         self._acknowledged = acknowledged
         self._bell = bell
+        self._queued = queued
+        self._gather_timer: asyncio.TimerHandle | None = None
         self._first = 1
         self._kept: deque[bytes] = deque()
         self._untold: dict[Noted, None] = {}
@@ -69,7 +88,10 @@ class Outbox:
         """Outcomes ``last + 1 ...``, journaled already."""
         self._kept.extend(encoded)
         self.last += len(encoded)
-        self._wake()
+        if self._waiter is None or self._enough():
+            self._wake()
+        elif self._gather_timer is None:
+            self._gather_timer = asyncio.get_running_loop().call_later(GATHER_S, self._gathered)
 
     def began(self, work: Noted) -> None:
         """It runs; to be told if it still does when the feed is read."""
@@ -87,15 +109,33 @@ class Outbox:
         """
         self._acknowledge(after)
         self._rung = False
-        if not self._kept and not self._due() and wait_ms > 0:
-            await self._wait(wait_ms / 1000)
+        if wait_ms > 0 and not self._due():
+            if not self._kept:
+                await self._wait(wait_ms / 1000)
+            elif not self._enough():
+                await self._wait(min(wait_ms / 1000, GATHER_S))
         return self._take()
+
+    def unqueued(self) -> None:
+        """Less waits for a slot than before: what is here may be enough now, and control may have more work."""
+        if self._kept and self._waiter is not None and self._enough():
+            self._release()
 
     def close(self) -> None:
         """End the reader's waiting and the timer."""
         self._release()
+        self._stop_gathering()
         if self._note_timer is not None:
             self._note_timer.cancel()
+
+    def _enough(self) -> bool:
+        """As much is over as is queued: half of what was sent ahead, so that control sends more in time."""
+        return len(self._kept) >= min(self._queued(), GATHER_MAX)
+
+    def _gathered(self) -> None:
+        self._gather_timer = None
+        if self._kept:
+            self._wake()
 
     def _acknowledge(self, after: int) -> None:
         if after < self._first:
@@ -131,6 +171,7 @@ class Outbox:
         if notes:
             self._untold.clear()
         self._notes_due = False
+        self._stop_gathering()
         return FeedWire(self._boot, outcomes, notes, self._first, self.last)
 
     def _due(self) -> bool:
@@ -148,6 +189,11 @@ class Outbox:
         elif not self._rung:
             self._rung = True
             self._bell()
+
+    def _stop_gathering(self) -> None:
+        if self._gather_timer is not None:
+            self._gather_timer.cancel()
+            self._gather_timer = None
 
     def _release(self) -> None:
         waiter, self._waiter = self._waiter, None

@@ -168,11 +168,14 @@ class Folder:
     def reset(self) -> bool:
         """Make it as it was, if that is cheap. False: throw it away."""
         try:
-            if self.touched("files"):
+            touched = [part for part in ("", *_PARTS) if self.touched(part)]
+            if not touched:
+                return True
+            if "files" in touched:
                 self._clear_files()
-            if self.touched("") and sorted(os.listdir(self.root)) != list(_PARTS):
+            if "" in touched and sorted(os.listdir(self.root)) != list(_PARTS):
                 return False
-            if not all(self._is_empty(part) for part in ("inputs", "outputs", "work")):
+            if not all(self._is_empty(part) for part in ("inputs", "outputs", "work") if part in touched):
                 return False
             self._ctimes = self._read()
         except OSError:
@@ -187,8 +190,6 @@ class Folder:
                     self._params_stat = None
 
     def _is_empty(self, part: str) -> bool:
-        if not self.touched(part):
-            return True
         mode = os.lstat(f"{self.root}/{part}").st_mode
         return stat.S_ISDIR(mode) and stat.S_IMODE(mode) == 0o700 and not os.listdir(f"{self.root}/{part}")
 

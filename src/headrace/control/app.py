@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 import random
 import socket
+from time import thread_time
 
 from headrace.control.api import build_api
 from headrace.control.api.saved import SavedJobs
@@ -63,7 +64,8 @@ async def open_control(settings: ControlSettings, *, fault: Fault = no_fault) ->
     port = tcp.getsockname()[1]
     url = settings.url or f"http://{settings.host}:{port}"
     clock = SystemClock()
-    node = Node(await _open_store(settings, clock, fault), clock=clock, dice=random.Random(), fault=fault)  # noqa: S311 -- jitter only
+    store = await _open_store(settings, clock, fault)
+    node = Node(store, clock=clock, dice=random.Random(), fault=fault, worked=thread_time)  # noqa: S311 -- jitter only
     links = await node.start(secret=folder.secret(), url=url, connect=connect)
     node.secret = (await node.ledger.change(RunSecret(node.secret), SYSTEM)).value
     token, _ = mint_token()

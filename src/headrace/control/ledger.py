@@ -30,7 +30,7 @@ from headrace.model.changes import SYSTEM, Change, Origin, Settle
 from headrace.model.definition import JobDefinition
 from headrace.model.errors import Busy, HeadraceError, StoreAway, UnknownOutcome
 from headrace.model.ports import Clock, Dice, Fault, no_fault
-from headrace.store.port import Store
+from headrace.store.port import Store, Writer
 
 COMMITS_BLOCK = 65_536
 GRAPHS_BLOCK = 64
@@ -82,11 +82,13 @@ class Ledger:
         fault: Fault = no_fault,
         node: int = 1,
         bounds: Bounds = Bounds(),  # noqa: B008  frozen
+        worked: Callable[[], float] | None = None,
     ) -> None:
         self.graphs = graphs
         self.counters = Counters()
         self._store = store
         self._clock = clock
+        self._worked = worked
         self._dice = dice
         self._room = room
         self._on_commands = on_commands
@@ -298,7 +300,7 @@ class Ledger:
         self._fault("ledger.before_load")
         writer = self._store.writer
         await writer.begin()
-        began = self._clock.monotonic()
+        began = self._spent(writer)
         try:
             group, recorder = self._group(commit)
             await group.round(units)
@@ -308,7 +310,7 @@ class Ledger:
                 await writer.rollback()
             else:
                 await writer.write(group.batch())
-                self._adapt(units, self._clock.monotonic() - began - writer.waited)
+                self._adapt(units, self._spent(writer) - began)
                 self._fault("ledger.before_commit")
                 await writer.commit()
         except BaseException:
@@ -319,6 +321,10 @@ class Ledger:
         self._fault("ledger.after_commit")
         self._count(units, group)
         self._hand_on(units, group, follows)
+
+    def _spent(self, writer: Writer) -> float:
+        """Seconds that deciding has taken so far: of this thread's own CPU where that is known."""
+        return self._clock.monotonic() - writer.waited if self._worked is None else self._worked()
 
     def _group(self, commit: int) -> tuple[Group, Recorder]:
         room = self._room

@@ -39,9 +39,14 @@ log = logging.getLogger("headrace.control")
 
 
 class Node:
-    """One control process's ledger, loops and links. ``start`` begins, ``failure`` tells trouble, ``close`` ends."""
+    """One control process's ledger, loops and links. ``start`` begins, ``failure`` tells trouble, ``close`` ends.
 
-    def __init__(self, store: Store, *, clock: Clock, dice: Dice, fault: Fault) -> None:
+    ``worked`` gives the seconds of CPU that this thread has used; without it groups are bounded by the clock.
+    """
+
+    def __init__(
+        self, store: Store, *, clock: Clock, dice: Dice, fault: Fault, worked: Callable[[], float] | None = None
+    ) -> None:
         self.store = store
         self.clock = clock = SteadyClock(clock)
         self.fault = fault
@@ -58,6 +63,7 @@ class Node:
             on_commands=self._take,
             on_doubt=self._doubt,
             fault=fault,
+            worked=worked,
         )
         self.claims = ClaimLoop(store.reader, self.ledger, self.placement)
         self.due = DueLoop(store.reader, self.ledger, clock)

@@ -51,6 +51,7 @@ class PythonExecutor:
         slots: int,
         clock: Clock,
         cgroup_of: CgroupOf = no_cgroup,
+        owned: set[int] | None = None,
     ) -> None:
         self._packages = packages
         self._scratch = scratch
@@ -59,7 +60,9 @@ class PythonExecutor:
         self._clock = clock
         self._cgroup_of = cgroup_of
         self._loop = asyncio.get_running_loop()
-        self._template = TemplateClient(env, on_forked=self._forked, on_gone=self._gone)
+        self._template = TemplateClient(
+            env, on_forked=self._forked, on_gone=self._gone, owned=set() if owned is None else owned
+        )
         self._seats: dict[int, Seat] = {}
         self._queues: dict[str, deque[Held]] = {}
         self._held: dict[AttemptName, Held] = {}

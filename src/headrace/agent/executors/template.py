@@ -22,10 +22,14 @@ CHUNK = 65_536
 
 
 class TemplateClient:
-    """One template process at a time. ``on_forked(id, pid)``, ``on_gone(id, code)`` are called on the loop."""
+    """One template process at a time. ``on_forked(id, pid)``, ``on_gone(id, code)`` are called on the loop.
 
-    def __init__(self, env: Mapping[str, str], *, on_forked: OnForked, on_gone: OnGone) -> None:
+    ``owned`` names the agent's own children (``processes.Family``): the template is in it while it lives.
+    """
+
+    def __init__(self, env: Mapping[str, str], *, on_forked: OnForked, on_gone: OnGone, owned: set[int]) -> None:
         self._env = dict(env)
+        self._owned = owned
         self._on_forked = on_forked
         self._on_gone = on_gone
         self._loop = asyncio.get_running_loop()
@@ -49,6 +53,7 @@ class TemplateClient:
             self._process = subprocess.Popen(
                 argv, stdin=subprocess.DEVNULL, pass_fds=[theirs.fileno()], env=self._env, start_new_session=True
             )
+        self._owned.add(self._process.pid)
         self._sock = ours
         self._frames = Frames(FROM_TEMPLATE)
         self._loop.add_reader(ours.fileno(), self._read)
@@ -78,6 +83,7 @@ class TemplateClient:
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()
+        self._owned.discard(self._process.pid)
         self._process = None
 
     def _tell(self, message: ToTemplate) -> None:
