@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -110,6 +110,7 @@ async def world(
     bounds: Bounds | None = None,
     inline: bool = True,
     store: Store | None = None,
+    worked: Callable[[], float] | None = None,
 ) -> AsyncIterator[World]:
     """A running ledger; the store is closed at the end."""
     clock, room = HandClock(), FreeRoom()
@@ -117,7 +118,7 @@ async def world(
     opened = store or await open_sqlite(str(folder), clock=clock, fault=fault, inline=inline)
     ledger = Ledger(
         opened, Graphs(opened.reader), clock=clock, dice=random.Random(7), room=room, on_commands=commands.extend,
-        fault=fault, bounds=bounds or Bounds(),
+        fault=fault, bounds=bounds or Bounds(), worked=worked,
     )  # fmt: skip
     running = asyncio.ensure_future(ledger.run())
     try:

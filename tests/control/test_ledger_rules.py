@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import Awaitable, Callable
+from functools import partial
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -386,6 +388,24 @@ def test_many_changes_are_worked_off_in_bounded_commits(tmp_path: Path) -> None:
         assert (await w.store.reader.counts())["runs"] == 250
 
     go(tmp_path, body, bounds=Bounds(changes=50))
+
+
+def test_groups_are_cut_by_the_cpu_that_deciding_takes_and_not_by_the_clock(tmp_path: Path) -> None:
+    groups = []
+    for seconds in (0.000_001, 1.0):
+        spent = count(0.0, seconds)
+
+        async def body(w: World) -> None:
+            graph = await w.one_task()
+            before = w.ledger.counters.groups
+            await w.ledger.ask_many([await w.submit(graph) for _ in range(1000)], ALICE)
+            groups.append(w.ledger.counters.groups - before)
+
+        folder = tmp_path / f"{seconds}"
+        folder.mkdir()
+        go(folder, body, worked=partial(next, spent))
+    assert groups[0] == 2
+    assert groups[1] >= 5
 
 
 def test_results_stand_where_their_size_says(tmp_path: Path) -> None:
