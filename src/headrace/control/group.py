@@ -15,6 +15,7 @@ from headrace.control.changes.agents import AGENT, advanced
 from headrace.control.changes.named import Decided, Rows
 from headrace.control.changes.result import Result
 from headrace.control.graphs import Graphs, Known
+from headrace.control.lists import Lists
 from headrace.control.loading import Loader
 from headrace.control.loops.outcomes import Delivery
 from headrace.control.recording import Recorder
@@ -57,6 +58,7 @@ class Group:
         *,
         dice: Dice,
         bounds: Bounds,
+        lists: Lists,
         now: int,
     ) -> None:
         self.commands: list[Command] = []
@@ -64,7 +66,7 @@ class Group:
         self.refused = 0
         self._writer = writer
         self._working = working
-        self._loader = Loader(writer, graphs, working)
+        self._loader = Loader(writer, graphs, lists, working)
         self._recorder = recorder
         self._rows = Rows()
         self._answers: dict[tuple[str, str], Answer] = {}

@@ -20,6 +20,7 @@ from headrace.control.changes.result import AnswerKey, Result
 from headrace.control.graphs import Graphs
 from headrace.control.group import Bounds, Group
 from headrace.control.ids import Ids
+from headrace.control.lists import Lists
 from headrace.control.loops.outcomes import Delivery
 from headrace.control.recording import Recorder
 from headrace.control.unit import Answered, Unit
@@ -97,6 +98,7 @@ class Ledger:
         self._fault = fault
         self._node = node
         self._bounds = bounds
+        self._lists = Lists()
         self._queue: deque[Unit] = deque()
         self._woken = asyncio.Event()
         self._commits = Ids(store, "commit", COMMITS_BLOCK)
@@ -333,7 +335,7 @@ class Ledger:
         recorder = Recorder(now=now, node=self._node, commit=commit)
         group = Group(
             self._store.writer, self.graphs, working, recorder,
-            dice=self._dice, bounds=self._bounds, now=now,
+            dice=self._dice, bounds=self._bounds, lists=self._lists, now=now,
         )  # fmt: skip
         return group, recorder
 

@@ -12,6 +12,7 @@ from typing import Any
 import msgspec
 
 from headrace.control.graphs import Graphs, Known
+from headrace.control.lists import Lists
 from headrace.core.work import Keys, Working
 from headrace.model.cells import RunCell, TaskCell, Value
 from headrace.model.changes import Change, Submit
@@ -25,7 +26,7 @@ GROUP_PAGE = 2_000
 class Loader:
     """The working set of one group, and what of it was asked for."""
 
-    def __init__(self, writer: Writer, graphs: Graphs, working: Working) -> None:
+    def __init__(self, writer: Writer, graphs: Graphs, lists: Lists, working: Working) -> None:
         self.working = working
         self.graphs: dict[int, Known] = {}
         self.new_tasks: set[TaskKey] = set()
@@ -33,6 +34,7 @@ class Loader:
         self.held: set[int] = set()
         self._writer = writer
         self._kept = graphs
+        self._lists = lists
         self._asked: set[TaskKey] = set()
         self._asked_runs: set[int] = set()
 
@@ -137,14 +139,28 @@ class Loader:
         return _decoded(cell.result if cell.result.data is not None else self.working.values.get(cell.key))
 
     async def _items(self, source: TaskKey, first: int, most: int) -> None:
-        await self._values([source])
         cell = self.working.tasks.get(source)
+        kept = None if cell is None else (source, cell.version)
+        items = None if kept is None else self._lists.get(kept)
+        if items is None:
+            items = await self._list(source, cell)
+        if isinstance(items, list):
+            self.working.items[source, first] = items[first : first + most]
+            if kept is not None and first + most >= len(items):
+                self._lists.drop(kept)
+
+    async def _list(self, source: TaskKey, cell: TaskCell | None) -> Any:
+        """A result as decoded; it is kept for the next page if it was read from the store in this group."""
+        at_hand = source in self.working.values
+        await self._values([source])
         value = self.working.values.get(source)
+        loaded = value is not None and not at_hand
         if value is None and cell is not None:
             value = cell.result
         items = _decoded(value)
-        if isinstance(items, list):
-            self.working.items[source, first] = items[first : first + most]
+        if loaded and isinstance(items, list) and isinstance(value, Value) and cell is not None:
+            self._lists.put((source, cell.version), items, value.size)
+        return items
 
     def _overlaid(self, cell: TaskCell) -> TaskCell:
         return self.working.tasks.setdefault((cell.run, cell.no, cell.index), cell)
