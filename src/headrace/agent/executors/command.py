@@ -10,6 +10,7 @@ import asyncio
 import os
 import shutil
 import signal
+from collections import deque
 from collections.abc import Mapping, Sequence
 
 from headrace.agent.executors.environment import MARK, environment, write_file
@@ -24,6 +25,9 @@ from headrace.model.ports import Clock
 
 READ = 65536
 READS_A_TURN = 4
+WATCH_S = 0.005
+"""Only streams of what runs longer are watched; the others are read when their process is over."""
+
 DRAIN_S = 1.0
 """How long the pipes may stay open after the whole tree is gone."""
 
@@ -47,6 +51,8 @@ class CommandExecutor:
         self.home = os.open("/", os.O_RDONLY | os.O_CLOEXEC | os.O_DIRECTORY)
         self._procs: dict[AttemptName, _Proc] = {}
         self._found: dict[tuple[str, str], str] = {}
+        self._unwatched: deque[tuple[float, _Proc]] = deque()
+        self._watch_timer: asyncio.TimerHandle | None = None
         self._closed = False
 
     def start(self, a: Assignment, report: Report, place: Place) -> None:
@@ -62,6 +68,9 @@ class CommandExecutor:
             report.ended(failed_to_start(a, e, self.clock.now()))
         else:
             self._procs[proc.name] = proc
+            self._unwatched.append((self.loop.time() + WATCH_S, proc))
+            if self._watch_timer is None:
+                self._watch_timer = self.loop.call_later(WATCH_S, self._watch)
             report.started(proc.started_at)
 
     def start_many(self, batch: Sequence[tuple[Assignment, Report, Place]]) -> None:
@@ -88,8 +97,20 @@ class CommandExecutor:
             for proc in self._procs.values():
                 proc.kill()
             await asyncio.sleep(0.01)
+        if self._watch_timer is not None:
+            self._watch_timer.cancel()
         self.leaves.close()
         os.close(self.home)
+
+    def _watch(self) -> None:
+        """Begin to watch the streams of what has run for long enough."""
+        self._watch_timer = None
+        waiting = self._unwatched
+        now = self.loop.time()
+        while waiting and (waiting[0][0] <= now or waiting[0][1].over):
+            waiting.popleft()[1].watch()
+        if waiting:
+            self._watch_timer = self.loop.call_later(waiting[0][0] - now, self._watch)
 
     def over(self, proc: _Proc, end: Ending) -> None:
         """The attempt is over and nothing of it is left."""
@@ -113,22 +134,28 @@ class CommandExecutor:
 
 
 class _Pipe:
-    """The reading end of one stream."""
+    """The reading end of one stream; not watched by the loop until ``watch``."""
 
-    __slots__ = ("_fd", "_proc", "_stream")
+    __slots__ = ("_fd", "_proc", "_stream", "_watched")
 
     def __init__(self, proc: _Proc, stream: str, fd: int) -> None:
         self._proc = proc
         self._stream = stream
         self._fd = fd
-        proc.loop.add_reader(fd, self.read)
+        self._watched = False
 
     @property
     def open(self) -> bool:
         return self._fd >= 0
 
-    def read(self) -> None:
-        """What is there, a bounded amount of it; closes itself at the end of the stream."""
+    def watch(self) -> None:
+        """From now on what comes is read as it comes."""
+        if self._fd >= 0 and not self._watched:
+            self._watched = True
+            self._proc.loop.add_reader(self._fd, self.read)
+
+    def read(self, *, last: bool = False) -> None:
+        """What is there, a bounded amount of it; closes itself at the end of the stream. ``last``: which is near."""
         for _ in range(READS_A_TURN):
             try:
                 data = os.read(self._fd, READ)
@@ -141,12 +168,13 @@ class _Pipe:
                 self._proc.piped()
                 return
             self._proc.report.log(self._stream, data, at=self._proc.executor.clock.now())
-            if len(data) < 4096:
+            if len(data) < 4096 and not last:
                 return
 
     def close(self) -> None:
         if self._fd >= 0:
-            self._proc.loop.remove_reader(self._fd)
+            if self._watched:
+                self._proc.loop.remove_reader(self._fd)
             os.close(self._fd)
             self._fd = -1
 
@@ -236,6 +264,16 @@ class _Proc:
         if self._pending is None:
             self._pending = self.loop.call_later(PENDING_S, self._still_there)
 
+    @property
+    def over(self) -> bool:
+        """Nothing of it is left."""
+        return self._pidfd < 0
+
+    def watch(self) -> None:
+        """It takes longer: read its streams as it writes them."""
+        for pipe in self._pipes:
+            pipe.watch()
+
     def piped(self) -> None:
         """One of the streams ended."""
         if self._clear and not any(p.open for p in self._pipes):
@@ -268,7 +306,8 @@ class _Proc:
         self._clear = True
         for pipe in self._pipes:
             if pipe.open:
-                pipe.read()
+                pipe.read(last=True)
+                pipe.watch()
         if any(p.open for p in self._pipes):
             self._timer = self.loop.call_later(DRAIN_S, self._held_open)
         else:
