@@ -24,7 +24,7 @@ from headrace.link.records import Assignment
 from headrace.model.changes import OutcomeKind
 
 CODE = """
-import asyncio, logging, os, subprocess, sys, time, warnings
+import asyncio, ctypes, logging, os, subprocess, sys, time, warnings
 from datetime import date
 from pathlib import Path
 from headrace import Canceled, Context, Fail, Retry, Skip, Task, current, task
@@ -102,6 +102,9 @@ def stubborn(path: str) -> None:
             time.sleep(60)  # the work itself
         except Canceled:
             pass
+
+@task
+def holds() -> None: ctypes.PyDLL(None).sleep(60)  # holds the interpreter: no thread of the runner can speak
 
 @task
 def dies() -> None: os.kill(os.getpid(), 9)
@@ -487,3 +490,13 @@ def test_the_template_imports_nothing_heavy(tmp_path: Path) -> None:
 
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert out.stdout == "[]\n"
+
+
+def test_a_call_that_holds_the_interpreter_is_known_to_have_begun_and_a_kill_ends_it(tmp_path: Path) -> None:
+    async def body(r: Rig) -> None:
+        _, held = r.start("looks", "holds", prefetch=True)
+        await until(lambda: held.began is not None)
+        r.executor.kill(r.names[1])
+        assert (await held.end).signal == signal.SIGKILL
+
+    run(tmp_path, body)

@@ -69,6 +69,27 @@ def says() -> None:
 def dies() -> None:
     print("last words")
     os.kill(os.getpid(), 9)
+@task
+def forks(returns: bool) -> str:
+    ready, say = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        print("from the copy", flush=True)
+        os.write(say, b"x")
+        if returns: return "copy"
+        time.sleep(60)  # the work itself
+    os.read(ready, 1)
+    if not returns: os.kill(pid, 15)
+    return f"original, {os.waitpid(pid, 0)[1]}"
+@task
+def closes() -> None:
+    os.close(1)
+    os.close(2)
+    print("still heard")
+@task
+def surrogates() -> None: raise Fail("half a pair: \\ud800", exit_status="\\ud800" * 2000)
+@task
+def numbers(ctx: Context) -> None: ctx.exit_status = 7
 class Doubles(Task):
     def run(self, ctx: Context, n: int) -> int: return 2 * n
     def on_status_change(self, old: str, new: str) -> None: print(old, new)
@@ -234,3 +255,35 @@ def test_a_runner_that_dies_leaves_its_last_words_and_finished_calls(child: Chil
     assert [m.result for m in everything if m.id == first and isinstance(m, Ok)] == [b'[1,"2026-01-01"]']
     assert b"last words\n" in b"".join(m.data for m in everything if m.id == second and isinstance(m, Log))
     assert [m for m in everything if m.id == third] == []
+
+
+def test_a_copy_that_a_call_forked_never_takes_the_place_of_the_runner(child: Child) -> None:
+    ids = child.give(("forks", {"returns": True}), *[("add", {"a": n}) for n in range(5)])
+    end = child.until(ids[0])
+    assert (type(end), end.result) == (Ok, b'"original, 0"')
+    assert [msgspec.json.decode(child.until(id).result)[0] for id in ids[1:]] == list(range(5))
+    assert not [m for m in child.told if isinstance(m, (Ok, Done))]
+    assert "".join(text for _, text, _, _ in child.logs(ids[0])) == "from the copy\n"
+
+
+def test_a_copy_that_a_call_forked_ends_when_it_is_told_to(child: Child) -> None:
+    assert child.value("forks", {"returns": False}) == f"original, {signal.SIGTERM.value}"
+
+
+def test_a_call_that_closes_its_standard_descriptors_is_heard_and_the_next_is_made(child: Child) -> None:
+    (id,) = child.give(("closes", {}))
+    assert isinstance(child.until(id), Ok)
+    assert child.logs(id) == [("stdout", "still heard\n", "", "")]
+    assert child.value("add", {"a": 1})[0] == 1
+
+
+def test_an_end_is_told_whatever_text_or_exit_status_it_has(child: Child) -> None:
+    end = child.call("surrogates")
+    assert isinstance(end, Done)
+    assert end.exit_status is not None
+    assert end.exit_status.startswith("\\ud800")
+    assert end.error is not None
+    assert msgspec.json.decode(end.error)["message"] == "half a pair: \\ud800"
+    number = child.call("numbers")
+    assert isinstance(number, Done)
+    assert number.exit_status == "7"

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from headrace.runner.memory import Memory, make_memory, read_memory
-from headrace.runner.outbox import PIECE, Outbox
+from headrace.runner.outbox import PIECE, ROOM, Outbox
 from headrace.runner.protocol import FROM_RUNNER, Frames, Log, Ok, Started
 
 
@@ -112,3 +112,17 @@ def test_what_is_written_to_a_captured_descriptor_is_log_of_the_running_call_bef
         assert [(type(m), m.id) for m in ends.heard()] == [(Log, 4), (Ok, 4)]
     finally:
         os.close(fd)
+
+
+def test_one_piece_larger_than_all_the_room_goes_out_whole(ends: Ends) -> None:
+    ends.outbox.start()
+    ends.outbox.making(1, 5)
+    data = b"x" * (ROOM + 1)
+    saying = threading.Thread(target=ends.outbox.log, args=("stdout", data), daemon=True)
+    saying.start()
+    size = 0
+    while size < len(data):
+        size += sum(len(m.data) for m in ends.heard() if isinstance(m, Log))
+    saying.join(20)
+    assert size == len(data)
+    assert not saying.is_alive()

@@ -10,14 +10,15 @@ import inspect
 import os
 import time
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, NoReturn
 
 from headrace.author.context import CURRENT, Context
 from headrace.author.errors import Canceled, Fail, Retry, Skip, class_names
 from headrace.author.task import Task, TaskFunction
 from headrace.author.values import NOTHING, Encoded, Receiver, dump, encode
-from headrace.runner.failures import describe, text_of
+from headrace.runner.failures import describe, sendable, text_of
 from headrace.runner.host import CallHost
+from headrace.runner.left import EXIT_STATUS_MAX
 from headrace.runner.outbox import Outbox
 from headrace.runner.place import Grounds
 from headrace.runner.protocol import INLINE_RESULT, Call, Done, Ok
@@ -76,6 +77,7 @@ class Caller:
         self._outbox = outbox
         self._grounds = grounds
         self._roots = roots
+        self._pid = os.getpid()
         self._targets: dict[str, Target] = {}
         self.host: CallHost | None = None
         self.open = False
@@ -103,6 +105,8 @@ class Caller:
         except BaseException as e:  # reason: every end of user code is an outcome, also SystemExit
             self.open = False
             failure = None if isinstance(e, SystemExit) and e.code in (None, 0) else e
+        if os.getpid() != self._pid:
+            self._leave_copy(failure)
         CURRENT.reset(token)
         self.host = None
         if failure is not None and not host.asked and not isinstance(failure, Skip):
@@ -123,6 +127,17 @@ class Caller:
             host.cancel()
             return
         raise Canceled("the attempt was asked to end")
+
+    def _leave_copy(self, failure: BaseException | None) -> NoReturn:
+        """User code forked, and the copy came back from it as if it were the runner: it ends here, as a process does."""
+        code = 0 if failure is None else 1
+        try:
+            if isinstance(failure, SystemExit):
+                code = failure.code if isinstance(failure.code, int) else 1
+            elif failure is not None:
+                self._outbox.log("stderr", text_of(failure, self._roots).encode("utf-8", "backslashreplace"))
+        finally:
+            os._exit(code & 0xFF)
 
     def _run(self, call: Call, context: Context, host: CallHost) -> Encoded:
         target = self._targets.get(call.target)
@@ -228,7 +243,7 @@ class Caller:
                 f.write(result.data)
         return Done(
             call.id, began, now, "succeeded", data, path, result.lines, count,
-            exit_status=context.exit_status, progress=host.newest, files=files,
+            exit_status=_status(context.exit_status), progress=host.newest, files=files,
         )  # fmt: skip
 
 
@@ -244,7 +259,7 @@ def failed(
 ) -> Done:
     """The end of a call that raised."""
     if isinstance(failure, Skip):
-        status = context.exit_status
+        status = _status(context.exit_status)
         return Done(
             call.id, began, now, "succeeded", b"null", exit_status=status, skip=True, progress=host.newest, files=files
         )
@@ -256,12 +271,17 @@ def failed(
         "canceled" if canceled else "failed",
         error=describe(failure, roots),
         error_types=class_names(failure),
-        exit_status=(failure.exit_status if isinstance(failure, Fail) else None) or context.exit_status,
+        exit_status=_status((failure.exit_status if isinstance(failure, Fail) else None) or context.exit_status),
         stop_retry=isinstance(failure, Fail),
         retry_after=failure.after_ms if isinstance(failure, Retry) else None,
         progress=host.newest,
         files=files,
     )
+
+
+def _status(said: object) -> str | None:
+    """What user code set as exit status, as the short text that it is, whatever was set."""
+    return sendable(str(said)[:EXIT_STATUS_MAX]) if said else None
 
 
 def _in_loop(work: Any, host: CallHost) -> Any:

@@ -26,15 +26,21 @@ def describe(error: BaseException, roots: tuple[str, ...]) -> bytes:
     return msgspec.json.encode(_described(error, roots, 0))
 
 
+def sendable(text: str) -> str:
+    """The text with what no UTF-8 can carry (half a surrogate pair, say from a file's name) written out."""
+    return text.encode("utf-8", "backslashreplace").decode()
+
+
 def text_of(error: BaseException, roots: tuple[str, ...]) -> str:
     """The traceback as text, without Headrace's own frames, with paths below the package."""
     try:
         lines = traceback.format_exception(type(error), error, _outside(error.__traceback__))
         text = "".join(lines)
-    except Exception as e:  # reason: a user's __str__ may raise anything
+    except BaseException as e:  # reason: a user's __str__ may raise anything
         text = f"{type(error).__name__} (its text could not be made: {type(e).__name__})\n"
     for root in sorted(roots, key=len, reverse=True):
         text = text.replace(root + os.sep, "")
+    text = sendable(text)
     return text if len(text) <= TEXT_MAX else text[: TEXT_MAX // 2] + "\n…\n" + text[-TEXT_MAX // 2 :]
 
 
@@ -51,8 +57,8 @@ def _described(error: BaseException, roots: tuple[str, ...], depth: int) -> dict
 
 def _message(error: BaseException) -> str:
     try:
-        return str(error)[:TEXT_MAX]
-    except Exception as e:  # reason: a user's __str__ may raise anything
+        return sendable(str(error)[:TEXT_MAX])
+    except BaseException as e:  # reason: a user's __str__ may raise anything
         return f"(no text: {type(e).__name__})"
 
 

@@ -39,6 +39,7 @@ class Runner:
         """Work until the other end closes."""
         signal.signal(signal.SIGTERM, self._on_term)
         signal.signal(signal.SIGINT, signal.SIG_IGN)
+        os.register_at_fork(after_in_child=self._forked)
         while True:
             while self._queue:
                 self._do(self._queue.pop(0))
@@ -76,6 +77,12 @@ class Runner:
             if not data:
                 os._exit(0)
             self._take(data)
+
+    def _forked(self) -> None:
+        """User code made a copy of this process: an ordinary one, which ends when it is told to."""
+        self._outbox.forked()
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
     def _on_term(self, signum: int, frame: FrameType | None) -> None:
         """An Ask was sent. While a call runs, look at once whether it is the one that is meant."""

@@ -1,7 +1,7 @@
 """What a runner has not sent yet, in memory that outlives it: so a crash takes no finished call's reply with it.
 
 A page range shared by runner and agent (a memfd). The runner notes which call it makes and every reply that waits for
-its frame; the agent reads it only after the runner is gone. No locks: one writer, and a reader after its death.
+its frame; the agent reads it when the runner is gone; while it lives only that call. No locks: one writer.
 """
 
 from __future__ import annotations
@@ -57,6 +57,12 @@ class Memory:
         self._sent += 1
         self._end = HEAD.size
         HEAD.pack_into(self._map, 0, WORD.unpack_from(self._map, 0)[0], self._sent, 0)
+
+
+def read_making(fd: int) -> int:
+    """While the runner lives: the call it is making; 0 for none."""
+    (making,) = WORD.unpack(os.pread(fd, WORD.size, 0))
+    return int(making)
 
 
 def read_memory(fd: int, frames_heard: int) -> tuple[int, list[Any]]:

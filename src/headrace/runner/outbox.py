@@ -42,6 +42,7 @@ class Outbox:
         self._wake = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
         self._pipes: dict[int, str] = {}
         self._poll = select.poll()
+        self._copied = False
 
     def capture(self, fd: int, stream: str) -> None:
         """From now on, what is written to ``fd`` becomes log of the running call."""
@@ -69,13 +70,24 @@ class Outbox:
 
     def log(self, stream: str, data: bytes, level: str = "", logger: str = "") -> None:
         """One piece of log of the running call, in order after what was written to the file descriptors before."""
+        if self._copied:
+            return _say(1 if stream == "stdout" else 2, data)
         with self._lock:
             self._drain()
             self._append(stream, data, level, logger)
             while self._waiting > ROOM:
+                if self._idle:
+                    self._stir()
                 self._room.wait(1)
         if self._idle:
             self._stir()
+        return None
+
+    def forked(self) -> None:
+        """In a copy of this process that user code forked: socket, memory and lock belong to the original. Only the
+        captured descriptors are left to speak through.
+        """
+        self._copied = True
 
     def finish(self, message: FromRunner) -> None:
         """The running call is over: its last log first, then this."""
@@ -122,6 +134,9 @@ class Outbox:
                     data = os.read(fd, PIECE)
                 except BlockingIOError:
                     continue
+                if not data:
+                    self._poll.unregister(fd)
+                    continue
                 self._append(self._pipes[fd], data, "", "")
             if self._waiting > ROOM:
                 return
@@ -147,8 +162,11 @@ class Outbox:
         sent, timeout = time.monotonic(), None
         while True:
             ready = poll.poll(timeout)
-            if any(fd == self._wake for fd, _ in ready):
-                os.eventfd_read(self._wake)
+            for fd, what in ready:
+                if fd == self._wake:
+                    os.eventfd_read(fd)
+                elif not what & select.POLLIN:
+                    poll.unregister(fd)
             with self._lock:
                 self._drain()
                 if not ready or time.monotonic() - sent > MOMENT_MS / 1000 or self._waiting > ROOM:
@@ -169,3 +187,9 @@ class Outbox:
         if time.time_ns() // 1000 - running[1] >= MOMENT_US:
             self._announced = running[0]
             self._pending.append(Started(*running))
+
+
+def _say(fd: int, data: bytes) -> None:
+    """All of it to this descriptor."""
+    while data:
+        data = data[os.write(fd, data) :]

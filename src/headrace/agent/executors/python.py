@@ -263,6 +263,10 @@ class PythonExecutor:
         """See ``Owner``."""
         self._held.pop(held.a.name, None)
 
+    def silent(self, held: Held) -> None:
+        """See ``Owner``. From now on its timeout counts."""
+        held.report.started(self._clock.now())
+
     def doomed(self, seat: Seat) -> None:
         """See ``Owner``."""
         self._kill(seat)

@@ -19,10 +19,12 @@ from headrace.agent.executors.port import Ending, Place, Report
 from headrace.link.records import Artifact, Assignment
 from headrace.model.changes import OutcomeKind
 from headrace.model.errors import HeadraceError
-from headrace.runner.memory import read_memory
+from headrace.runner.memory import read_making, read_memory
 from headrace.runner.protocol import FROM_RUNNER, Ask, Call, Done, Frames, Log, Ok, Started, Work, frame, kept_path
 
 CHUNK = 1 << 18
+LOOK_S = 0.5
+"""How often a working runner is looked at: at most twice as long its word may be missing."""
 KINDS = {"succeeded": OutcomeKind.succeeded, "failed": OutcomeKind.failed, "canceled": OutcomeKind.canceled}
 
 
@@ -34,6 +36,9 @@ class Owner(Protocol):
 
     def over(self, held: Held) -> None:
         """It is not held any more; its end is told, or soon will be."""
+
+    def silent(self, held: Held) -> None:
+        """It has been made for a while, and its runner could not say so."""
 
     def doomed(self, seat: Seat) -> None:
         """A call whose kill was ordered before it began has begun all the same."""
@@ -86,6 +91,8 @@ class Seat:
         self._memory = memory
         self._out = bytearray()
         self._frames = Frames(FROM_RUNNER)
+        self._seen = 0
+        self._look_due: asyncio.TimerHandle | None = None
         self._loop = asyncio.get_running_loop()
         sock.setblocking(False)
         self._loop.add_reader(sock.fileno(), self._readable)
@@ -115,6 +122,8 @@ class Seat:
             self.calls[held.id] = held
         if calls:
             self._send(frame([Work(calls)]))
+            if self._look_due is None:
+                self._look_due = self._loop.call_later(LOOK_S, self._look)
 
     def ask(self, id: int) -> None:
         """Tell the runner which call is to end; the signal is the caller's."""
@@ -138,11 +147,24 @@ class Seat:
         """Hang up: an idle runner ends by itself."""
         if not self.closed:
             self.closed = True
+            if self._look_due is not None:
+                self._look_due.cancel()
             self._loop.remove_reader(self._sock.fileno())
             self._loop.remove_writer(self._sock.fileno())
             self._sock.close()
             os.close(self._memory)
             shutil.rmtree(self.scratch, ignore_errors=True)
+
+    def _look(self) -> None:
+        """Code that holds the interpreter keeps its runner from saying that the call began: its memory says it too."""
+        self._look_due = self._loop.call_later(LOOK_S, self._look) if self.calls else None
+        making = read_making(self._memory)
+        held = self.calls.get(making) if making == self._seen else None
+        self._seen = making
+        if held is not None:
+            self._owner.silent(held)
+            if held.doomed:
+                self._owner.doomed(self)
 
     def _send(self, data: bytes) -> None:
         if self.closed:
