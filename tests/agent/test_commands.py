@@ -54,6 +54,7 @@ def test_a_command_is_run_and_everything_it_said_comes_back(tmp_path: Path) -> N
         ("echo not json > $HEADRACE_RESULT", OutcomeKind.failed, "0", 0, None),
         ("ln -s /etc/passwd $HEADRACE_RESULT", OutcomeKind.succeeded, "0", 0, None),
         ("mkfifo $HEADRACE_RESULT", OutcomeKind.succeeded, "0", 0, None),
+        ("mkdir $HEADRACE_RESULT $HEADRACE_EXIT_STATUS", OutcomeKind.succeeded, "0", 0, None),
         ("echo odd > $HEADRACE_EXIT_STATUS; exit 4", OutcomeKind.failed, "odd", 4, None),
     ],
 )
@@ -148,6 +149,17 @@ def test_outputs_become_artifacts_and_links_do_not_lead_out(tmp_path: Path) -> N
             await agent.calls.outcomes(o.m, 0, 1)
             with pytest.raises(NotFound):
                 [p async for p in agent.calls.fetch(first.digest)]
+
+    run(main())
+
+
+def test_a_file_whose_name_is_no_text_fails_its_own_attempt_and_no_other(tmp_path: Path) -> None:
+    async def main() -> None:
+        async with Running(tmp_path) as agent:
+            o = await agent.one(sh(1, "touch \"$HEADRACE_OUTPUTS/$(printf 'bad\\377')\""))
+            assert o.kind is OutcomeKind.failed
+            assert "not UTF-8" in (o.reason or "")
+            assert (await agent.one(command(2, "true"))).kind is OutcomeKind.succeeded
 
     run(main())
 

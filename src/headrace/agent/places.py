@@ -95,6 +95,9 @@ class FilePlace:
                     found.setdefault(shown, path)
         if len(found) > ARTIFACTS_MAX:
             raise OSError(f"{len(found)} files were left, more than {ARTIFACTS_MAX}")
+        for shown in found:
+            if not shown.isprintable() and shown.encode(errors="replace").decode() != shown:
+                raise OSError(f"the name of a file that was left is not UTF-8: {shown!r}")
         return tuple(self._places.blobs.keep_file(path, shown) for shown, path in sorted(found.items()))
 
     def give_params(self, params: bytes) -> None:
