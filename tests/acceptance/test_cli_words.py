@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import pty
@@ -336,14 +337,22 @@ def test_follow_on_a_terminal_shows_progress_in_colours_and_ends_clean(words: Wo
     assert "tasks," not in last.rsplit("\x1b[2K", 1)[-1]
 
 
+def interrupted(process: subprocess.Popen[str]) -> str:
+    """Ctrl-C, and again when nothing comes of it: Python drops one that falls into a finalizer."""
+    for _ in range(3):
+        process.send_signal(signal.SIGINT)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            return process.communicate(timeout=20)[1]
+    raise AssertionError("it does not heed Ctrl-C")
+
+
 def test_ctrl_c_leaves_the_run_going_and_says_how_to_end_it(words: Words) -> None:
     process = words.start("exec", "--follow", "--", "sh", "-c", "echo begun; exec sleep 600")
     assert process.stdout is not None
     seen = ""
     while "begun" not in seen:
         seen += process.stdout.readline()
-    process.send_signal(signal.SIGINT)
-    _, told = process.communicate()
+    told = interrupted(process)
     assert process.returncode == 130
     found = re.search(r"run (\d+) goes on", told)
     assert found, told
@@ -390,6 +399,16 @@ def test_a_server_that_is_only_starting_is_waited_for(words: Words, tmp_path: Pa
     finally:
         up.terminate()
         assert up.wait() == 0
+
+
+@pytest.mark.parametrize("where", ["> /dev/full", ">&-"])
+def test_an_answer_that_cannot_be_written_is_said_in_a_sentence(words: Words, where: str) -> None:
+    command = f"{HEADRACE} --data {words.server.data} runs {where}"
+    done = subprocess.run(["sh", "-c", command], env=words.server.environ, capture_output=True, text=True)
+    assert "Traceback" not in done.stderr
+    if "full" in where:
+        assert (done.returncode, done.stderr.count("\n")) == (3, 1)
+        assert "could not be written: No space left" in done.stderr
 
 
 def test_without_a_server_one_runs_for_the_length_of_the_run(words: Words, tmp_path: Path) -> None:

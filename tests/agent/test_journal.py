@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import msgspec
 from kit import MemoryDisk, job
 
 from headrace.agent.journal import Journal
@@ -88,3 +89,14 @@ def test_a_life_that_dies_while_it_begins_leaves_the_older_journal() -> None:
     else:
         raise AssertionError("a full disk was not noticed")
     assert Journal(disk).recover() == left
+
+
+def test_an_outcome_that_cannot_be_written_is_told_as_failed_and_the_others_of_its_turn_as_they_are() -> None:
+    disk = MemoryDisk()
+    journal = written(disk)
+    bad = outcome(8, 8, exit_status="half a \ud800 pair", result=b"1")
+    told = [msgspec.msgpack.decode(e, type=Outcome) for e in journal.finished([outcome(7, 7), bad, outcome(9, 9)])]
+    assert [(o.m, o.kind) for o in told] == [
+        (7, OutcomeKind.succeeded), (8, OutcomeKind.failed), (9, OutcomeKind.succeeded),
+    ]  # fmt: skip
+    assert "could not be written" in (told[1].reason or "")

@@ -194,6 +194,15 @@ def test_retry_asks_for_another_attempt_after_its_own_delay_even_without_a_polic
     assert mill.at("a").due_at == mill.now + 30 * S
 
 
+def test_retry_without_a_policy_comes_a_second_later_at_the_soonest_since_nothing_bounds_how_often():
+    mill = Mill(job({"name": "a"}, {"name": "b", "retries": 9}))
+    mill.submit()
+    for _ in range(2):
+        mill.settle(mill.take(), "failed", retry_after=0)
+    assert mill.at("a").due_at == mill.now + S
+    assert mill.at("b").state == TaskState.dispatched
+
+
 def test_the_delay_grows_to_its_bound_and_is_spread_by_the_dice():
     policy = RetryPolicy(max=9, delay=1_000, backoff=2, max_delay=5_000, jitter=0.2)
     assert [delay_us(policy, n, 0.5) for n in (1, 2, 3, 4, 2_000)] == [S, 2 * S, 4 * S, 5 * S, 5 * S]

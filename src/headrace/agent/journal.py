@@ -14,9 +14,11 @@ from typing import Any
 
 import msgspec
 from msgspec import Raw, Struct
+from msgspec.structs import replace
 
 from headrace.agent.disk import AppendFile, Disk
 from headrace.link.records import Assignment, Outcome
+from headrace.model.changes import OutcomeKind
 
 _FRAME = Packer("<II")
 _NAME = "journal"
@@ -90,9 +92,8 @@ class Journal:
         self._append("a", traces)
 
     def finished(self, outcomes: Sequence[Outcome]) -> list[bytes]:
-        """These ended. Gives their encodings, in order."""
-        encode = self._encoder.encode
-        encoded = [encode(o) for o in outcomes]
+        """These ended. Gives their encodings, in order; one that cannot be written is told as failed, never lost."""
+        encoded = [self._written(o) for o in outcomes]
         for o, e in zip(outcomes, encoded, strict=True):
             taken = _taken(o)
             self._open.pop(taken, None)
@@ -101,6 +102,19 @@ class Journal:
             self._order.append((o.m, taken))
         self._try_append("o", [Raw(e) for e in encoded])
         return encoded
+
+    def _written(self, o: Outcome) -> bytes:
+        try:
+            return self._encoder.encode(o)
+        except (ValueError, TypeError, OverflowError) as e:
+            # User code chose some of these texts and numbers: whatever it found, the others of this turn must go on.
+            told = f"its outcome could not be written: {ascii(str(e))[:200]}"
+            failed = replace(
+                o, kind=OutcomeKind.failed, exit_status="error", exit_code=None, result=None, result_digest="",
+                result_size=0, result_lines=False, result_count=-1, retry_after=None, error=None, error_types=(),
+                reason=told, artifacts=(), progress=b"",
+            )  # fmt: skip
+            return self._encoder.encode(failed)
 
     def acknowledged(self, m: int) -> None:
         """Outcomes up to ``m`` are control's; they need not be offered again."""

@@ -124,6 +124,11 @@ def parser(words: Sequence[str]) -> argparse.ArgumentParser:
     return top
 
 
+def _write_no_more() -> None:
+    """Nothing may be written at exit either."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
 def main(words: Sequence[str] | None = None) -> int:
     """Run one command; gives the exit code. Never lets a traceback of ours reach a person."""
     words = list(sys.argv[1:] if words is None else words)
@@ -146,7 +151,8 @@ def main(words: Sequence[str] | None = None) -> int:
 
     try:
         code: int = args.do(args, Terminal(form=args.form, utc=args.utc))
-        sys.stdout.flush()
+        if sys.stdout is not None:
+            sys.stdout.flush()
     except Invalid as error:
         tell(error, args.form)
         return USAGE
@@ -156,9 +162,12 @@ def main(words: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         return INTERRUPTED
     except BrokenPipeError:
-        # The reader has gone (``| head``): nothing may be written at exit either.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _write_no_more()  # the reader has gone (``| head``)
         return OK
+    except OSError as error:
+        _write_no_more()
+        print(f"error: the answer could not be written: {error.strerror}", file=sys.stderr)
+        return REFUSED
     return code
 
 

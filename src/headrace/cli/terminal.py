@@ -13,6 +13,7 @@ import sys
 import unicodedata
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
+from io import StringIO
 from typing import Any, TextIO
 
 import msgspec
@@ -43,7 +44,7 @@ class Terminal:
     def __init__(self, *, form: str = "text", utc: bool = False, out: TextIO | None = None) -> None:
         if form == "edn":
             raise NotAvailable("not available yet: --edn; use --json")
-        self.out = out or sys.stdout
+        self.out = out or sys.stdout or StringIO()  # None: the caller closed it (``>&-``)
         self.form = form
         self.utc = utc
         self.live = self.out.isatty() and os.environ.get("TERM") != "dumb"

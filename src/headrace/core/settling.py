@@ -119,7 +119,10 @@ def _failed(draft: Draft, cell: TaskCell, change: Settle, said: dict[str, Any]) 
     if stopped(node, draft.run) or not another(policy, change, failures):
         _over(draft, cell, TaskState.failed, said)
         return
-    wait = delay_us(policy, failures, draft.dice) if change.retry_after is None else change.retry_after * 1000
+    if change.retry_after is None:
+        wait = delay_us(policy, failures, draft.dice)
+    else:
+        wait = max(change.retry_after * 1000, 0 if policy.given else SHORT_WAIT_US)
     _again(draft, cell, draft.now + wait, said)
 
 

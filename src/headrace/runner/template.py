@@ -47,6 +47,9 @@ class Template:
     def serve(self) -> None:
         """Until the agent closes the socket; then every runner dies."""
         signal.signal(signal.SIGCHLD, lambda *_: None)
+        # A task that signals its parent must not take the other runners with it. Runners set their own handlers.
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2):
+            signal.signal(number, signal.SIG_IGN)
         signal.set_wakeup_fd(self._waker, warn_on_full_buffer=False)
         poll = select.poll()
         poll.register(self._sock, select.POLLIN)
@@ -96,7 +99,8 @@ class Template:
             die_with_parent(parent)
             ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
             signal.set_wakeup_fd(-1)
-            signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+            for number in (signal.SIGCHLD, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2):
+                signal.signal(number, signal.SIG_DFL)
             self._sock.close()
             for own in (self._wake, self._waker, *self._fds):
                 os.close(own)
