@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import pty
@@ -86,7 +85,8 @@ class Words:
         return json.loads(self(*words, "--json", code=code).stdout)
 
     def start(self, *words: str) -> subprocess.Popen[str]:
-        command = [HEADRACE, "--data", str(self.server.data), *words]
+        command = ["env", "--default-signal=INT", HEADRACE, "--data", str(self.server.data), *words]
+        # A suite that was started in the background ignores SIGINT, and its children would inherit that.
         return subprocess.Popen(
             command,
             cwd=self.folder,
@@ -338,12 +338,9 @@ def test_follow_on_a_terminal_shows_progress_in_colours_and_ends_clean(words: Wo
 
 
 def interrupted(process: subprocess.Popen[str]) -> str:
-    """Ctrl-C, and again when nothing comes of it: Python drops one that falls into a finalizer."""
-    for _ in range(3):
-        process.send_signal(signal.SIGINT)
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            return process.communicate(timeout=20)[1]
-    raise AssertionError("it does not heed Ctrl-C")
+    """What it says after Ctrl-C."""
+    process.send_signal(signal.SIGINT)
+    return process.communicate()[1]
 
 
 def test_ctrl_c_leaves_the_run_going_and_says_how_to_end_it(words: Words) -> None:

@@ -94,10 +94,11 @@ def sabotaged(case: Sabotage, folder: Path) -> Path:
     return folder
 
 
-def simulate(path: Path, seeds: int) -> subprocess.CompletedProcess[str]:
+def simulate(path: Path, seeds: int, broken: str = "I") -> subprocess.CompletedProcess[str]:
     """The simulator on the product that lies there. A product that runs away is ended, and what it wrote goes."""
     memory = "/dev/shm" if Path("/dev/shm").is_dir() else None
-    command = [sys.executable, "-m", "headrace.testing.sim", "--seeds", str(seeds), "--workers", "1", "--until-broken"]
+    command = [sys.executable, "-m", "headrace.testing.sim", "--seeds", str(seeds), "--workers", "1"]
+    command += ["--until-broken", broken]
     with tempfile.TemporaryDirectory(prefix="headrace-sabotage-", dir=memory) as scratch:
         environ = {**os.environ, "PYTHONPATH": str(path), "PYTHONDONTWRITEBYTECODE": "1", "TMPDIR": scratch}
         return subprocess.run(
@@ -112,7 +113,7 @@ def small_files() -> None:
 
 @pytest.mark.parametrize("case", SABOTAGES, ids=lambda case: case.name.replace(" ", "-"))
 def test_a_product_without_its_defence_is_caught(case: Sabotage, tmp_path: Path) -> None:
-    done = simulate(sabotaged(case, tmp_path), case.seeds)
+    done = simulate(sabotaged(case, tmp_path), case.seeds, case.broken)
     assert done.returncode == 1, done.stdout + done.stderr
     assert f"'{case.broken}" in done.stdout or f'"{case.broken}' in done.stdout, done.stdout + done.stderr
 

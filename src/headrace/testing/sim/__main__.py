@@ -24,7 +24,9 @@ def main() -> int:
     words.add_argument("--first", type=int, default=1)
     words.add_argument("--seed", type=int)
     words.add_argument("--workers", type=int, default=os.cpu_count() or 1)
-    words.add_argument("--until-broken", action="store_true", help="stop at the first seed that fails; one worker")
+    words.add_argument(
+        "--until-broken", nargs="?", const="I", metavar="I1", help="stop at the first seed that breaks this; one worker"
+    )
     args = words.parse_args()
     if args.seed is not None:
         outcome = simulate(args.seed)
@@ -33,19 +35,19 @@ def main() -> int:
     began = time.monotonic()
     seeds = range(args.first, args.first + args.seeds)
     if args.until_broken:
-        outcomes = until_broken(seeds)
+        outcomes = until_broken(seeds, args.until_broken)
     else:
         with ProcessPoolExecutor(args.workers) as pool:
             outcomes = list(pool.map(simulate, seeds, chunksize=8))
     return report(outcomes, time.monotonic() - began)
 
 
-def until_broken(seeds: Iterable[int]) -> list[Outcome]:
-    """One after the other, here, up to the first that fails."""
+def until_broken(seeds: Iterable[int], invariant: str) -> list[Outcome]:
+    """One after the other, here, up to the first that breaks this invariant."""
     outcomes: list[Outcome] = []
     for seed in seeds:
         outcomes.append(simulate(seed))
-        if outcomes[-1].broken:
+        if any(text.startswith(invariant) for text in outcomes[-1].broken):
             break
     return outcomes
 
@@ -64,7 +66,7 @@ def report(outcomes: list[Outcome], took: float) -> int:
         f"{fmean(o.virtual_s for o in outcomes):.0f} virtual seconds; faults {kinds}"
     )
     for o in failed[:20]:
-        print(f"seed {o.seed}: {o.broken[:3]}\n  again: make sim SEED={o.seed}")
+        print(f"seed {o.seed}: {sorted(o.broken)[:3]}\n  again: make sim SEED={o.seed}")
     return 1 if failed else 0
 
 
