@@ -67,7 +67,9 @@ def apply(working: Working, decided: Step) -> None:
 
 
 def _quick(graph: Graph, working: Working, run: RunCell, change: Change, now: int) -> Step | None:
-    """The short way, where there is one; None for the long way."""
+    """The short way, where there is one; None for the long way, which alone knows what only some runs have."""
+    if run.more is not None:
+        return None
     if isinstance(change, Settle):
         return (settle_single if graph.fast else settle_plain)(graph, working, run, change, now)
     if isinstance(change, Claim):

@@ -24,7 +24,7 @@ def submit(graph: Graph, working: Working, change: Submit, now: int, dice: float
     given = change.input
     if given.run in working.runs:
         raise Refused(f"run {given.run} is {working.runs[given.run].state.name}: it exists already, submit refused")
-    if graph.fast and graph.timeout_ms == 0 and graph.nodes[0].source.fixed is not None:
+    if graph.fast and given.more is None and graph.timeout_ms == 0 and graph.nodes[0].source.fixed is not None:
         return submit_single(graph, working, given, now)
     run = RunCell(
         given.run,

@@ -58,6 +58,18 @@ class Counts(Struct, frozen=True, array_like=True, gc=False):
         return self.succeeded + self.failed + self.canceled + self.skipped + self.lost
 
 
+class TaskMore(Struct, frozen=True, array_like=True, gc=False):
+    """What only some tasks have. A cell without any of it has None, so that plain work pays nothing for it."""
+
+
+class RunMore(Struct, frozen=True, array_like=True, gc=False):
+    """What only some runs have. A cell without any of it has None, so that plain work pays nothing for it."""
+
+
+class InputMore(Struct, frozen=True, array_like=True, gc=False):
+    """What only some submits give; None where nothing of it was given."""
+
+
 class TaskCell(Struct, frozen=True, array_like=True, gc=False):
     """One task instance, or the group (``counts`` set, ``index`` WHOLE) of a task with ``each``.
 
@@ -98,6 +110,7 @@ class TaskCell(Struct, frozen=True, array_like=True, gc=False):
     """The sealed log of the last attempt: MessagePack of ``link.records.Seal``; empty when nothing was logged."""
     digest: bytes = b""
     """First bytes of the last outcome's digest: tells the same outcome told twice from a different one."""
+    more: TaskMore | None = None
 
     @property
     def key(self) -> TaskKey:
@@ -139,6 +152,7 @@ class RunCell(Struct, frozen=True, array_like=True, gc=False):
     """All ordinary tasks have ended and the ``finally`` tasks were told so; from then on ``cursor`` counts these."""
     bare: bool = False
     """It was given no parameters: a task without expressions can be handed out without reading the run's input."""
+    more: RunMore | None = None
 
 
 class RunInput(Struct, frozen=True, array_like=True, gc=False):
@@ -157,3 +171,4 @@ class RunInput(Struct, frozen=True, array_like=True, gc=False):
     priority: int = 0
     reason: str | None = None
     actor: str = ""
+    more: InputMore | None = None

@@ -9,7 +9,7 @@ from __future__ import annotations
 import msgspec
 from msgspec import Struct
 
-from headrace.model.cells import Counts, RunCell, RunInput, TaskCell
+from headrace.model.cells import Counts, InputMore, RunCell, RunInput, TaskCell
 from headrace.model.facts import AnyFact
 from headrace.model.states import RunState, StopIntent, TaskState
 from headrace.store.rows import HistoryRow
@@ -28,6 +28,7 @@ class InputRest(Struct, frozen=True, array_like=True):
     reason: str | None = None
     actor: str = ""
     labels: dict[str, str] = {}
+    more: InputMore | None = None
 
 
 _decode_rest = msgspec.msgpack.Decoder(InputRest).decode
@@ -84,6 +85,8 @@ _decode_body = msgspec.msgpack.Decoder(HistoryBody).decode
 
 def input_rest(given: RunInput) -> bytes:
     """The columns of ``given`` that are kept as one piece."""
+    if given.more is not None:
+        return encode((given.graph, given.version, given.priority, given.reason, given.actor, given.labels, given.more))
     if given.labels:
         return encode((given.graph, given.version, given.priority, given.reason, given.actor, given.labels))
     return encode((given.graph, given.version, given.priority, given.reason, given.actor))
@@ -92,7 +95,9 @@ def input_rest(given: RunInput) -> bytes:
 def input_of(run: int, job: str | None, created_at: int, rest: bytes, params: bytes | None) -> RunInput:
     """The input again, from its row."""
     r = _decode_rest(rest)
-    return RunInput(run, r.graph, job, r.version, created_at, params or b"{}", r.labels, r.priority, r.reason, r.actor)
+    return RunInput(
+        run, r.graph, job, r.version, created_at, params or b"{}", r.labels, r.priority, r.reason, r.actor, r.more
+    )  # fmt: skip
 
 
 def history_body(row: HistoryRow) -> bytes:
