@@ -18,6 +18,17 @@ import pytest
 
 PATIENCE_S = 30.0
 
+ASKS_FOR_ITS_RUN = """
+import os, urllib.error, urllib.request
+url = os.environ["HEADRACE_URL"] + "/api/v1/runs/" + os.environ["HEADRACE_RUN"]
+request = urllib.request.Request(url, headers={"Authorization": "Bearer " + os.environ["HEADRACE_TOKEN"]})
+try:
+    print(urllib.request.urlopen(request, timeout=10).status)
+except urllib.error.HTTPError as error:
+    print(error.code)
+"""
+"""A task that reads its own run with its own token."""
+
 
 class Up:
     """A running ``headrace up`` on a data folder of its own."""
@@ -167,6 +178,22 @@ def test_control_that_is_killed_comes_back_and_the_run_goes_on(up: Up) -> None:
     until(lambda: up.server["pid"] != before["pid"] and up.state(run) == "succeeded")
     assert up.server["url"] == before["url"]
     assert up.call(f"/runs/{run}/tasks")["items"][0]["attempt"] == 1
+
+
+def test_run_tokens_hold_when_the_folder_has_lost_its_key_but_the_store_knows_it(tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    first = Up(data)
+    first.process.terminate()
+    assert first.process.wait(PATIENCE_S) == 0
+    (data / "run-secret").unlink()
+    second = Up(data)
+    try:
+        run = second.submit(sys.executable, "-c", ASKS_FOR_ITS_RUN)
+        until(lambda: second.state(run) in {"succeeded", "failed"})
+        assert second.text(f"/runs/{run}/logs?stream=stdout").strip() == "200"
+    finally:
+        second.process.terminate()
+        second.process.wait(PATIENCE_S)
 
 
 def test_the_work_of_a_killed_agent_is_lost_and_done_again(up: Up, tmp_path: Path) -> None:

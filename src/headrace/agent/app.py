@@ -238,7 +238,8 @@ async def hold(folder: str, until: asyncio.Event, patience: float = HOLD_S) -> b
             if loop.time() >= deadline:
                 os.close(lock)
                 raise Busy(f"another agent uses the folder {folder}") from e
-            await asyncio.wait([asyncio.ensure_future(until.wait())], timeout=0.05)
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(until.wait(), 0.05)
             continue
         return True
     os.close(lock)

@@ -67,7 +67,7 @@ async def open_control(settings: ControlSettings, *, fault: Fault = no_fault) ->
     store = await _open_store(settings, clock, fault)
     node = Node(store, clock=clock, dice=random.Random(), fault=fault, worked=thread_time)  # noqa: S311 -- jitter only
     links = await node.start(secret=folder.secret(), url=url, connect=connect)
-    node.secret = (await node.ledger.change(RunSecret(node.secret), SYSTEM)).value
+    node.trust((await node.ledger.change(RunSecret(node.secret), SYSTEM)).value)
     token, _ = mint_token()
     await node.ledger.change(AdminToken(folder.admin_token(token)), SYSTEM)
     alone = not settings.store

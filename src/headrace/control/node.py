@@ -69,7 +69,8 @@ class Node:
         self.due = DueLoop(store.reader, self.ledger, clock)
         self.links: Links
         self.secret = b""
-        """The key of run tokens. Set before the first link; the same on all nodes of a store."""
+        """The key of run tokens."""
+        self._tokens = RunTokens(self.secret)
         self._commands: Commands | None = None
         self._tasks: list[asyncio.Task[None]] = []
         self._failure: asyncio.Future[BaseException] = asyncio.get_running_loop().create_future()
@@ -80,11 +81,10 @@ class Node:
             self.clock.at_least(row[0])
         first = await self.ids.first()
         clock = self.clock
-        self.secret = secret
-        mint = RunTokens(secret).mint
+        self.trust(secret)
 
         def token(run: int, no: int, index: int, epoch: int) -> str:
-            return mint(run, no, index, epoch=epoch, expires_at=clock.now() + RUN_TOKEN_US)
+            return self._tokens.mint(run, no, index, epoch=epoch, expires_at=clock.now() + RUN_TOKEN_US)
 
         assigner = Assigner(
             self.store.reader,
@@ -121,6 +121,11 @@ class Node:
         self.own(self.due.run())
         self.store.hear(self._hinted)
         return links
+
+    def trust(self, secret: bytes) -> None:
+        """Make run tokens with this key from now on. Called before the first link; all nodes of a store have the same."""
+        self.secret = secret
+        self._tokens = RunTokens(secret)
 
     def _take(self, commands: list[Command]) -> None:
         if self._commands is not None:
