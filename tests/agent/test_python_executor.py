@@ -24,7 +24,7 @@ from headrace.link.records import Assignment
 from headrace.model.changes import OutcomeKind
 
 CODE = """
-import asyncio, ctypes, logging, os, subprocess, sys, time, warnings
+import asyncio, ctypes, logging, os, signal, subprocess, sys, time, warnings
 from datetime import date
 from pathlib import Path
 from headrace import Canceled, Context, Fail, Retry, Skip, Task, current, task
@@ -108,6 +108,11 @@ def holds() -> None: ctypes.PyDLL(None).sleep(60)  # holds the interpreter: no t
 
 @task
 def dies() -> None: os.kill(os.getpid(), 9)
+
+@task
+def signals_its_parent() -> None:
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2):
+        os.kill(os.getppid(), number)
 
 @task
 def many(n: int) -> object:
@@ -282,6 +287,17 @@ def children(pid: int) -> list[str]:
     return [
         c for t in os.listdir(f"/proc/{pid}/task") for c in Path(f"/proc/{pid}/task/{t}/children").read_text().split()
     ]
+
+
+def test_a_task_that_signals_its_parent_takes_no_other_runner_with_it(tmp_path: Path) -> None:
+    async def body(r: Rig) -> None:
+        first, _ = await r.one("signals_its_parent")
+        runners = r.executor.runners
+        second, _ = await r.one("add", a=2)
+        assert (first.kind, second.kind) == (OutcomeKind.succeeded, OutcomeKind.succeeded)
+        assert r.executor.runners == runners
+
+    run(tmp_path, body)
 
 
 def test_errors_tell_type_message_frames_and_cause(tmp_path: Path) -> None:

@@ -42,6 +42,16 @@ async def put_package(world: World, name: str, data: bytes) -> Any:
 
 
 @run_async
+async def test_a_job_that_is_not_there_is_told_with_the_nearest_saved_name(tmp_path: Path) -> None:
+    async with World(tmp_path) as world:
+        await world.post("/jobs", HELLO)
+        for answer in (await world.get("/jobs/helo"), await world.post("/jobs/helo/runs", {})):
+            assert answer.status == 404
+            assert "did you mean 'hello'?" in answer.json["detail"]
+        assert "did you mean" not in (await world.get("/jobs/zebra")).json["detail"]
+
+
+@run_async
 async def test_post_is_201_for_a_new_job_200_for_the_same_and_409_for_another(tmp_path: Path) -> None:
     async with World(tmp_path) as world:
         first = await world.post("/jobs", HELLO)

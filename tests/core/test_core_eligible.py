@@ -121,6 +121,16 @@ def test_explain_says_what_a_task_waits_for():
     assert reasons(mill, "b") == ["needs"]
 
 
+def test_every_sentence_about_a_task_names_it_and_an_instance_its_number():
+    mill = Mill(job({"name": "load", "retries": 1}, {"name": "each-one", "each": [1]}))
+    mill.submit()
+    for state in (TaskState.succeeded, TaskState.dispatched, TaskState.retrying, TaskState.held):
+        for name, index, called in (("load", -1, "load"), ("each-one", 0, "each-one[0]")):
+            cell = replace(mill.at(name, index), state=state)
+            (reason,) = explain(mill.graph, mill.run(), cell, Working(), mill.offers, now=mill.now)
+            assert called in reason.message.split()
+
+
 @pytest.mark.parametrize("room", [0, 1])
 @pytest.mark.parametrize("params", [b"{}", b'{"a":1}'])
 def test_the_short_way_of_one_task_equals_the_long_way(room, params):
