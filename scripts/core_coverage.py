@@ -1,6 +1,6 @@
 """Every branch of ``headrace.core`` is taken by its own rule-named tests; red below 100 %. A step of `make test`.
 
-The random graphs stay out: what only a lucky seed reaches has no rule of its own. Takes about ten seconds.
+The random graphs stay out: what only a lucky seed reaches has no rule of its own. Takes about twenty seconds.
 """
 
 from __future__ import annotations

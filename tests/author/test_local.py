@@ -94,6 +94,19 @@ def test_retries_do_not_wait():
     assert said == [1, 2, 3, 4]
 
 
+def test_a_task_that_asks_for_another_attempt_for_ever_is_let_go_of():
+    @task
+    def never() -> None:
+        raise Retry("not yet", after="1s")
+
+    @job
+    def hopes() -> None:
+        never()
+
+    with pytest.raises(RunFailed, match="never asked for another attempt 1000 times"):
+        hopes()
+
+
 def test_a_failed_run_raises_with_the_tasks_own_exception_as_its_cause():
     said = []
 

@@ -38,6 +38,8 @@ from headrace.model.ids import TaskKey
 from headrace.model.states import RUN_FINAL, RunState, TaskState
 
 RUN = 1
+ATTEMPTS_MAX = 1_000
+"""Retries do not wait here: a task that always raises ``Retry`` would otherwise never let go of the processor."""
 """The number of a run that is recorded nowhere."""
 
 Play = Generator[Dispatch, Settle, Any]
@@ -124,6 +126,13 @@ class LocalRun:
         elif self._waits:
             key = min(self._waits, key=lambda key: self._working.tasks[key].due_at)
             self._waits.discard(key)
+            if self._working.tasks[key].attempt >= ATTEMPTS_MAX:
+                name = self._graph.nodes[key[1]].name
+                raise RunFailed(
+                    f"job {self._graph.name}: {name} asked for another attempt {ATTEMPTS_MAX} times; a server waits "
+                    "between them, here none does: give the task retries, or let it wait by itself",
+                    state="failed",
+                )
             self._decide(Wake(*key), max(now, self._working.tasks[key].due_at))
         else:
             raise RunFailed(f"job {self._graph.name}: a task is held and nobody is here to decide", state="failed")
