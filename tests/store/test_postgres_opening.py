@@ -58,7 +58,7 @@ def test_processes_that_start_at_once_on_an_empty_database_all_succeed(empty_pos
         process.join()
     assert [process.exitcode for process in both] == [0, 0]
     found = [opened.get() for _ in range(6)]
-    assert {schema for schema, _ in found} == {len(load_migrations("headrace.store.postgres"))}
+    assert {schema for schema, _ in found} == {load_migrations("headrace.store.postgres")[-1][0]}
     assert sorted(first for _, first in found) == [1, 101, 201, 301, 401, 501]
 
 

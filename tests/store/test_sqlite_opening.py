@@ -49,14 +49,14 @@ def test_an_old_library_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_the_schema_is_all_migrations_whatever_was_there_before(tmp_path: Path) -> None:
     queries = load_queries(PACKAGE)
     whole = opening.open_writer(str(tmp_path / "whole.db"), SqliteOptions())
-    assert migrate(whole, queries, 1) == len(load_migrations(PACKAGE))
+    assert migrate(whole, queries, 1) == load_migrations(PACKAGE)[-1][0]
     steps = opening.open_writer(str(tmp_path / "steps.db"), SqliteOptions())
     for _, text in load_migrations(PACKAGE):
         for _ in steps.execute(text):
             pass
     wanted = "SELECT name, sql FROM sqlite_schema WHERE name NOT LIKE 'schema_migration%' ORDER BY name"
     assert whole.execute(wanted).fetchall() == steps.execute(wanted).fetchall()
-    assert migrate(whole, queries, 2) == len(load_migrations(PACKAGE))
+    assert migrate(whole, queries, 2) == load_migrations(PACKAGE)[-1][0]
     assert whole.execute("SELECT min(at), max(at) FROM schema_migration").fetchall() == [(1, 1)]
 
 

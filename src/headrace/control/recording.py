@@ -163,11 +163,10 @@ class Recorder:
 
     def named(self, decided: Decided, origin: Origin) -> None:
         """What a named change writes."""
-        if origin not in self._commits:
-            self._commit(origin)
+        commit = self._commits.get(origin) or self._commit(origin)
         out = self._out
         for entity in decided.entities:
-            self._entities[entity.kind, entity.name, entity.version] = entity
+            self._entities[entity.kind, entity.name, entity.version] = structs.replace(entity, commit=commit)
         out.documents.extend(decided.documents)
         out.classes.extend(decided.classes)
         out.segments.extend(decided.segments)
@@ -181,7 +180,7 @@ class Recorder:
         """The row of an agent whose cursor has moved: no history, unless this commit has some of that version."""
         key = (entity.kind, entity.name, entity.version)
         told = self._entities.get(key)
-        self._entities[key] = entity if told is None else structs.replace(entity, facts=told.facts)
+        self._entities[key] = entity if told is None else structs.replace(entity, facts=told.facts, commit=told.commit)
         self.rows += 1
 
     def artifacts(self, rows: Sequence[ArtifactRow]) -> None:

@@ -98,6 +98,8 @@ class Entity(Struct, frozen=True, gc=False):
     deleted_at: int = 0
     facts: bytes = b""
     space: int = MAIN_SPACE
+    commit: int = 0
+    """Who asked for this version and why: its row in ``Reader.commits``. Known of versions in the history only."""
 
 
 EntityKey = tuple[str, str]

@@ -28,12 +28,12 @@ def load_queries(package: str) -> dict[str, str]:
 
 
 def load_migrations(package: str) -> list[tuple[int, str]]:
-    """(number, text) of ``<package>/migrations/NNNN_name.sql`` in order, numbered from 1 without a gap."""
+    """(number, text) of ``<package>/migrations/NNNN_name.sql`` in order. Numbers may be left out; none comes twice."""
     found: list[tuple[int, str]] = []
     for name, text in _texts(package, "migrations"):
         match = _MIGRATION.match(name)
-        if match is None or int(match[1]) != len(found) + 1:
-            raise StoreError(f"{package}/migrations/{name}: the next migration must be {len(found) + 1:04d}_….sql")
+        if match is None or (found and int(match[1]) == found[-1][0]):
+            raise StoreError(f"{package}/migrations/{name}: a migration has a number of its own: NNNN_name.sql")
         found.append((int(match[1]), text))
     return found
 

@@ -203,7 +203,7 @@ def _entities(entities: list[Entity]) -> Iterator[Call]:
     newest = list({(e.kind, e.name): e for e in versions}.values())
     yield Call("put_entities", _entity_columns(newest), len(newest))
     if told := [e for e in versions if e.facts]:
-        yield Call("add_entity_history", _entity_columns(told))
+        yield Call("add_entity_history", [*_entity_columns(told), Ints([e.commit for e in told])])
 
 
 def _entity_columns(rows: list[Entity]) -> list[Any]:

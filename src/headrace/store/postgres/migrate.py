@@ -13,24 +13,25 @@ from headrace.store.sql import load_migrations
 async def migrate(conn: Connection, queries: Queries) -> int:
     """Apply what is missing; gives the schema's number. Processes that race here wait for each other."""
     migrations = load_migrations(PACKAGE)
-    newest = len(migrations)
+    newest = migrations[-1][0]
     with translated("cannot migrate the schema"):
         async with conn.transaction():
             await conn.execute(queries["migration_lock"])
-            found = await _number(conn, queries)
-            if found > newest:
-                raise StoreError(f"the database has schema {found}, this Headrace knows {newest}: upgrade Headrace")
-            for number, text in migrations[found:]:
-                await conn.execute(text.encode(), prepare=False)
-                await conn.execute(queries["schema_record"], [number])
+            found = await _numbers(conn, queries)
+            if max(found, default=0) > newest:
+                raise StoreError(f"the database has schema {max(found)}, this Headrace knows {newest}: upgrade Headrace")
+            for number, text in migrations:
+                if number not in found:
+                    await conn.execute(text.encode(), prepare=False)
+                    await conn.execute(queries["schema_record"], [number])
     return newest
 
 
-async def _number(conn: Connection, queries: Queries) -> int:
+async def _numbers(conn: Connection, queries: Queries) -> set[int]:
     # `create schema if not exists` asks for the right to create even when there is nothing to do.
     exists = await (await conn.execute(queries["schema_exists"])).fetchone()
     if exists is None or not exists[0]:
         await conn.execute(queries["create_schema"])
     await conn.execute(queries["schema_table"])
-    row = await (await conn.execute(queries["schema_applied"])).fetchone()
-    return 0 if row is None else int(row[0])
+    rows = await (await conn.execute(queries["schema_applied"])).fetchall()
+    return {int(row[0]) for row in rows}

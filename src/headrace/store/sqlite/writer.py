@@ -259,14 +259,14 @@ def _rare_rows(batch: Batch) -> list[tuple[str, list[Row]]]:
         ]),
         ("add_artifacts", [(a.run, a.no, a.index, a.path, a.digest, a.size) for a in batch.artifacts]),
         ("put_entities", entities),
-        ("add_entity_history", [row for row in entities if row[7]]),
+        ("add_entity_history", [(*entity_row(e), e.commit) for e in batch.entities if e.facts]),
         ("put_answers", [(a.scope, a.key, a.request, a.status, a.location, a.body, a.at) for a in batch.answers]),
         ("add_outbox", [(o.kind, o.subject, o.body, o.due_at) for o in batch.outbox]),
     ]  # fmt: skip
 
 
 def entity_row(e: Entity) -> Row:
-    """The columns of a named thing; ``facts`` is the eighth: without facts no history is kept."""
+    """The columns of a named thing."""
     return (e.space, e.kind, e.name, e.version, e.created_at, e.updated_at, e.deleted_at, e.facts, e.image)
 
 

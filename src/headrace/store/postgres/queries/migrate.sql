@@ -13,7 +13,7 @@ create schema headrace
 create table if not exists headrace.schema_migration (number int primary key, at timestamptz not null default now())
 
 -- name: schema_applied
-select coalesce(max(number), 0) from headrace.schema_migration
+select number from headrace.schema_migration
 
 -- name: schema_record
 insert into headrace.schema_migration (number) values ($1::int)

@@ -127,7 +127,7 @@ select kind, name, version, created_at, updated_at, image, deleted_at, facts, sp
 where space = 1 and kind = $1 and name > $2 and (deleted_at = 0 or $3::bool) order by name limit $4
 
 -- name: entity_versions
-select kind, name, version, created_at, updated_at, image, deleted_at, facts, space from entity_history
+select kind, name, version, created_at, updated_at, image, deleted_at, facts, space, commit_no from entity_history
 where space = 1 and kind = $1 and name = $2 order by version desc limit $3
 
 -- name: document_by_graph

@@ -81,9 +81,9 @@ where entity.version < excluded.version or (entity.version = excluded.version an
 
 -- name: add_entity_history
 -- Two nodes that made the same version of one entity meet in this primary key: the second is told to try again.
-insert into entity_history (space, kind, name, version, created_at, updated_at, deleted_at, facts, image)
+insert into entity_history (space, kind, name, version, created_at, updated_at, deleted_at, facts, image, commit_no)
 select * from unnest($1::bigint[], $2::text[], $3::text[], $4::bigint[], $5::bigint[], $6::bigint[], $7::bigint[],
-                     $8::bytea[], $9::bytea[])
+                     $8::bytea[], $9::bytea[], $10::bigint[])
 
 -- name: put_answers
 -- Only an expired answer is replaced: of two nodes with the same key the second touches no row and is told to try again.

@@ -97,7 +97,7 @@ SELECT kind, name, version, created_at, updated_at, image, deleted_at, facts, sp
 FROM entity WHERE space = 1 AND kind = ? AND name > ? AND (? OR deleted_at = 0) ORDER BY name LIMIT ?;
 
 -- name: entity_versions
-SELECT kind, name, version, created_at, updated_at, image, deleted_at, facts, space
+SELECT kind, name, version, created_at, updated_at, image, deleted_at, facts, space, commit_no
 FROM entity_history WHERE space = 1 AND kind = ? AND name = ? ORDER BY version DESC LIMIT ?;
 
 -- name: document_by_graph

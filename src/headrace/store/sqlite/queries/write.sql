@@ -78,8 +78,8 @@ ON CONFLICT (space, kind, name) DO UPDATE SET
   deleted_at = excluded.deleted_at, facts = excluded.facts, image = excluded.image;
 
 -- name: add_entity_history
-INSERT INTO entity_history (space, kind, name, version, created_at, updated_at, deleted_at, facts, image)
-VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?);
+INSERT INTO entity_history (space, kind, name, version, created_at, updated_at, deleted_at, facts, image, commit_no)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?);
 
 -- name: put_answers
 INSERT INTO answer (scope, key, request, status, location, body, at) VALUES (?, ?, ?, ?, ?, ?, ?)
