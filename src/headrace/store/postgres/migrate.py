@@ -19,7 +19,9 @@ async def migrate(conn: Connection, queries: Queries) -> int:
             await conn.execute(queries["migration_lock"])
             found = await _numbers(conn, queries)
             if max(found, default=0) > newest:
-                raise StoreError(f"the database has schema {max(found)}, this Headrace knows {newest}: upgrade Headrace")
+                raise StoreError(
+                    f"the database has schema {max(found)}, this Headrace knows {newest}: upgrade Headrace"
+                )
             for number, text in migrations:
                 if number not in found:
                     await conn.execute(text.encode(), prepare=False)
