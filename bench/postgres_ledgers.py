@@ -2,22 +2,25 @@
 
 Each outcome is told to one ledger, drawn at random, so that all of them want the same runs at the same time. Told:
 changes a second, the time of a group from asking to its commit (median, p99, worst), deadlocks as the server counts
-them. What is told is proved: every run has succeeded. Usage: ``python bench/postgres_ledgers.py [--dsn ...]``; without
-``--dsn`` it starts a server of its own in the temporary folder, on disk.
+them, and what of the worst group's time its ledger and its server process stood in the queue for a core (as the kernel
+tells: on a busy machine that is most of it). What is told is proved: every run has succeeded. Usage:
+``python bench/postgres_ledgers.py [--dsn ...] [--tasks 30] [--json]``; without ``--dsn`` it starts a server of its own
+in the temporary folder, on disk.
 """
 
 from __future__ import annotations
 
-import argparse
 import asyncio
-import multiprocessing
+import json
+import os
 import random
-import sys
 import time
-from contextlib import ExitStack
 from pathlib import Path
 
 import psycopg
+from lab.own_postgres import apart, arguments, database
+from lab.rows import quantile
+from msgspec import Struct
 
 from headrace.control.clock import SystemClock
 from headrace.control.graphs import Graphs
@@ -31,6 +34,14 @@ from headrace.store.postgres.store import PostgresStore, open_store
 
 ALICE = Origin("alice", "bench")
 LEDGERS, RUNS, GROUP = 3, 400, 40
+
+
+class Took(Struct):
+    """Seconds of one group: in all, of this process's CPU, and waiting for a core here and in the server's process."""
+
+    wall: float
+    cpu: float
+    queued: float
 
 
 class Room:
@@ -75,27 +86,36 @@ async def submitted(dsn: str, tasks: int) -> list[Settle]:
     ]
 
 
-async def work(dsn: str, node: int, mine: list[Settle]) -> tuple[list[float], int]:
-    """The seconds of each group, and how many changes had to wait for another ledger."""
+def queued(pid: int) -> float:
+    """Seconds that a process could have run and had no core."""
+    return int(Path(f"/proc/{pid}/schedstat").read_text().split()[1]) / 1e9
+
+
+async def work(dsn: str, node: int, begin: float, mine: list[Settle]) -> tuple[float, list[Took], int]:
+    """When it was over, each group's times, and how many changes had to wait for another ledger."""
     store = await open_store(dsn)
     ledger = ledger_on(store, [], node)
     working = asyncio.ensure_future(ledger.run())
+    pids = os.getpid(), store.writer._backend
     times = []
+    await asyncio.sleep(max(0.0, begin - time.time()))
     for at in range(0, len(mine), GROUP):
-        began = time.perf_counter()
+        began, cpu, waited = time.perf_counter(), time.process_time(), sum(map(queued, pids))
         answers = await ledger.ask_many(mine[at : at + GROUP], ALICE)
-        times.append(time.perf_counter() - began)
+        wall, cpu = time.perf_counter() - began, time.process_time() - cpu
+        times.append(Took(wall, cpu, sum(map(queued, pids)) - waited))
         for answer in answers:
             if isinstance(answer, Exception):
                 raise SystemExit(f"an outcome was refused: {answer}")
+    over = time.time()
     working.cancel()
     await store.close()
-    return times, ledger.counters.deferred
+    return over, times, ledger.counters.deferred
 
 
-def one(dsn: str, node: int, mine: list[Settle]) -> tuple[list[float], int]:
+def one(dsn: str, node: int, begin: float, mine: list[Settle]) -> tuple[float, list[Took], int]:
     """A process."""
-    return asyncio.run(work(dsn, node, mine))
+    return asyncio.run(work(dsn, node, begin, mine))
 
 
 def prove(dsn: str) -> int:
@@ -108,34 +128,46 @@ def prove(dsn: str) -> int:
     return int(row[0])
 
 
+def measure(dsn: str, tasks: int) -> dict[str, float]:
+    """One sample."""
+    owed = asyncio.run(submitted(dsn, tasks))
+    random.Random(7).shuffle(owed)
+    begin = time.time() + 3.0  # all three are connected by then
+    done = apart(one, [(dsn, node, begin, owed[node::LEDGERS]) for node in range(LEDGERS)])
+    took = [each for _, part, _ in done for each in part]
+    worst = max(took, key=lambda each: each.wall)
+    walls = [each.wall * 1000 for each in took]
+    return {
+        "rate": len(owed) / (max(over for over, _, _ in done) - begin),
+        "p50": quantile(walls, 0.5),
+        "p99": quantile(walls, 0.99),
+        "worst": worst.wall * 1000,
+        "worst queued": worst.queued * 1000,
+        "worst cpu": worst.cpu * 1000,
+        "deferred": sum(deferred for _, _, deferred in done),
+        "groups": len(took),
+        "deadlocks": prove(dsn),
+    }
+
+
 def main() -> None:
     """Command line."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--dsn")
+    parser = arguments(__doc__)
     parser.add_argument("--tasks", type=int, default=30)
+    parser.add_argument("--json", action="store_true", help="the numbers alone, for the table")
     args = parser.parse_args()
-    with ExitStack() as stack:
-        dsn = args.dsn
-        if dsn is None:
-            sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "conformance"))
-            from postgres_server import running_server
-
-            dsn = stack.enter_context(running_server(on_disk=True)).fresh()
-        owed = asyncio.run(submitted(dsn, args.tasks))
-        random.Random(7).shuffle(owed)
-        parts = [(dsn, node, owed[node::LEDGERS]) for node in range(LEDGERS)]
-        with multiprocessing.get_context("spawn").Pool(LEDGERS) as pool:
-            pool.starmap(one, [(dsn, node, []) for node in range(LEDGERS)])
-            began = time.perf_counter()
-            done = pool.starmap(one, parts)
-            took = time.perf_counter() - began
-        deadlocks = prove(dsn)
-        times = sorted(t * 1000 for part, _ in done for t in part)
-        print(f"{LEDGERS} ledgers, groups of {GROUP} over {RUNS} live runs: {len(owed) / took:,.0f} changes/s")
-        print(
-            f"  a group p50 {times[len(times) // 2]:.1f} ms, p99 {times[int(len(times) * 0.99)]:.1f} ms, worst "
-            f"{times[-1]:.1f} ms ({len(times)}); waited for another {sum(d for _, d in done)}; deadlocks {deadlocks}"
+    with database(args.dsn) as dsn:
+        told = measure(dsn, args.tasks)
+    if args.json:
+        print(json.dumps(told))
+        return
+    print(f"{LEDGERS} ledgers, groups of {GROUP} over {RUNS} live runs: {told['rate']:,.0f} changes/s")
+    print(
+        "  a group p50 {p50:.1f} ms, p99 {p99:.1f} ms, worst {worst:.1f} ms ({groups}; of the worst {worst queued:.1f} ms "
+        "in the queue for a core, {worst cpu:.1f} ms own CPU); waited for another {deferred}; deadlocks {deadlocks}".format(
+            **told
         )
+    )
 
 
 if __name__ == "__main__":

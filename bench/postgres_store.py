@@ -8,16 +8,13 @@ starts a server of its own in the temporary folder.
 
 from __future__ import annotations
 
-import argparse
 import asyncio
-import multiprocessing
 import os
 import random
-import sys
 import time
-from contextlib import ExitStack
 from pathlib import Path
 
+from lab.own_postgres import apart, arguments, database
 from msgspec.structs import replace
 
 from headrace.model.cells import RunCell, RunInput, TaskCell
@@ -137,24 +134,16 @@ async def seeded(dsn: str, count: int) -> list[int]:
 
 
 def main() -> None:
-    options = argparse.ArgumentParser(description=__doc__)
-    options.add_argument("--dsn")
+    options = arguments(__doc__)
     options.add_argument("--runs", type=int, default=30_000)
     options.add_argument("--group", type=int, default=500)
     options.add_argument("--seconds", type=float, default=6.0)
     given = options.parse_args()
-    with ExitStack() as stack:
-        dsn = given.dsn
-        if dsn is None:
-            sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "conformance"))
-            from postgres_server import running_server
-
-            dsn = stack.enter_context(running_server(on_disk=True)).fresh()
+    with database(given.dsn) as dsn:
         rate, ours, theirs = asyncio.run(life_cycle(dsn, given.runs, given.group))
         print(f"life cycle, groups of {given.group}: {rate:,.0f} runs/s; CPU {ours:.0f} + {theirs:.0f} µs a run")
         live = asyncio.run(seeded(dsn, 400))
-        with multiprocessing.get_context("spawn").Pool(3) as pool:
-            done = pool.starmap(one_writer, [(dsn, given.seconds, seed, live) for seed in range(3)])
+        done = apart(one_writer, [(dsn, given.seconds, seed, live) for seed in range(3)])
         changes, errors, worst = sum(d[0] for d in done), sum(d[1] for d in done), max(d[2] for d in done)
         print(
             f"3 writers, 40 of 400: {changes / given.seconds:,.0f} changes/s, {errors} refused, "

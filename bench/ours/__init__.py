@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from lab.rows import Row
 
-from ours import backlog, fanout, latency, listing, standing, throughput
+from ours import backlog, fanout, latency, ledgers, listing, standing, throughput
 
 ROWS: tuple[Row, ...] = (
     *throughput.ROWS,
@@ -12,5 +12,6 @@ ROWS: tuple[Row, ...] = (
     *fanout.ROWS,
     *standing.ROWS,
     *backlog.ROWS,
+    *ledgers.ROWS,
     *listing.ROWS,
 )
