@@ -110,6 +110,23 @@ def holds() -> None: ctypes.PyDLL(None).sleep(60)  # holds the interpreter: no t
 def dies() -> None: os.kill(os.getpid(), 9)
 
 @task
+def narrows(what: str, path: str) -> None:
+    import resource
+    if what == "files": resource.setrlimit(resource.RLIMIT_NOFILE, (64, 64))
+    if what == "depth": sys.setrecursionlimit(80)
+    if what == "mask": os.umask(0o777)
+    if what == "deaf": signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    if what == "alarm": signal.setitimer(signal.ITIMER_REAL, 0.2)
+
+@task
+def deep(what: str, path: str) -> list[int]:
+    time.sleep(0.3)  # the work itself: longer than the alarm that an earlier call may have set
+    with open(path, "w"): pass
+    def down(n: int) -> int: return n and down(n - 1)
+    import resource
+    return [down(300), resource.getrlimit(resource.RLIMIT_NOFILE)[0] == 64, os.stat(path).st_mode & 0o700 == 0o600]
+
+@task
 def signals_its_parent() -> None:
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2):
         os.kill(os.getppid(), number)
@@ -296,6 +313,21 @@ def test_a_task_that_signals_its_parent_takes_no_other_runner_with_it(tmp_path: 
         second, _ = await r.one("add", a=2)
         assert (first.kind, second.kind) == (OutcomeKind.succeeded, OutcomeKind.succeeded)
         assert r.executor.runners == runners
+
+    run(tmp_path, body)
+
+
+@pytest.mark.parametrize("what", ["files", "depth", "mask", "deaf", "alarm"])
+def test_what_a_call_changes_of_its_process_is_put_back_or_the_next_gets_another(tmp_path: Path, what: str) -> None:
+    async def body(r: Rig) -> None:
+        before, after = r.start("narrows", "deep", prefetch=True, what=what, path=str(tmp_path / "f"))
+        assert (await before.end).kind is OutcomeKind.succeeded
+        ended = await after.end
+        assert (ended.kind, ended.result) == (OutcomeKind.succeeded, b"[0,false,true]"), ended.error
+        (asked,) = r.start("sleeps", path=str(tmp_path / "flag"))
+        await until((tmp_path / "flag").exists)
+        r.executor.ask(r.names[0], "canceled")
+        assert (await asked.end).result == b'"woken"'
 
     run(tmp_path, body)
 

@@ -38,3 +38,10 @@ def test_a_failure_shows_the_users_own_frames_and_the_two_commands_to_go_on() ->
     assert "    flow.py:3 in load: open(path)" in lines
     assert not any("lib.py" in line for line in lines)
     assert lines[-2:] == ["  the log:  headrace logs 7", "  and why:  headrace explain 7"]
+
+
+def test_a_frame_that_comes_again_and_again_is_one_line_with_its_count() -> None:
+    down = ErrorFrame(file="flow.py", line=3, function="down", code="down()", yours=True)
+    error = ErrorView(type="RecursionError", message="too deep", frames=[down] * 90)
+    lines = told(TaskView(name="load", state="failed", attempt=1, error=error))
+    assert [line for line in lines if "flow.py" in line] == ["    flow.py:3 in down: down()  (90 times)"]

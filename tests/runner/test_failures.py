@@ -8,9 +8,10 @@ from collections.abc import Callable
 from typing import Any
 
 import msgspec
+import pytest
 
 from headrace.author.errors import class_names
-from headrace.runner.failures import CAUSES_MAX, TEXT_MAX, describe, is_yours, shorter, text_of
+from headrace.runner.failures import CAUSES_MAX, TEXT_MAX, describe, frames_of, is_yours, shorter, text_of
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 
@@ -97,3 +98,20 @@ def test_an_exception_is_known_by_its_bases_short_and_with_their_module() -> Non
     found = class_names(Odd())
     assert found[0] == "Odd"
     assert {"ConnectionError", "OSError", "Exception", f"{Odd.__module__}.Odd"} <= set(found)
+
+
+def test_of_very_many_frames_the_outermost_and_the_innermost_are_told() -> None:
+    def down(n: int) -> None:
+        if not n:
+            raise ValueError("at the bottom")
+        down(n - 1)
+
+    def begin() -> None:
+        down(300)
+
+    with pytest.raises(ValueError, match="bottom") as caught:
+        begin()
+    frames = frames_of(caught.value.__traceback__, ())
+    assert len(frames) == 100
+    assert frames[1]["function"] == "begin"
+    assert frames[-1]["code"] == 'raise ValueError("at the bottom")'

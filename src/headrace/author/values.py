@@ -22,6 +22,7 @@ ADVICE = (
     "msgspec, attrs or pydantic values; write anything else to a file in ctx.outputs and return its name"
 )
 EMPTY_ARGS = b"{}"
+_KNOWN = (bool, list, tuple, set, frozenset, dict)
 
 
 class Encoded(msgspec.Struct, frozen=True):
@@ -37,6 +38,12 @@ NOTHING = Encoded(b"null")
 
 def to_plain(value: object) -> Any:
     """``enc_hook`` of every encoder: what msgspec does not know by itself. Raises Invalid with what to do instead."""
+    if value is None or isinstance(value, _KNOWN):
+        # The encoder knows these by itself: it asks only where one stands as the key of a dict.
+        raise Invalid(
+            f"a dict has a key of type {type(value).__name__} ({repr(value)[:80]}), and JSON has texts as keys: "
+            "make it a text or a number, or return a list of pairs"
+        )
     if hasattr(value, "model_dump"):
         return value.model_dump(mode="json")
     if hasattr(value, "tolist") and getattr(value, "shape", None) == ():

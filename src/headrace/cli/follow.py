@@ -10,6 +10,7 @@ import sys
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
+from itertools import groupby
 from typing import TypeVar
 
 import msgspec
@@ -208,6 +209,7 @@ def _failure(terminal: Terminal, task: views.TaskView) -> None:
     if task.error is None:
         return
     terminal.line(f"    {task.error.type}: {clean(task.error.message)}")
-    for frame in task.error.frames:
-        if frame.yours:
-            terminal.line(f"    {frame.file}:{frame.line} in {frame.function}: {clean(frame.code)}")
+    own = [frame for frame in task.error.frames if frame.yours]
+    for frame, times in ((frame, len(list(same))) for frame, same in groupby(own)):
+        again = f"  ({times} times)" if times > 1 else ""
+        terminal.line(f"    {frame.file}:{frame.line} in {frame.function}: {clean(frame.code)}{again}")

@@ -22,6 +22,7 @@ from headrace.runner.left import EXIT_STATUS_MAX
 from headrace.runner.outbox import Outbox
 from headrace.runner.place import Grounds
 from headrace.runner.protocol import INLINE_RESULT, Call, Done, Ok
+from headrace.runner.traits import Traits
 
 SPAWN_US = 100
 """No process can be started in less: shorter calls are looked after together, when their frame ends."""
@@ -71,7 +72,10 @@ def resolve(reference: str) -> Target:
 
 
 class Caller:
-    """Makes calls, one at a time. ``host`` is that of the running call; ``open`` says that it may be interrupted."""
+    """Makes calls, one at a time. ``host`` is that of the running call; ``open`` says that it may be interrupted.
+
+    ``spoiled``: a call changed something of this process that cannot be put back; it must make no other.
+    """
 
     def __init__(self, outbox: Outbox, grounds: Grounds, roots: tuple[str, ...]) -> None:
         self._outbox = outbox
@@ -81,6 +85,8 @@ class Caller:
         self._targets: dict[str, Target] = {}
         self.host: CallHost | None = None
         self.open = False
+        self.spoiled = False
+        self._traits: Traits | None = None
 
     def make(self, call: Call, asked: set[int]) -> None:
         """Run this call and put its end into the outbox."""
@@ -91,6 +97,7 @@ class Caller:
             host.asked, never = True, Canceled("canceled before it began")
             self._outbox.finish(failed(call, began, began, context, host, never, self._roots, False))
             return
+        traits = self._traits or self._first()
         self._outbox.making(call.id, began)
         self.host = host
         result, failure = NOTHING, None
@@ -112,10 +119,19 @@ class Caller:
         if failure is not None and not host.asked and not isinstance(failure, Skip):
             self._outbox.log("stderr", text_of(failure, self._roots).encode("utf-8", "backslashreplace"))
         self._end(call, began, context, host, result, failure)
+        if not traits.restore():
+            self.spoiled = True
+
+    def _first(self) -> Traits:
+        """How this process is before its first call."""
+        self._traits = Traits()
+        return self._traits
 
     def sweep(self) -> None:
         """The frame is over: nothing that its calls started may go on."""
         self._grounds.end_children()
+        if self._traits is not None and not self._traits.restore_all():
+            self.spoiled = True
 
     def interrupt(self) -> None:
         """The running call was asked to end: raise where it stands. Called in the main thread, also by the signal."""
@@ -206,7 +222,7 @@ class Caller:
     ) -> None:
         try:
             if time.time_ns() // 1000 - began > SPAWN_US:
-                self._grounds.end_children()
+                self.sweep()
             files = self._grounds.leave(call)
             if self._grounds.wrote:
                 result, failure = self._written(context, result, failure)

@@ -71,22 +71,26 @@ def _outside(tb: TracebackType | None) -> TracebackType | None:
 
 
 def frames_of(tb: TracebackType | None, roots: tuple[str, ...]) -> list[dict[str, Any]]:
-    """Every frame outside Headrace: ``yours`` marks those of the user's package or script."""
-    found: list[dict[str, Any]] = []
+    """The frames outside Headrace, the outermost and the innermost of very many: ``yours`` marks those of the user's package or script."""
+    stack: list[TracebackType] = []
     at = _outside(tb)
-    while at is not None and len(found) < FRAMES_MAX:
-        code = at.tb_frame.f_code
-        found.append(
-            {
-                "file": shorter(code.co_filename, roots),
-                "line": at.tb_lineno,
-                "function": code.co_name,
-                "code": linecache.getline(code.co_filename, at.tb_lineno, at.tb_frame.f_globals).strip(),
-                "yours": is_yours(code.co_filename, roots),
-            }
-        )
+    while at is not None:
+        stack.append(at)
         at = at.tb_next
-    return found
+    half = FRAMES_MAX // 2
+    kept = stack if len(stack) <= FRAMES_MAX else stack[:half] + stack[-half:]
+    return [_frame(one, roots) for one in kept]
+
+
+def _frame(at: TracebackType, roots: tuple[str, ...]) -> dict[str, Any]:
+    code = at.tb_frame.f_code
+    return {
+        "file": shorter(code.co_filename, roots),
+        "line": at.tb_lineno,
+        "function": code.co_name,
+        "code": linecache.getline(code.co_filename, at.tb_lineno, at.tb_frame.f_globals).strip(),
+        "yours": is_yours(code.co_filename, roots),
+    }
 
 
 def is_yours(file: str, roots: tuple[str, ...]) -> bool:
