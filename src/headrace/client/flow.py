@@ -76,6 +76,8 @@ def error_of(status: int, problem: views.ProblemView, headers: Mapping[str, str]
         403: errors.Forbidden,
         404: errors.NotFound,
         409: errors.Conflict,
+        410: errors.Gone,
+        412: errors.Outdated,
         413: errors.TooLarge,
         501: errors.NotAvailable,
     }

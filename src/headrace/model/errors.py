@@ -3,8 +3,10 @@
     HeadraceError
     ├── Invalid            a definition or request is wrong; carries every problem        422 / 400
     ├── NotFound                                                                          404
+    │   └── Gone           it was there and is deleted; the message says how it comes back 410
     ├── Conflict           the state of things forbids it; names entity and state         409
-    │   └── Refused        a change that core refused                                     409
+    │   ├── Refused        a change that core refused                                     409
+    │   └── Outdated       ``If-Match`` named a version that is not the newest any more   412
     ├── Unauthorized / Forbidden                                                          401 / 403
     ├── TooLarge                                                                          413
     ├── Busy               try again later (Retry-After)                                  429 / 503
@@ -72,6 +74,12 @@ class NotFound(HeadraceError):
     status = 404
 
 
+class Gone(NotFound):
+    """It was there once; the message says what became of it and, where it can, how it comes back."""
+
+    status = 410
+
+
 class Conflict(HeadraceError):
     """The request is well formed, but what it concerns is in a state that forbids it."""
 
@@ -80,6 +88,12 @@ class Conflict(HeadraceError):
 
 class Refused(Conflict):
     """Core refused a change and left everything as it was; names the entity, its state and the change."""
+
+
+class Outdated(Conflict):
+    """The caller expected another version (``If-Match``); nothing was changed."""
+
+    status = 412
 
 
 class Unauthorized(HeadraceError):

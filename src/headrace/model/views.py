@@ -6,9 +6,9 @@ Instants are ISO 8601 UTC texts on the JSON wire (``…Z``, microseconds kept); 
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Any
+from typing import Any, Literal
 
-from msgspec import Struct
+from msgspec import UNSET, Struct, UnsetType
 
 from headrace.model.errors import Problem
 
@@ -229,6 +229,44 @@ class JobPage(View, kw_only=True, frozen=True):
 
     items: list[dict[str, Any]]
     next_cursor: str | None = None
+
+
+class JobVersionView(View, kw_only=True, frozen=True):
+    """A version of a job: when it was made, by whom and why. ``change`` is saved, deleted or restored."""
+
+    version: int
+    at: datetime
+    change: str
+    actor: str | None = None
+    source: str | None = None
+    reason: str | None = None
+    digest: str
+    waits_for: list[str] = []
+
+
+class JobVersionPage(View, kw_only=True, frozen=True):
+    """A page of versions, newest first."""
+
+    items: list[JobVersionView]
+    next_cursor: str | None = None
+
+
+class Difference(Struct, frozen=True, omit_defaults=True):
+    """One place where two documents differ. ``before`` is left out of what was added, ``after`` of what was removed."""
+
+    path: str
+    change: Literal["added", "removed", "changed"]
+    before: Any | UnsetType = UNSET
+    after: Any | UnsetType = UNSET
+
+
+class JobDiffView(View, kw_only=True, frozen=True):
+    """What two versions of a job differ in. Items of named lists are told by name: ``tasks[clean].timeout``."""
+
+    name: str
+    before: int
+    after: int
+    differences: list[Difference]
 
 
 class Ids(View, kw_only=True, frozen=True):

@@ -136,7 +136,8 @@ class Reader(Protocol):
         self, kind: str, *, after: str = "", limit: int = 500, deleted: bool = False
     ) -> list[Entity]: ...
 
-    async def entity_versions(self, key: EntityKey, *, limit: int = 500) -> list[Entity]: ...
+    async def entity_versions(self, key: EntityKey, *, before: int = 0, limit: int = 500) -> list[Entity]:
+        """Versions newest first; with ``before`` those older than that version."""
 
     async def document(self, graph: int) -> Document | None: ...
 

@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import msgspec
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from headrace.control.api.call import Call, Reply
 from headrace.control.changes.named import Decided, NamedChange, Rows
@@ -43,11 +43,12 @@ async def ask(call: Call, change: Change, tell: Tell) -> Reply:
     return _again(call, result.answer) if result.answer is not None else _reply(tell([result]))
 
 
-async def ask_named(call: Call, change: NamedChange, tell: Tell) -> Reply:
-    """The same for a change about a named thing."""
+async def ask_named(call: Call, change: NamedChange, tell: Tell, *, why: str | None = None) -> Reply:
+    """The same for a change about a named thing. ``why``: what the body says of it."""
     call.asked = True
     answer = None if call.key is None else _key(call, tell)
-    result = await call.services.ledger.change(change, call.origin, answer=answer)
+    origin = call.origin if why is None else structs.replace(call.origin, why=why)
+    result = await call.services.ledger.change(change, origin, answer=answer)
     return _again(call, result.answer) if result.answer is not None else _reply(tell([result]))
 
 
@@ -107,6 +108,8 @@ def _again(call: Call, answer: Answer) -> Reply:
     headers = [(b"idempotent-replay", b"true")]
     if answer.location:
         headers.append((b"location", answer.location.encode()))
+    if answer.status == 204:
+        return Reply(status=204, headers=tuple(headers))
     if call.accept == "application/json":
         return Reply(status=answer.status, body=answer.body, media=call.accept, headers=tuple(headers))
     return Reply(msgspec.json.decode(answer.body), answer.status, headers=tuple(headers))

@@ -58,6 +58,7 @@ class Call:
         "body",
         "caller",
         "content_type",
+        "if_match",
         "key",
         "method",
         "path",
@@ -77,14 +78,25 @@ class Call:
         self.body: Any = None
         self.raw = b""
         self.key: str | None = None
+        self.if_match: bytes | None = None
         self.asked = False
         self._query_text = query
         self._query: dict[str, list[str]] | None = None
 
     @property
     def origin(self) -> Origin:
-        """Who asks, for the commit row."""
-        return Origin(self.caller.name, "api")
+        """Who asks, for the commit row; and why, where the query says ``reason``."""
+        return Origin(self.caller.name, "api", self.text("reason") if self._query_text else None)
+
+    def expected(self) -> int | None:
+        """The version that ``If-Match`` names; None when any will do. Raises Invalid for what is no version."""
+        header = self.if_match
+        if header is None or header.strip() == b"*":
+            return None
+        text = header.decode("latin-1").strip().removeprefix("W/").strip('"')
+        if not text.isascii() or not text.isdigit() or len(text) > 16:
+            raise Invalid('If-Match must be a version as in ETag: "3"', malformed=True)
+        return int(text)
 
     @property
     def query(self) -> dict[str, list[str]]:

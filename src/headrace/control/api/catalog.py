@@ -6,10 +6,12 @@ digest, so that a saved version and a run always mean the same code. Called wher
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from msgspec import UNSET, Struct, structs
 
 from headrace.control.changes.packages import PACKAGE, PackageRecord, read_package
-from headrace.model.definition import JobDefinition
+from headrace.model.definition import JobDefinition, Task
 from headrace.model.errors import Invalid, Problem
 from headrace.store.port import Reader
 
@@ -45,13 +47,43 @@ def uses_python(definition: JobDefinition) -> bool:
     return any(task.python is not UNSET for task in definition.tasks)
 
 
-def pinned(definition: JobDefinition, catalog: Catalog) -> JobDefinition:
-    """The definition with the package of every Python task named and its digest written down."""
-    tasks, pins = [], {}
+def missing_of(definition: JobDefinition, catalog: Catalog) -> list[tuple[str, str]]:
+    """(reference, package or the empty text) of each Python task that is not registered, or not in that package."""
+    found: dict[tuple[str, str], None] = {}
     for task in definition.tasks:
         if task.python is not UNSET:
-            given = task.package if task.package is not UNSET else definition.package
-            name = given if given is not UNSET else catalog.tasks[task.python][0]
+            given = _package_of(task, definition)
+            there = catalog.tasks.get(task.python, ())
+            if not there or (given and given not in there):
+                found[task.python, given] = None
+    return list(found)
+
+
+def told_missing(missing: Sequence[tuple[str, str]]) -> tuple[str, ...]:
+    """Missing tasks in words, as a job keeps them."""
+    return tuple(f"{reference} (package {package})" if package else reference for reference, package in missing)
+
+
+def with_missing(catalog: Catalog, missing: Sequence[tuple[str, str]]) -> dict[str, list[str]]:
+    """Task references as they will be known when the missing ones are there: for checking all the rest."""
+    known = dict(catalog.tasks)
+    for reference, package in missing:
+        known[reference] = [*known.get(reference, ()), package or "?"]
+    return known
+
+
+def _package_of(task: Task, definition: JobDefinition) -> str:
+    given = task.package if task.package is not UNSET else definition.package
+    return "" if given is UNSET else given
+
+
+def pinned(definition: JobDefinition, catalog: Catalog, missing: Sequence[tuple[str, str]] = ()) -> JobDefinition:
+    """The definition with the package of every Python task named and its digest written down, but for missing ones."""
+    tasks, pins = [], {}
+    for task in definition.tasks:
+        given = _package_of(task, definition)
+        if task.python is not UNSET and (task.python, given) not in missing:
+            name = given or catalog.tasks[task.python][0]
             pins[name] = catalog.packages[name].digest
             task = structs.replace(task, package=name)
         tasks.append(task)

@@ -166,8 +166,10 @@ class Dispatch:
             _known_queries(endpoint, call)
         if endpoint.has_body:
             await _take_body(endpoint, call, headers, receive)
-        if unsafe and b"idempotency-key" in headers:
-            call.key = _key(headers[b"idempotency-key"])
+        if unsafe:
+            if b"idempotency-key" in headers:
+                call.key = _key(headers[b"idempotency-key"])
+            call.if_match = headers.get(b"if-match")
         try:
             return await endpoint.route.handler(call), call.accept
         except HeadraceError as error:

@@ -6,26 +6,48 @@ of submits.
 
 from __future__ import annotations
 
-from functools import partial
 from typing import Any
 
-from msgspec import structs
+from msgspec import Struct, structs
 
 from headrace.codec.documents import Document, definition_from, read_document
 from headrace.control.api.call import Call
-from headrace.control.api.catalog import Catalog, pinned, read_catalog, uses_python
+from headrace.control.api.catalog import (
+    Catalog,
+    missing_of,
+    pinned,
+    read_catalog,
+    told_missing,
+    uses_python,
+    with_missing,
+)
 from headrace.core.check import check
 from headrace.model.definition import JobDefinition
 from headrace.model.errors import Invalid, Problem
 from headrace.store.port import Reader
 
-WRITTEN_BY_SERVER = ("version", "created_at", "updated_at", "packages")
+WRITTEN_BY_SERVER = ("version", "created_at", "updated_at", "deleted_at", "waits_for", "packages")
 """Fields that a job is shown with and that nobody sends: a document that was read may be sent back."""
 
 
-async def definition_of(call: Call, name: str | None = None) -> JobDefinition:
-    """The definition in the body. ``name``: what the path calls it. Raises Invalid with every problem."""
+class Incoming(Struct, frozen=True):
+    """A checked and pinned definition. ``missing``: tasks that no package has yet, in words."""
+
+    definition: JobDefinition
+    missing: tuple[str, ...] = ()
+
+
+async def definition_of(call: Call, name: str | None = None) -> Incoming:
+    """The definition in the body. ``name``: what the path calls it. Raises Invalid with every problem.
+
+    ``?allow_missing=true``: Python tasks may be missing; everything else is checked all the same.
+    """
     document = read_document(call.raw, media=call.content_type)
+    return await named_definition(call, document, name, allow_missing=call.yes("allow_missing"))
+
+
+async def named_definition(call: Call, document: Document, name: str | None, *, allow_missing: bool) -> Incoming:
+    """The definition that a document holds, under the name that the path gives it. Raises Invalid."""
     data = document.data
     if not isinstance(data, dict):
         raise Invalid("a definition is an object", malformed=True)
@@ -33,18 +55,25 @@ async def definition_of(call: Call, name: str | None = None) -> JobDefinition:
     if name is not None:
         data.setdefault("name", name)
     document = structs.replace(document, data=data)
-    definition = await checked(document, call.services.reader)
-    if name is not None and definition.name != name:
+    incoming = await checked(document, call.services.reader, allow_missing=allow_missing)
+    if name is not None and incoming.definition.name != name:
         message = f"the path says {name[:100]!r}: a job keeps its name"
         raise Invalid("1 problem", problems=(Problem("name", message),))
-    return definition
+    return incoming
 
 
-async def checked(document: Document, reader: Reader) -> JobDefinition:
+async def checked(document: Document, reader: Reader, *, allow_missing: bool = False) -> Incoming:
     """A checked and pinned definition. Raises Invalid with every problem."""
     catalog = await _catalog_for(document.data, reader)
-    definition = definition_from(document, partial(check, known_tasks=catalog.tasks))
-    return pinned(definition, catalog)
+    missing: list[tuple[str, str]] = []
+
+    def rules(definition: JobDefinition) -> list[Problem]:
+        if allow_missing:
+            missing.extend(missing_of(definition, catalog))
+        return check(definition, known_tasks=with_missing(catalog, missing))
+
+    definition = definition_from(document, rules)
+    return Incoming(pinned(definition, catalog, missing), told_missing(missing))
 
 
 async def pinned_definition(definition: JobDefinition, reader: Reader, path: str) -> JobDefinition:

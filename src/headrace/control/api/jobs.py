@@ -11,23 +11,28 @@ from typing import Any
 import msgspec
 from msgspec import structs
 
-from headrace.codec.documents import attach, definition_from, read_document
+from headrace.codec.documents import Document, attach, definition_from, read_document
+from headrace.codec.patches import merge_patch
+from headrace.codec.positions import Positions
 from headrace.control.api.answers import Told, ask_named
 from headrace.control.api.call import Call, Reply
 from headrace.control.api.catalog import read_catalog, unpinned
-from headrace.control.api.incoming import WRITTEN_BY_SERVER, definition_of
+from headrace.control.api.incoming import WRITTEN_BY_SERVER, Incoming, definition_of, named_definition
 from headrace.control.api.lookup import no_job
 from headrace.control.api.records import CheckView, JobView
 from headrace.control.api.saved import Saved
-from headrace.control.api.table import BASE, DOCUMENTS, PAGE, Kind, Query, Route
-from headrace.control.api.views import moment
+from headrace.control.api.table import BASE, DOCUMENTS, MERGE_PATCH, PAGE, REASON, Kind, Query, Route
+from headrace.control.api.views import instant, moment
 from headrace.control.auth import Permission
 from headrace.control.changes.jobs import JOB, JobSaved, PutJob, read_job
 from headrace.control.changes.result import Result
 from headrace.core.check import check, warnings
 from headrace.model.definition import JobDefinition
-from headrace.model.errors import Invalid, Problem
+from headrace.model.errors import Busy, Invalid, Outdated, Problem
 from headrace.model.views import JobPage
+
+PATCH_TRIES = 5
+"""So often a patch is made again of what somebody else saved meanwhile."""
 
 
 async def post_job(call: Call) -> Reply:
@@ -40,13 +45,19 @@ async def put_job(call: Call) -> Reply:
     return await _save(call, await definition_of(call, call.values["name"]), create=False)
 
 
-async def _save(call: Call, definition: JobDefinition, *, create: bool) -> Reply:
-    services = call.services
+async def _save(call: Call, incoming: Incoming, *, create: bool) -> Reply:
+    services, definition = call.services, incoming.definition
     if create and definition.packages:
         definition = await _as_saved(call, definition)
-    change = PutJob(definition, await services.ledger.document(definition), create=create)
+    change = PutJob(
+        definition,
+        await services.ledger.document(definition),
+        create=create,
+        missing=incoming.missing,
+        expected=None if create else call.expected(),
+    )
     try:
-        return await ask_named(call, change, partial(_told, definition))
+        return await ask_named(call, change, partial(told_job, definition, incoming.missing))
     finally:
         services.jobs.forget(definition.name)
 
@@ -60,17 +71,46 @@ async def _as_saved(call: Call, definition: JobDefinition) -> JobDefinition:
     return known.definition if unpinned(known.definition) == unpinned(definition) else definition
 
 
-def _told(definition: JobDefinition, results: list[Result]) -> Told:
+def told_job(definition: JobDefinition, missing: tuple[str, ...], results: list[Result]) -> Told:
+    """What the caller is told of a job that was saved."""
     saved: JobSaved = results[0].value
-    view = job_view(definition, saved.version, saved.created_at, saved.updated_at)
+    view = JobView(
+        **structs.asdict(definition),
+        version=saved.version,
+        created_at=moment(saved.created_at),
+        updated_at=moment(saved.updated_at),
+        waits_for=list(missing),
+    )
     return Told(201 if saved.outcome == "new" else 200, view, f"{BASE}/jobs/{definition.name}")
 
 
-def job_view(definition: JobDefinition, version: int, created_at: int, updated_at: int) -> JobView:
-    """A job as it is shown."""
-    return JobView(
-        **structs.asdict(definition), version=version, created_at=moment(created_at), updated_at=moment(updated_at)
-    )
+async def patch_job(call: Call) -> Reply:
+    """``PATCH /jobs/{name}``: a JSON merge patch of the newest version; the result is checked whole."""
+    name, jobs = call.values["name"], call.services.jobs
+    document = read_document(call.raw, media=call.content_type)
+    if not isinstance(document.data, dict):
+        raise Invalid("a merge patch of a job is an object", malformed=True)
+    wanted = call.expected()
+    for _ in range(PATCH_TRIES):
+        saved = await jobs.get(name)
+        if saved is None:
+            raise await no_job(call, name)
+        known = await call.services.graphs.load(saved.record.graph)
+        patched = Document(merge_patch(msgspec.to_builtins(unpinned(known.definition)), document.data), Positions())
+        allow = bool(saved.record.missing) or call.yes("allow_missing")
+        incoming = await named_definition(call, patched, name, allow_missing=allow)
+        kept = await call.services.ledger.document(incoming.definition)
+        expected = saved.row.version if wanted is None else wanted
+        change = PutJob(incoming.definition, kept, missing=incoming.missing, expected=expected)
+        try:
+            return await ask_named(call, change, partial(told_job, incoming.definition, incoming.missing))
+        except Outdated:
+            # somebody saved it between our reading and writing: the patch is made again of what they saved
+            if wanted is not None:
+                raise
+        finally:
+            jobs.forget(name)
+    raise Busy(f"job {name} is being changed by others all the time: try again")
 
 
 async def get_job(call: Call) -> Reply:
@@ -80,29 +120,39 @@ async def get_job(call: Call) -> Reply:
     jobs = call.services.jobs
     saved = await (jobs.version(name, version) if version else jobs.get(name))
     if saved is None:
-        raise await no_job(call, name, version)
-    return Reply(await _view(call, saved))
+        raise await no_job(call, name, version or None)
+    return Reply(await job_view(call, saved), headers=((b"etag", b'"%d"' % saved.row.version),))
 
 
-async def _view(call: Call, saved: Saved) -> JobView:
+async def job_view(call: Call, saved: Saved) -> JobView:
+    """A job as it is shown."""
     known = await call.services.graphs.load(saved.record.graph)
     row = saved.row
-    return job_view(known.definition, row.version, row.created_at, row.updated_at)
+    return JobView(
+        **structs.asdict(known.definition),
+        version=row.version,
+        created_at=moment(row.created_at),
+        updated_at=moment(row.updated_at),
+        deleted_at=instant(row.deleted_at),
+        waits_for=list(saved.record.missing),
+    )
 
 
 async def list_jobs(call: Call) -> Reply:
     """``GET /jobs``: by name."""
     limit = call.limit()
-    sought, labels = call.text("q"), _labels(call)
+    sought, labels, deleted = call.text("q"), _labels(call), call.yes("deleted")
     after = call.text("cursor") or ""
     items: list[dict[str, Any]] = []
     while len(items) < limit:
-        rows = await call.services.reader.entities(JOB, after=after, limit=limit)
+        rows = await call.services.reader.entities(JOB, after=after, limit=limit, deleted=deleted)
         for row in rows:
             after = row.name
+            if deleted and not row.deleted_at:
+                continue
             record = read_job(row.image)
             if _fits(row.name, record.description, sought) and labels.items() <= record.labels.items():
-                items.append(msgspec.to_builtins(await _view(call, Saved(row, record))))
+                items.append(msgspec.to_builtins(await job_view(call, Saved(row, record))))
                 if len(items) == limit:
                     return Reply(JobPage(items=items, next_cursor=after))
         if len(rows) < limit:
@@ -139,6 +189,7 @@ async def check_job(call: Call) -> Reply:
     return Reply(CheckView(ok=True, warnings=attach(warnings(definition), document.positions), name=definition.name))
 
 
+ALLOW_MISSING = Query("allow_missing", "Python tasks may be registered later; the job waits for them", Kind.yes)
 ROUTES = (
     Route(
         method="POST",
@@ -149,6 +200,7 @@ ROUTES = (
         statuses=(201, 200, 409, 422),
         response=JobView,
         accepts=DOCUMENTS,
+        query=(ALLOW_MISSING, REASON),
     ),
     Route(
         method="GET",
@@ -160,6 +212,7 @@ ROUTES = (
         query=(
             Query("q", "with this text in name or description"),
             Query("label", "with this label, name=value; may be repeated"),
+            Query("deleted", "those that were deleted instead", Kind.yes),
             *PAGE,
         ),
     ),
@@ -179,6 +232,7 @@ ROUTES = (
         handler=get_job,
         summary="A saved job: its definition, version and instants",
         response=JobView,
+        statuses=(200, 410),
         query=(Query("version", "an older version", Kind.whole),),
     ),
     Route(
@@ -187,8 +241,20 @@ ROUTES = (
         permission=Permission.jobs_write,
         handler=put_job,
         summary="Save a job; changed content makes the next version",
-        statuses=(200, 201, 422),
+        statuses=(200, 201, 412, 422),
         response=JobView,
         accepts=DOCUMENTS,
+        query=(ALLOW_MISSING, REASON),
+    ),
+    Route(
+        method="PATCH",
+        path=BASE + "/jobs/{name}",
+        permission=Permission.jobs_write,
+        handler=patch_job,
+        summary="Change parts of a job: a JSON merge patch (RFC 7396); what comes out is checked whole",
+        statuses=(200, 410, 412, 422),
+        response=JobView,
+        accepts=(MERGE_PATCH, *DOCUMENTS),
+        query=(ALLOW_MISSING, REASON),
     ),
 )

@@ -9,7 +9,7 @@ from collections.abc import Iterable
 
 from headrace.control.api.call import Call
 from headrace.control.changes.agents import AGENT, read_agent
-from headrace.control.changes.jobs import JOB
+from headrace.control.changes.jobs import JOB, deleted_job
 from headrace.control.graphs import Known
 from headrace.model.cells import TaskCell
 from headrace.model.errors import NotFound
@@ -41,7 +41,10 @@ def task_number(known: Known, name: str) -> int:
 
 
 async def no_job(call: Call, name: str, version: int | None = None) -> NotFound:
-    """What to raise for a job that is not there; it names the nearest of the first saved ones."""
+    """What to raise for a job that is not there: it was deleted, or which of the first saved ones may be meant."""
+    row = await call.services.reader.entity((JOB, name))
+    if row is not None and row.deleted_at and version is None:
+        return deleted_job(name)
     known = [row.name for row in await call.services.reader.entities(JOB)]
     told = f" with a version {version}" if version and name in known else did_you_mean(name[:100], known)
     return NotFound(f"there is no job {name[:100]!r}{told}")

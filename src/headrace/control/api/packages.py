@@ -15,6 +15,7 @@ from headrace.control.api.call import Call, Reply
 from headrace.control.api.records import Items, TaskName
 from headrace.control.api.table import BASE, BYTES, PACKAGE_BODY_MAX, PAGE, ZIP, Query, Route
 from headrace.control.api.views import moment
+from headrace.control.api.waiting import package_arrived
 from headrace.control.auth import Permission
 from headrace.control.changes.packages import PACKAGE, PackageSaved, PutPackage, read_package
 from headrace.control.changes.result import Result
@@ -34,7 +35,9 @@ async def put_package(call: Call) -> Reply:
     tasks, jobs = await asyncio.to_thread(_found, call.raw)
     digest, size = await call.services.blobs.put(call.raw)
     change = PutPackage(name, digest, size, tasks, jobs)
-    return await ask_named(call, change, partial(_told, change))
+    reply = await ask_named(call, change, partial(_told, change))
+    await package_arrived(call.services)
+    return reply
 
 
 def _told(change: PutPackage, results: list[Result]) -> Told:

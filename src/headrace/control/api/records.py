@@ -86,11 +86,23 @@ class Why(Request, frozen=True, kw_only=True):
 
 
 class JobView(JobDefinition, frozen=True, kw_only=True):
-    """A saved job: the fields of its definition, and which version this is since when."""
+    """A saved job: the fields of its definition, and which version this is since when.
+
+    ``waits_for``: Python tasks that no package has yet; the job takes no runs until they are registered.
+    """
 
     version: int
     created_at: datetime
     updated_at: datetime
+    deleted_at: datetime | None = None
+    waits_for: list[str] = field(default_factory=list)
+
+
+class Restore(Request, frozen=True, kw_only=True):
+    """``POST /jobs/{name}/restore``. ``version``: this older one becomes the newest; without it the job comes back."""
+
+    version: Annotated[int, Meta(ge=1)] | None = None
+    reason: Reason | None = None
 
 
 class CheckView(View, frozen=True, kw_only=True):

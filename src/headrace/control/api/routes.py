@@ -7,7 +7,19 @@ from __future__ import annotations
 
 import msgspec
 
-from headrace.control.api import agents, artifacts, events, explain, jobs, logs, packages, runs, submit, system
+from headrace.control.api import (
+    agents,
+    artifacts,
+    events,
+    explain,
+    jobs,
+    logs,
+    packages,
+    runs,
+    submit,
+    system,
+    versions,
+)
 from headrace.control.api.openapi import openapi
 from headrace.control.api.system import openapi_route
 from headrace.control.api.table import Route
@@ -17,6 +29,7 @@ def all_routes() -> tuple[Route, ...]:
     """The table, with the route that serves its OpenAPI document at the end."""
     routes = (
         *jobs.ROUTES,
+        *versions.ROUTES,
         *submit.ROUTES,
         *runs.ROUTES,
         *logs.ROUTES,

@@ -55,12 +55,12 @@ class SavedJobs:
         return saved
 
     async def version(self, name: str, version: int) -> Saved | None:
-        """An older version, or None."""
+        """An older version, also of a job that was deleted since; or None."""
         newest = await self.get(name)
-        if newest is None or newest.row.version == version:
+        if newest is not None and newest.row.version == version:
             return newest
-        for row in await self._reader.entity_versions((JOB, name)):
-            if row.version == version and not row.deleted_at:
+        for row in await self._reader.entity_versions((JOB, name), before=version + 1, limit=1):
+            if row.version == version:
                 return Saved(row, read_job(row.image))
         return None
 

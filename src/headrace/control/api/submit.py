@@ -20,6 +20,7 @@ from headrace.control.api.oneoff import one_task_job
 from headrace.control.api.records import BATCH_RUNS_MAX, BATCH_TASKS_MAX, AnyRun, NewRun, NewRuns, TaskRun
 from headrace.control.api.table import BASE, BATCH_BODY_MAX, RECORDS, Route
 from headrace.control.api.views import moment
+from headrace.control.api.waiting import no_longer_waiting
 from headrace.control.auth import Permission
 from headrace.control.changes.result import Result
 from headrace.control.graphs import Known
@@ -147,9 +148,15 @@ def _nothing_later(body: NewRun) -> None:
 
 async def _saved(call: Call, name: str, version: int | None = None) -> Target:
     services = call.services
-    saved = await (services.jobs.get(name) if version is None else services.jobs.version(name, version))
+    saved = await services.jobs.get(name)
     if saved is None:
-        raise await no_job(call, name, version)
+        raise await no_job(call, name)
+    if version is not None:
+        saved = await services.jobs.version(name, version)
+        if saved is None:
+            raise await no_job(call, name, version)
+    if saved.record.missing:
+        saved = await no_longer_waiting(services, saved)
     graph = saved.record.graph
     known = services.graphs.get(graph)
     if known is None:

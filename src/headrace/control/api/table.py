@@ -19,6 +19,7 @@ JSON = "application/json"
 MSGPACK = "application/msgpack"
 MSGPACK_OLD = "application/x-msgpack"
 YAML = "application/yaml"
+MERGE_PATCH = "application/merge-patch+json"
 EDN = "application/edn"
 TEXT = "text/plain"
 BYTES = "application/octet-stream"
@@ -82,6 +83,7 @@ class Route(Struct, frozen=True, kw_only=True):
         return "_".join([self.method.lower(), *where, *words]).replace("-", "_").replace(".", "_")
 
 
+REASON = Query("reason", "why; kept with the version")
 PAGE = (
     Query("limit", "at most this many items (1 to 500, default 100)", Kind.whole),
     Query("cursor", "`next_cursor` of the page before"),

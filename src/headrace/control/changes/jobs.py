@@ -1,4 +1,4 @@
-"""Saving a job, keeping a document. Definitions were checked before; here only versions are decided.
+"""Saving, deleting and bringing back a job, keeping a document. Definitions were checked before; here only versions are decided.
 
 Pure. A version is dense and immutable; the same content is never saved twice in a row. Called by the ledger.
 """
@@ -13,7 +13,7 @@ from msgspec import Struct, structs
 from headrace.control.changes.named import Decided, Rows
 from headrace.core.nodes import Graph
 from headrace.model.definition import JobDefinition
-from headrace.model.errors import Conflict, NotFound
+from headrace.model.errors import Conflict, Gone, NotFound, Outdated
 from headrace.store.rows import Document, Entity, EntityKey
 
 JOB = "job"
@@ -23,12 +23,16 @@ _encode = msgspec.msgpack.Encoder().encode
 
 
 class JobRecord(Struct, frozen=True, array_like=True):
-    """The image of a saved job: which document its version is."""
+    """The image of a saved job: which document its version is.
+
+    ``missing`` are references of tasks that no package had when it was saved: it takes no runs until they are there.
+    """
 
     graph: int
     digest: bytes
     description: str = ""
     labels: dict[str, str] = {}
+    missing: tuple[str, ...] = ()
 
 
 class JobSaved(Struct, frozen=True):
@@ -81,11 +85,16 @@ class KeepDocument(Struct, frozen=True):
 
 
 class PutJob(Struct, frozen=True):
-    """Save a job. ``create``: a job of that name with other content is a conflict (POST), else a new version (PUT)."""
+    """Save a job. ``create``: a job of that name with other content is a conflict (POST), else a new version (PUT).
+
+    ``expected``: the version that the caller has seen; another one is Outdated.
+    """
 
     definition: JobDefinition
     document: KeepDocument
     create: bool = False
+    missing: tuple[str, ...] = ()
+    expected: int | None = None
 
     def names(self) -> tuple[EntityKey, ...]:
         return ((JOB, self.definition.name),)
@@ -98,9 +107,10 @@ class PutJob(Struct, frozen=True):
         name = self.definition.name
         old = rows.entities.get((JOB, name))
         there = old is not None and not old.deleted_at
+        as_expected(name, old, self.expected)
         if old is not None and there:
             record = read_job(old.image)
-            if record.digest == self.document.digest:
+            if record.digest == self.document.digest and record.missing == self.missing:
                 same = JobSaved("unchanged", old.version, record.graph, old.created_at, old.updated_at)
                 return Decided(same)
             if self.create:
@@ -108,7 +118,10 @@ class PutJob(Struct, frozen=True):
         kept = self.document.decide(rows, now)
         version = old.version + 1 if old is not None else 1
         created = old.created_at if old is not None and there else now
-        record = JobRecord(kept.value, self.document.digest, self.definition.description, dict(self.definition.labels))
+        definition = self.definition
+        record = JobRecord(
+            kept.value, self.document.digest, definition.description, dict(definition.labels), self.missing
+        )
         entity = Entity(JOB, name, version, created, now, _encode(record), facts=b"saved")
         saved = JobSaved("changed" if there else "new", version, kept.value, created, now)
         return structs.replace(kept, value=saved, entities=(entity,))
@@ -118,6 +131,7 @@ class DeleteJob(Struct, frozen=True):
     """Delete a job softly: its versions stay, it takes no more runs. Gives the version that records it."""
 
     name: str
+    expected: int | None = None
 
     def names(self) -> tuple[EntityKey, ...]:
         return ((JOB, self.name),)
@@ -126,9 +140,54 @@ class DeleteJob(Struct, frozen=True):
         return ()
 
     def decide(self, rows: Rows, now: int) -> Decided:
-        """Not there: NotFound."""
+        """Not there: NotFound; deleted already: Gone."""
         old = rows.entities.get((JOB, self.name))
-        if old is None or old.deleted_at:
-            raise NotFound(f"no job {self.name}")
+        if old is None:
+            raise NotFound(f"there is no job {self.name}")
+        if old.deleted_at:
+            raise deleted_job(self.name)
+        as_expected(self.name, old, self.expected)
         gone = structs.replace(old, version=old.version + 1, updated_at=now, deleted_at=now, facts=b"deleted")
         return Decided(gone.version, entities=(gone,))
+
+
+class RestoreJob(Struct, frozen=True):
+    """Bring a deleted job back, or make an older version the newest again (``record``: that version's image).
+
+    What is there already, with this very content, stays as it is. Gives JobSaved.
+    """
+
+    name: str
+    record: JobRecord | None = None
+    expected: int | None = None
+
+    def names(self) -> tuple[EntityKey, ...]:
+        return ((JOB, self.name),)
+
+    def digests(self) -> tuple[bytes, ...]:
+        return ()
+
+    def decide(self, rows: Rows, now: int) -> Decided:
+        """Never there: NotFound."""
+        old = rows.entities.get((JOB, self.name))
+        if old is None:
+            raise NotFound(f"there is no job {self.name}")
+        as_expected(self.name, old, self.expected)
+        was = read_job(old.image)
+        record = self.record or was
+        if not old.deleted_at and record == was:
+            return Decided(JobSaved("unchanged", old.version, was.graph, old.created_at, old.updated_at))
+        back = Entity(JOB, self.name, old.version + 1, old.created_at, now, _encode(record), facts=b"restored")
+        return Decided(JobSaved("changed", back.version, record.graph, back.created_at, now), entities=(back,))
+
+
+def as_expected(name: str, old: Entity | None, expected: int | None) -> None:
+    """Raise Outdated unless the newest version is the expected one (None: any)."""
+    if expected is not None and expected != (0 if old is None else old.version):
+        now = "there is none" if old is None else f"the newest is {old.version}"
+        raise Outdated(f"version {expected} of job {name} was expected, {now}: read it again")
+
+
+def deleted_job(name: str) -> Gone:
+    """What to say of a job that was deleted."""
+    return Gone(f"the job {name} was deleted; POST /jobs/{name}/restore (headrace job restore {name}) brings it back")

@@ -150,9 +150,10 @@ class PostgresReader:
         """Named things by name."""
         return [Entity(*row) for row in await self._pool.rows("entities", [kind, after, deleted, min(limit, ROWS_MAX)])]
 
-    async def entity_versions(self, key: EntityKey, *, limit: int = 500) -> list[Entity]:
+    async def entity_versions(self, key: EntityKey, *, before: int = 0, limit: int = 500) -> list[Entity]:
         """A named thing's versions, newest first."""
-        return [Entity(*row) for row in await self._pool.rows("entity_versions", [*key, min(limit, ROWS_MAX)])]
+        rows = await self._pool.rows("entity_versions", [*key, before or _FAR, min(limit, ROWS_MAX)])
+        return [Entity(*row) for row in rows]
 
     async def document(self, graph: int) -> Document | None:
         """A kept definition."""

@@ -125,9 +125,10 @@ class SqliteReader:
         rows = await self._ask("entities", (kind, after, deleted, min(limit, ROWS_MAX)))
         return [Entity(*row) for row in rows]
 
-    async def entity_versions(self, key: EntityKey, *, limit: int = ROWS_MAX) -> list[Entity]:
+    async def entity_versions(self, key: EntityKey, *, before: int = 0, limit: int = ROWS_MAX) -> list[Entity]:
         """Newest first."""
-        return [Entity(*row) for row in await self._ask("entity_versions", (*key, min(limit, ROWS_MAX)))]
+        rows = await self._ask("entity_versions", (*key, before or FAR, min(limit, ROWS_MAX)))
+        return [Entity(*row) for row in rows]
 
     async def commits(self, numbers: Sequence[int]) -> list[CommitRow]:
         return [CommitRow(*row) for row in await self._ask("commits", (json.dumps(list(numbers[:ROWS_MAX])),))]

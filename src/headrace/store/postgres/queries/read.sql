@@ -128,7 +128,7 @@ where space = 1 and kind = $1 and name > $2 and (deleted_at = 0 or $3::bool) ord
 
 -- name: entity_versions
 select kind, name, version, created_at, updated_at, image, deleted_at, facts, space, commit_no from entity_history
-where space = 1 and kind = $1 and name = $2 order by version desc limit $3
+where space = 1 and kind = $1 and name = $2 and version < $3 order by version desc limit $4
 
 -- name: document_by_graph
 select graph, digest, body from document where graph = $1

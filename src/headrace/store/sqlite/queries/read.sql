@@ -98,7 +98,7 @@ FROM entity WHERE space = 1 AND kind = ? AND name > ? AND (? OR deleted_at = 0) 
 
 -- name: entity_versions
 SELECT kind, name, version, created_at, updated_at, image, deleted_at, facts, space, commit_no
-FROM entity_history WHERE space = 1 AND kind = ? AND name = ? ORDER BY version DESC LIMIT ?;
+FROM entity_history WHERE space = 1 AND kind = ? AND name = ? AND version < ? ORDER BY version DESC LIMIT ?;
 
 -- name: document_by_graph
 SELECT graph, digest, body FROM document WHERE graph = ?;
