@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import http.client
 import json
 import os
 import select
@@ -63,6 +64,13 @@ class Up:
         request = urllib.request.Request(self.server["url"] + "/api/v1" + path, data, headers)
         with urllib.request.urlopen(request, timeout=10) as answer:
             return json.load(answer)
+
+    def ask(self, path: str) -> http.client.HTTPConnection:
+        """Ask, and leave the answer for later."""
+        asked = http.client.HTTPConnection(self.server["url"].removeprefix("http://"), timeout=PATIENCE_S)
+        token = (self.data / "admin-token").read_text()
+        asked.request("GET", "/api/v1" + path, headers={"authorization": f"Bearer {token}"})
+        return asked
 
     def text(self, path: str) -> str:
         headers = {"authorization": f"Bearer {(self.data / 'admin-token').read_text()}", "accept": "text/plain"}
@@ -158,6 +166,20 @@ def test_sigterm_ends_all_of_it_and_takes_the_announcement_back(up: Up) -> None:
     assert up.process.wait(PATIENCE_S) == 0
     until(lambda: not any(alive(p) for p in family))
     assert not (up.data / "server.json").exists()
+
+
+def test_who_waits_when_the_server_ends_is_answered_with_what_there_is(up: Up) -> None:
+    run = up.submit("sleep", "600")
+    until(lambda: up.state(run) == "running")
+    waits = [up.ask(f"/runs/{run}?wait=60s"), up.ask(f"/runs/{run}/logs?wait=60s")]
+    assert up.state(run) == "running"  # asked later, answered: the server has heard those before
+    up.process.terminate()
+    first, second = [json.load(wait.getresponse()) for wait in waits]
+    assert first["state"] == "running"
+    assert second["next_cursor"]
+    assert up.process.wait(PATIENCE_S) == 0
+    assert up.process.stdout is not None
+    assert b"request" not in up.process.stdout.read()
 
 
 def test_kill_of_up_itself_leaves_no_process(up: Up) -> None:

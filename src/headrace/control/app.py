@@ -52,6 +52,7 @@ class Control:
     async def close(self) -> None:
         """Close the doors, end the loops, close the store."""
         self._folder.withdraw()
+        self.node.waiters.end()
         await self._doors.close()
         await self.node.close()
 

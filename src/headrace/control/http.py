@@ -54,6 +54,9 @@ class HttpServer:
             _, late = await asyncio.wait(tasks, timeout=seconds)
             for task in late:
                 task.cancel()
+            if late:
+                # Nothing may still be asking when the store closes.
+                await asyncio.wait(late, timeout=seconds)
 
 
 class HttpConnection(asyncio.Protocol):
@@ -242,14 +245,16 @@ class HttpConnection(asyncio.Protocol):
         self.task = self._loop.create_task(self._run(exchange))
 
     async def _run(self, exchange: Exchange) -> None:
+        status, why = 503, b"the server ends: ask again"
         try:
             await self._server.app(exchange.scope, exchange.receive, exchange.send)
         except Exception:
+            status, why = 500, b"the server failed"
             log.exception("a request could not be answered")
         if not exchange.answered and not self._closing:
             # nothing, or half of an answer: only cutting the connection says that it is not whole
             if not exchange.started:
-                self.transport.write(whole_answer(500, b"the server failed"))
+                self.transport.write(whole_answer(status, why))
             self._closing = True
             self.transport.close()
 

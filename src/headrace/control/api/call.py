@@ -20,6 +20,10 @@ LIMIT_MAX = 500
 LIMIT_DEFAULT = 100
 
 
+class CutOff(Exception):
+    """A stream ends before it is whole: only cutting the connection says so."""
+
+
 class Reply:
     """What a handler answers: a record (encoded in the caller's format), raw bytes with their type, or a stream."""
 

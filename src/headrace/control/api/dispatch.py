@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, MutableMapping, 
 from typing import Any
 
 from headrace.control.api.answers import answered_before
-from headrace.control.api.call import Call, Reply
+from headrace.control.api.call import Call, CutOff, Reply
 from headrace.control.api.guard import Guard
 from headrace.control.api.negotiate import Decoders, content_type, encode, header_of, media_of
 from headrace.control.api.problems import document, encode_problem, problem_of
@@ -131,7 +131,7 @@ class Dispatch:
         try:
             reply, media = await self._serve(scope, receive, path)
             await _write(started, reply, media, head=scope["method"] == "HEAD")
-        except Gone:
+        except (Gone, CutOff):
             return
         except _Answered as answered:
             await _write_problem(started, answered.view, answered.headers)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
 
-from headrace.control.api.call import Call, Reply
+from headrace.control.api.call import Call, CutOff, Reply
 from headrace.control.api.logbook import PAGE_MAX, Line, Logbook, Page, Position, position_of
 from headrace.control.api.lookup import run_of, task_number
 from headrace.control.api.table import BASE, JSON, MSGPACK, TEXT, Kind, Query, Route
@@ -97,7 +97,7 @@ async def _page(call: Call, book: Logbook, position: Position, keep: Keep, wait:
     while True:
         page = await book.page(position, limit)
         lines = [line for line in page.lines if keep(line)]
-        left = deadline - loop.time()
+        left = 0.0 if call.services.waiters.over else deadline - loop.time()
         if lines or page.over or (left <= 0 and page.position == position):
             return lines, page
         if not page.lines and page.position == position:
@@ -153,6 +153,8 @@ async def _text(
         if not page.lines and page.position == position:
             if not await call.services.auth.alive(call.caller):
                 return
+            if call.services.waiters.over:
+                raise CutOff
             await _wait(call, page.live, position, 1.0)
         position = page.position
 

@@ -98,7 +98,7 @@ async def _until_ended(call: Call, run: int, wait: float) -> RunRow:
         try:
             row = await run_row(call)
             left = deadline - loop.time()
-            if row.cell.state in RUN_FINAL or left <= 0:
+            if row.cell.state in RUN_FINAL or left <= 0 or waiters.over:
                 return row
             await waiters.until(run, future, left)
         finally:

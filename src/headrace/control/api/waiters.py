@@ -17,6 +17,13 @@ class Waiters:
 
     def __init__(self) -> None:
         self._waiting: dict[int, set[asyncio.Future[None]]] = {}
+        self.over = False
+        """The server ends: nobody waits any more, each answers with what there is."""
+
+    def end(self) -> None:
+        """From now on nobody waits."""
+        self.over = True
+        self.everybody()
 
     def ended(self, run: int) -> None:
         """The run is final: wake those who wait for it."""
@@ -29,14 +36,17 @@ class Waiters:
                 future.set_result(None)
 
     def everybody(self) -> None:
-        """Anything may have changed, or the server ends: wake everybody."""
+        """Anything may have changed: wake everybody."""
         for run in list(self._waiting):
             self.changed(run)
 
     def subscribe(self, run: int) -> asyncio.Future[None]:
         """A future that is done at the next change; ask before looking, so that no change falls between."""
         future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._waiting.setdefault(run, set()).add(future)
+        if self.over:
+            future.set_result(None)
+        else:
+            self._waiting.setdefault(run, set()).add(future)
         return future
 
     async def until(self, run: int, future: asyncio.Future[None], seconds: float) -> None:
