@@ -25,11 +25,15 @@ from headrace.store.rows import (
     Document,
     DueRow,
     Entity,
+    EntityAt,
     EntityKey,
     Hint,
+    HistoryAt,
     HistoryRow,
     LeasedRow,
+    Logged,
     LogSegment,
+    Place,
     ReadyRow,
     RunFilter,
     RunRow,
@@ -125,6 +129,24 @@ class Reader(Protocol):
 
     async def commits(self, numbers: Sequence[int]) -> list[CommitRow]:
         """Who asked for these commits, why and from where; in no order. At most 500."""
+
+    async def log(self, after: Place, limit: int) -> list[Logged]:
+        """Commits after this place, in order; at most ``limit``, and no more than 64 Ki history keys but for the first.
+
+        Never passes the horizon: what is not shown now is shown after all of these, or never was.
+        """
+
+    async def log_end(self) -> tuple[Place, bool]:
+        """The newest place that can be shown, and whether commits beyond it wait for others to end."""
+
+    async def pruned(self) -> Place:
+        """The newest place of which history has been deleted; the beginning when none has."""
+
+    async def history_at(self, keys: Sequence[HistoryAt]) -> list[HistoryRow]:
+        """These rows, as far as they are still there, in no order. At most 500."""
+
+    async def entities_at(self, keys: Sequence[EntityAt]) -> list[Entity]:
+        """These versions, as far as they are still there, in no order. At most 500."""
 
     async def segments(self, key: TaskKey, attempt: int) -> list[LogSegment]: ...
 

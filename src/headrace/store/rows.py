@@ -23,6 +23,39 @@ class CommitRow(Struct, frozen=True, array_like=True, gc=False):
     why: str | None = None
 
 
+HistoryAt = tuple[int, int, int, int]
+"""The key of a history row: (run, no, index, version)."""
+
+EntityAt = tuple[str, str, int]
+"""The key of a version of a named thing: (kind, name, version)."""
+
+
+class Touched(Struct, frozen=True, gc=False):
+    """What of the history one commit wrote, in order."""
+
+    entities: tuple[EntityAt, ...] = ()
+    history: tuple[HistoryAt, ...] = ()
+
+
+class Place(Struct, frozen=True, array_like=True, order=True, gc=False):
+    """Where a commit stands among all: nothing is ever put at or before a place that a reader was shown.
+
+    What depends on another commit comes after it. The numbers mean something to their own store only.
+    """
+
+    position: int = 0
+    second: int = 0
+
+
+class Logged(Struct, frozen=True, gc=False):
+    """A commit in its place, and what it wrote."""
+
+    place: Place
+    commit: int
+    at: int
+    touched: Touched
+
+
 class HistoryRow(Struct, frozen=True, gc=False):
     """The facts of one change to one entity of a run, and the small image after it.
 

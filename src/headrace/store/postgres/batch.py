@@ -15,6 +15,7 @@ from headrace.model.states import RUN_FINAL, TASK_LEASED, RunState, TaskState
 from headrace.store.images import encode, history_body, input_rest
 from headrace.store.postgres.arrays import Bytes, Gaps, Ints, Smalls, Texts
 from headrace.store.rows import Batch, Entity
+from headrace.store.touched import pack
 
 
 class Call(NamedTuple):
@@ -25,12 +26,12 @@ class Call(NamedTuple):
     rows: int | None = None
 
 
-def calls(batch: Batch) -> Iterator[Call]:
+def calls(batch: Batch, incarnation: int) -> Iterator[Call]:
     """The statements that write this batch, in an order that is the same on every node."""
     yield from _definitions(batch)
     yield from _live(batch)
     yield from _aside(batch)
-    yield from _records(batch)
+    yield from _records(batch, incarnation)
 
 
 def _definitions(batch: Batch) -> Iterator[Call]:
@@ -159,7 +160,7 @@ def _keys(keys: list[tuple[int, int, int]]) -> list[Any]:
     return [Ints([k[0] for k in keys]), Ints([k[1] for k in keys]), Ints([k[2] for k in keys])]
 
 
-def _records(batch: Batch) -> Iterator[Call]:
+def _records(batch: Batch, incarnation: int) -> Iterator[Call]:
     if rows := batch.history:
         keys = _keys([(r.run, r.no, r.index) for r in rows])
         bodies = Bytes([history_body(r) for r in rows])
@@ -184,7 +185,8 @@ def _records(batch: Batch) -> Iterator[Call]:
     if commits := batch.commits:
         marks = [Ints([c.commit for c in commits]), Ints([c.at for c in commits]), Ints([c.node for c in commits])]
         texts = [Texts([c.actor for c in commits]), Texts([c.source for c in commits]), Texts([c.why for c in commits])]
-        yield Call("add_commits", [*marks, *texts])
+        touched = Bytes([pack(batch), *[None] * (len(commits) - 1)])
+        yield Call("add_commits", [*marks, *texts, touched, incarnation])
     if outbox := batch.outbox:
         yield Call(
             "add_outbox",

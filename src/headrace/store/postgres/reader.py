@@ -18,6 +18,7 @@ from headrace.store.images import decode_run, decode_task, history_of, input_of
 from headrace.store.postgres.arrays import Ints
 from headrace.store.postgres.blobs import PostgresBlobs
 from headrace.store.postgres.connect import Row
+from headrace.store.postgres.log import PostgresLog
 from headrace.store.postgres.pool import Pool
 from headrace.store.rows import (
     ArtifactRow,
@@ -41,12 +42,13 @@ ROWS_MAX = 500
 """No answer has more rows, whatever was asked for."""
 
 
-class PostgresReader:
+class PostgresReader(PostgresLog):
     """``store.port.Reader``."""
 
-    def __init__(self, pool: Pool, blobs: PostgresBlobs) -> None:
+    def __init__(self, pool: Pool, blobs: PostgresBlobs, *, incarnation: int) -> None:
         self._pool = pool
         self._blobs = blobs
+        self._incarnation = incarnation
 
     async def runs(self, where: RunFilter) -> list[RunRow]:
         """Runs in (created_at, id) order."""

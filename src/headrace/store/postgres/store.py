@@ -43,10 +43,11 @@ class PostgresStore:
         self._writing = Pool(dsn, statements, "pool_patience", size=2)
         self.hints = Hints(dsn, statements)
         self.blobs = PostgresBlobs(self._writing, statements, fault=fault)
-        self.reader = PostgresReader(self._reading, self.blobs)
+        self.reader = PostgresReader(self._reading, self.blobs, incarnation=identity.incarnation)
         self.writer = PostgresWriter(
             dsn, statements, self.blobs, fault=fault, told=self.hints.committed, patience=patience
         )
+        self.writer.incarnation = identity.incarnation
 
     async def reserve_ids(self, what: str, count: int) -> int:
         """The first of ``count`` numbers that nobody else was or will be given; those not used are lost."""

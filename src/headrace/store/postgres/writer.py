@@ -50,6 +50,8 @@ class PostgresWriter:
     ) -> None:
         self.settings: dict[str, str] = {}
         """What the server says of this very connection."""
+        self.incarnation = 1
+        """The store's, set when it is opened."""
         self.floor = 0
         self.waited = 0.0
         self._dsn = dsn
@@ -175,7 +177,7 @@ class PostgresWriter:
     async def write(self, batch: Batch) -> None:
         """Send every statement of the batch in one round trip. Raises Busy when another node wrote the same key."""
         self._fault("store.before_write")
-        sent = await self._send(chain(calls(batch), [Call("xid", [])]), "cannot write")
+        sent = await self._send(chain(calls(batch, self.incarnation), [Call("xid", [])]), "cannot write")
         for call, cursor in sent:
             if call.rows is not None and cursor.rowcount != call.rows:
                 _refuse(call, cursor.rowcount)

@@ -34,6 +34,7 @@ from headrace.store.rows import (
     RunRow,
 )
 from headrace.store.sqlite.connection import translated
+from headrace.store.sqlite.log import SqliteLog
 from headrace.store.sqlite.offload import Offload
 from headrace.store.sqlite.writer import filled
 
@@ -44,7 +45,7 @@ ANY = -9
 FAR = 2**62
 
 
-class SqliteReader:
+class SqliteReader(SqliteLog):
     """``store.port.Reader``. ``connections`` are taken one per question; there are as many as helper threads."""
 
     def __init__(

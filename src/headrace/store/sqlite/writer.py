@@ -23,6 +23,7 @@ from headrace.store.rows import Answer, Batch, Entity, EntityKey
 from headrace.store.sqlite.connection import translated
 from headrace.store.sqlite.live import LiveCells
 from headrace.store.sqlite.offload import Offload
+from headrace.store.touched import pack
 
 Row = tuple[Any, ...]
 
@@ -203,9 +204,16 @@ def rows_of(batch: Batch) -> list[tuple[str, list[Row]]]:
         ("add_history", [
             (h.run, h.no, h.index, h.version, h.at, h.commit, history_body(h)) for h in batch.history
         ]),
-        ("add_commits", [(c.commit, c.at, c.node, c.actor, c.source, c.why) for c in batch.commits]),
+        ("add_commits", _commit_rows(batch)),
         *_rare_rows(batch),
     ]  # fmt: skip
+
+
+def _commit_rows(batch: Batch) -> list[Row]:
+    rows: list[Row] = [(c.commit, c.at, c.node, c.actor, c.source, c.why, None) for c in batch.commits]
+    if rows:
+        rows[0] = (*rows[0][:-1], pack(batch))
+    return rows
 
 
 def _run_rows(batch: Batch) -> list[tuple[str, list[Row]]]:

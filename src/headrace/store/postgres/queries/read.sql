@@ -108,6 +108,38 @@ where h.run = $1 and h.no = $2 order by at, commit_no, no, idx, version limit $4
 select h.run, h.no, h.idx, h.version, h.at, h.commit_no, h.body, r.image from history_run h join run r on r.id = h.run
 where h.run = $1 and h.no = $2 and h.idx = $3 and h.version > $4 order by version limit $5
 
+-- name: log
+-- Nobody who is still at work can come to stand before the horizon, and everybody before it is visible or gone.
+select position, second, commit_no, at, touched from commit_row
+where position is not null and (position, second) > ($1::bigint, $2::bigint)
+  and position < (select ($4::bigint << 48) | pg_snapshot_xmin(pg_current_snapshot())::text::bigint)
+order by position, second limit $3
+
+-- name: log_end
+with horizon (it) as materialized (select ($1::bigint << 48) | pg_snapshot_xmin(pg_current_snapshot())::text::bigint)
+select coalesce(c.position, 0), coalesce(c.second, 0),
+       exists (select 1 from commit_row a where a.position is not null and a.position >= h.it)
+from horizon h left join lateral (
+    select position, second from commit_row where position is not null and position < h.it
+    order by position desc, second desc limit 1
+) c on true
+
+-- name: pruned
+select value from meta where key = 'pruned'
+
+-- name: history_at
+select h.run, h.no, h.idx, h.version, h.at, h.commit_no, h.body
+from unnest($1::bigint[], $2::bigint[], $3::bigint[], $4::bigint[]) as k (run, no, idx, version)
+join history_run h on h.run = k.run and h.no = k.no and h.idx = k.idx and h.version = k.version
+
+-- name: run_images
+select r.id, r.image from unnest($1::bigint[]) as k (id) join run r on r.id = k.id
+
+-- name: entities_at
+select h.kind, h.name, h.version, h.created_at, h.updated_at, h.image, h.deleted_at, h.facts, h.space, h.commit_no
+from unnest($1::text[], $2::text[], $3::bigint[]) as k (kind, name, version)
+join entity_history h on h.space = 1 and h.kind = k.kind and h.name = k.name and h.version = k.version
+
 -- name: segments
 select first, last, data, digest from segment
 where run = $1 and no = $2 and idx = $3 and attempt = $4 order by first

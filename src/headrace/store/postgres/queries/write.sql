@@ -42,8 +42,14 @@ from unnest($1::bigint[], $2::bigint[], $3::bigint[], $4::smallint[], $5::bigint
 where t.run = k.run and t.no = k.no and t.idx = k.idx
 
 -- name: add_commits
-insert into commit_row (commit_no, at, node, actor, source, why)
-select * from unnest($1::bigint[], $2::bigint[], $3::bigint[], $4::text[], $5::text[], $6::text[])
+-- Where it stands among all is decided here, when every row that is read or written is held (see 0006_events.sql).
+insert into commit_row (commit_no, at, node, actor, source, why, touched, position, second)
+select k.*,
+    case when k.touched is not null then ($8::bigint << 48) | greatest(
+        pg_current_xact_id()::text::bigint, pg_snapshot_xmax(pg_current_snapshot())::text::bigint - 1) end,
+    case when k.touched is not null then nextval('commit_second') end
+from unnest($1::bigint[], $2::bigint[], $3::bigint[], $4::text[], $5::text[], $6::text[], $7::bytea[])
+    as k (commit_no, at, node, actor, source, why, touched)
 
 -- name: add_history
 insert into history_run (run, no, idx, version, at, commit_no, body)

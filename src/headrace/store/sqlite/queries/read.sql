@@ -81,6 +81,26 @@ WHERE run = ? AND (? = -9 OR no = ?) ORDER BY commit_no, at, no, idx, version LI
 -- name: commits
 SELECT commit_no, at, node, actor, source, why FROM commit_row WHERE commit_no IN (SELECT value FROM json_each(?));
 
+-- name: log
+SELECT commit_no, 0, commit_no, at, touched FROM commit_row
+WHERE (commit_no, 0) > (?, ?) AND touched IS NOT NULL ORDER BY commit_no LIMIT ?;
+
+-- name: log_end
+SELECT commit_no, 0, 0 FROM commit_row WHERE touched IS NOT NULL ORDER BY commit_no DESC LIMIT 1;
+
+-- name: pruned
+SELECT value FROM meta WHERE key = 'pruned';
+
+-- name: history_at
+SELECT run, no, idx, version, at, commit_no, body FROM history_run WHERE run = ? AND no = ? AND idx = ? AND version = ?;
+
+-- name: run_images
+SELECT id, image FROM run WHERE id = ?;
+
+-- name: entities_at
+SELECT kind, name, version, created_at, updated_at, image, deleted_at, facts, space, commit_no
+FROM entity_history WHERE space = 1 AND kind = ? AND name = ? AND version = ?;
+
 -- name: segments
 SELECT run, no, idx, attempt, first, last, data, digest FROM segment
 WHERE run = ? AND no = ? AND idx = ? AND attempt = ? ORDER BY first;

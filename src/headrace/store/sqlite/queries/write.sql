@@ -54,7 +54,7 @@ UPDATE task SET state = ?, klass = ?, rank = ?, due_at = ?, agent = ?, image = ?
 INSERT INTO history_run (run, no, idx, version, at, commit_no, body) VALUES (?, ?, ?, ?, ?, ?, ?);
 
 -- name: add_commits
-INSERT INTO commit_row (commit_no, at, node, actor, source, why) VALUES (?, ?, ?, ?, ?, ?);
+INSERT INTO commit_row (commit_no, at, node, actor, source, why, touched) VALUES (?, ?, ?, ?, ?, ?, ?);
 
 -- name: add_values
 INSERT INTO value (run, no, idx, data) VALUES (?, ?, ?, ?) ON CONFLICT (run, no, idx) DO UPDATE SET data = excluded.data;

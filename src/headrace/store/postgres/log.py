@@ -1,0 +1,62 @@
+"""History in commit order, on PostgreSQL: commits in their places up to the horizon, history found by key. Reads only.
+
+A part of ``PostgresReader``. The horizon is ``pg_snapshot_xmin``: whoever is still at work will stand behind it (how a
+place is chosen: migrations/0006_events.sql). Transactions of other programs on the same server hold it up too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from headrace.store.images import decode_run, history_of
+from headrace.store.postgres.arrays import Ints, Texts
+from headrace.store.postgres.pool import Pool
+from headrace.store.rows import Entity, EntityAt, HistoryAt, HistoryRow, Logged, Place
+from headrace.store.touched import bounded
+
+ROWS_MAX = 500
+
+
+class PostgresLog:
+    """The part of ``store.port.Reader`` that events are made of."""
+
+    _pool: Pool
+    _incarnation: int
+
+    async def log(self, after: Place, limit: int) -> list[Logged]:
+        """Commits after this place, in order, up to the horizon."""
+        values = [after.position, after.second, min(limit, ROWS_MAX), self._incarnation]
+        return bounded((r[0], r[1], r[2], r[3], r[4]) for r in await self._pool.rows("log", values))
+
+    async def log_end(self) -> tuple[Place, bool]:
+        """The newest place before the horizon, and whether there is something behind it."""
+        row = await self._pool.row("log_end", [self._incarnation])
+        return (Place(), False) if row is None else (Place(row[0], row[1]), row[2])
+
+    async def pruned(self) -> Place:
+        """Kept under one key of ``meta``."""
+        row = await self._pool.row("pruned", [])
+        return Place() if row is None else Place(*map(int, row[0].split()))
+
+    async def history_at(self, keys: Sequence[HistoryAt]) -> list[HistoryRow]:
+        """These rows, as far as they are there."""
+        if not keys:
+            return []
+        rows = await self._pool.rows("history_at", [Ints(column) for column in zip(*keys[:ROWS_MAX], strict=True)])
+        images = await self._pool.rows("run_images", [Ints({row[0] for row in rows})])
+        runs = {run: decode_run(image) for run, image in images}
+        found = []
+        for run, no, index, version, at, commit, body in rows:
+            cell = runs.get(run)
+            if cell is not None:
+                seven = (run, no, index, version, at, commit, body)
+                found.append(history_of(seven, cell.graph, cell.created_at, cell.priority))
+        return found
+
+    async def entities_at(self, keys: Sequence[EntityAt]) -> list[Entity]:
+        """These versions, as far as they are there."""
+        if not keys:
+            return []
+        kinds, names, versions = zip(*keys[:ROWS_MAX], strict=True)
+        rows = await self._pool.rows("entities_at", [Texts(kinds), Texts(names), Ints(versions)])
+        return [Entity(*row) for row in rows]
