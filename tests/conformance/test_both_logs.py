@@ -97,12 +97,12 @@ def test_nothing_appears_behind_a_place_that_was_shown_and_what_was_read_comes_f
             await store.writer.begin()
             # a row of its own is locked first, so that it has its number long before it reads what others wrote
             await store.writer.lock_entities([("job", f"own{no}")])
-            await asyncio.sleep(dice.random() * 0.004)
+            await asyncio.sleep(dice.random() * 0.004)  # the work itself takes its time
             held = await store.writer.lock_entities([("job", name) for name in sorted(names)])
             commit = 1000 * (no + 1) + 2 * turn
             things = [thing(name, held[("job", name)].version + 1, commit) for name in names]
             await store.writer.write(Batch(AT, commits=[CommitRow(commit, AT, no, "a", "t")], entities=things))
-            await asyncio.sleep(dice.random() * 0.004)
+            await asyncio.sleep(dice.random() * 0.004)  # the work itself takes its time
             await store.writer.commit()
 
     async def watch(store: Store, done: asyncio.Event) -> None:
