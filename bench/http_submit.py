@@ -30,9 +30,10 @@ async def serve(data: Path, ready: int, stop: int) -> None:
     from headrace.control.api import Services, build_api
     from headrace.control.api.saved import SavedJobs
     from headrace.control.api.values import Values
-    from headrace.control.auth import Auth, Role, mint_token, put_token
+    from headrace.control.auth import Auth, Role
     from headrace.control.clock import SystemClock
     from headrace.control.connect import connect
+    from headrace.control.credentials import mint_token, put_token
     from headrace.control.node import Node
     from headrace.control.server import Doors, bind
     from headrace.model.changes import SYSTEM

@@ -10,11 +10,12 @@ import msgspec
 import pytest
 from api_world import HELLO, SECRET, World, asgi, run_async
 
-from headrace.control.api.dispatch import Router
 from headrace.control.api.openapi import openapi
+from headrace.control.api.router import Router
 from headrace.control.api.routes import all_routes
 from headrace.control.api.table import MSGPACK, Route
-from headrace.control.auth import ROLES, Permission, Role, mint_run_token
+from headrace.control.auth import ROLES, Permission, Role
+from headrace.control.credentials import mint_run_token
 from headrace.model.views import ProblemView
 
 ROUTES = all_routes()

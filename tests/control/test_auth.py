@@ -14,6 +14,10 @@ from headrace.control.auth import (
     Auth,
     Permission,
     Role,
+)
+from headrace.control.changes.named import Rows
+from headrace.control.changes.tokens import RevokeToken
+from headrace.control.credentials import (
     RunTokens,
     hash_token,
     mint_run_token,
@@ -21,8 +25,6 @@ from headrace.control.auth import (
     put_token,
     verify_run_token,
 )
-from headrace.control.changes.named import Rows
-from headrace.control.changes.tokens import RevokeToken
 from headrace.model.changes import SYSTEM
 from headrace.model.errors import Forbidden, Unauthorized
 from headrace.store.rows import Entity

@@ -16,10 +16,11 @@ from headrace.control.api import build_api
 from headrace.control.api.saved import SavedJobs
 from headrace.control.api.services import Services as ApiServices
 from headrace.control.api.values import Values
-from headrace.control.auth import Auth, mint_token
+from headrace.control.auth import Auth
 from headrace.control.changes.admin import AdminToken, RunSecret
 from headrace.control.clock import SystemClock
 from headrace.control.connect import connect
+from headrace.control.credentials import mint_token
 from headrace.control.folder import DataFolder
 from headrace.control.node import Node
 from headrace.control.server import Doors, bind

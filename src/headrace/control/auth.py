@@ -1,45 +1,40 @@
 """Who calls, and what they may do: the one place in front of every route and every socket.
 
-Tokens are 256 bit, shown once, kept as SHA-256 with a role and an expiry (entities of kind ``token``, named by the
-beginning of the hash). Run tokens are HMAC capabilities and no rows: they open the routes of their own run and nothing else. Nothing
-here logs or returns a token; comparisons take constant time. Called by ``control.api.dispatch`` and by the doorbell.
+Tokens and sessions are 256 bit, shown once, kept as SHA-256 with a role or a user and an expiry. Run tokens are HMAC
+capabilities and no rows: they open the routes of their own run and nothing else. Nothing here logs or returns a token;
+comparisons take constant time. Called by ``control.api``.
 """
 
 from __future__ import annotations
 
-import base64
-import binascii
+import asyncio
+import contextlib
 import hashlib
 import hmac
-import secrets
-import zlib
 from collections import OrderedDict
 from enum import StrEnum
 from typing import Protocol
 
-import msgspec
 from msgspec import Struct
 
-from headrace.control.changes.tokens import TOKEN, PutToken, read_token
+from headrace.control.changes.people import SESSION, USER, UserRecord, read_session, read_user
+from headrace.control.changes.tokens import TOKEN, read_token
+from headrace.control.credentials import RUN_TOKEN_PREFIX, RunClaim, hash_token, row_of, token_name, verify_run_token
 from headrace.model.errors import Forbidden, Unauthorized
-from headrace.model.ids import WHOLE
 from headrace.model.ports import Clock
 from headrace.store.rows import Entity, EntityKey
 
-TOKEN_PREFIX = "hr_"  # noqa: S105 # the visible prefix of every token, so that scanners can find leaked ones
-RUN_TOKEN_PREFIX = "hrr_"  # noqa: S105 # likewise, of run tokens
-NAME_LENGTH = 32
 CACHE_MAX = 1024
-RECHECK_US = 5_000_000
-"""A verified token is believed this long before its row is read again: the bound for a revocation by another node."""
-_TOKEN_LENGTH = len(TOKEN_PREFIX) + 43 + 8
+RECHECK_US = 3_000_000
+"""A verified token is believed this long before its row is read again: part of the bound for a revocation by another node."""
+WATCH_S = 1.5
+"""How often what outlives a request looks at its credential; with ``RECHECK_US`` within 5 s."""
+IDLE_US = 30 * 60 * 1_000_000
+"""A session that is not used for so long is over."""
+SESSION_US = 12 * 3600 * 1_000_000
+"""A session is over after so long, used or not."""
+UNKNOWN = "the credential is not known here, or was revoked"
 _BEARER_MAX = 512
-_BLOCK = 64
-"""Bytes that SHA-256 works on at a time; HMAC (RFC 2104) pads its key to as many."""
-_INNER = bytes(x ^ 0x36 for x in range(256))
-_OUTER = bytes(x ^ 0x5C for x in range(256))
-_URL_SAFE = bytes.maketrans(b"+/", b"-_")
-_encode_claim = msgspec.msgpack.Encoder().encode
 
 
 class Role(StrEnum):
@@ -67,30 +62,31 @@ class Permission(StrEnum):
     packages_write = "packages:write"
     agents_read = "agents:read"
     system_read = "system:read"
+    me = "me"
+    """See who one is, log out, change the own password."""
+    tokens_own = "tokens:own"
+    """Make, see and revoke tokens of one's own, which can do no more than oneself."""
+    tokens_any = "tokens:any"
+    users_read = "users:read"
+    users_write = "users:write"
 
 
-_READS = frozenset(p for p in Permission if p.value.endswith(":read")) | {Permission.public}
+_ALWAYS = frozenset({Permission.public, Permission.me})
+_READS = frozenset(p for p in Permission if p.value.endswith(":read")) - {Permission.users_read} | _ALWAYS
 ROLES: dict[Role, frozenset[Permission]] = {
     Role.admin: frozenset(Permission),
-    Role.operator: _READS | {Permission.runs_submit, Permission.runs_stop},
-    Role.watcher: _READS,
+    Role.operator: _READS | {Permission.runs_submit, Permission.runs_stop, Permission.tokens_own},
+    Role.watcher: _READS | {Permission.tokens_own},
     Role.run: frozenset({Permission.public, Permission.runs_read}),
 }
 """The role matrix. Operators start and stop what others have defined; only admins bring new code or commands."""
 
 
-class RunClaim(Struct, frozen=True, array_like=True):
-    """What a run token says: this attempt of this task of this run, until ``expires_at`` (µs)."""
-
-    run: int
-    no: int
-    index: int
-    epoch: int
-    expires_at: int
-
-
 class Caller(Struct, frozen=True):
-    """Who calls. ``name`` goes into the commit row; ``scope`` keeps idempotency keys of different callers apart."""
+    """Who calls. ``name`` goes into the commit row; ``scope`` keeps idempotency keys of different callers apart.
+
+    ``row`` is that of the token or session, ``user`` whose it is, ``seen_at`` when a session was last known to be used.
+    """
 
     name: str
     role: Role
@@ -98,6 +94,9 @@ class Caller(Struct, frozen=True):
     expires_at: int = 0
     hash: str = ""
     claim: RunClaim | None = None
+    row: EntityKey | None = None
+    user: str = ""
+    seen_at: int = 0
 
     @property
     def scope(self) -> str:
@@ -117,85 +116,23 @@ NOBODY = Caller("anonymous", Role.run, frozenset({Permission.public}))
 """The caller of routes that need no credential."""
 
 
-class TokenRows(Protocol):
+class Rows(Protocol):
     """The part of the store's reader that is needed here."""
 
     async def entity(self, key: EntityKey) -> Entity | None: ...
 
 
-def mint_token() -> tuple[str, str]:
-    """A new token: (text to show once, hash to keep). 256 random bits and a checksum against typing errors."""
-    body = TOKEN_PREFIX + secrets.token_urlsafe(32)
-    text = body + f"{zlib.crc32(body.encode()):08x}"
-    return text, hash_token(text)
-
-
-def hash_token(text: str) -> str:
-    """The name under which a token's row is kept."""
-    return hashlib.sha256(text.encode()).hexdigest()
-
-
-def token_name(hashed: str) -> str:
-    """The name of a token's row: the beginning of its hash, so that it is found without a search."""
-    return hashed[:NAME_LENGTH]
-
-
-def put_token(hashed: str, role: Role, *, expires_at: int = 0) -> PutToken:
-    """The change that makes a token good; ``hashed`` is what ``mint_token`` gave beside its text."""
-    return PutToken(token_name(hashed), bytes.fromhex(hashed), role.value, expires_at)
-
-
-def mint_run_token(secret: bytes, run: int, no: int, index: int = WHOLE, *, epoch: int, expires_at: int) -> str:
-    """A capability for one attempt; ``secret`` is the store's own, at least 32 bytes. No row is written."""
-    body = _encode_claim(RunClaim(run, no, index, epoch, expires_at))
-    mac = hmac.digest(secret, body, "sha256")[:16]
-    return RUN_TOKEN_PREFIX + base64.urlsafe_b64encode(mac + body).decode().rstrip("=")
-
-
-class RunTokens:
-    """Mints the run tokens of one secret: the same bytes as ``mint_run_token``, at a third of its cost (an attempt each)."""
-
-    def __init__(self, secret: bytes) -> None:
-        key = (hashlib.sha256(secret).digest() if len(secret) > _BLOCK else secret).ljust(_BLOCK, b"\0")
-        self._inner = hashlib.sha256(key.translate(_INNER))
-        self._outer = hashlib.sha256(key.translate(_OUTER))
-
-    def mint(self, run: int, no: int, index: int, *, epoch: int, expires_at: int) -> str:
-        """See ``mint_run_token``."""
-        body = _encode_claim((run, no, index, epoch, expires_at))
-        inner, outer = self._inner.copy(), self._outer.copy()
-        inner.update(body)
-        outer.update(inner.digest())
-        text = binascii.b2a_base64(outer.digest()[:16] + body, newline=False)
-        return RUN_TOKEN_PREFIX + text.translate(_URL_SAFE).rstrip(b"=").decode()
-
-
-def verify_run_token(secret: bytes, text: str, now: int) -> RunClaim:
-    """What the token says. Raises Unauthorized when it was not made with this secret, or has expired."""
-    raw = text[len(RUN_TOKEN_PREFIX) :]
-    try:
-        data = base64.b64decode(raw + "=" * (-len(raw) % 4), altchars=b"-_", validate=True)
-    except ValueError as error:
-        raise Unauthorized("the run token is not one of ours") from error
-    mac, body = data[:16], data[16:]
-    if not hmac.compare_digest(hmac.digest(secret, body, "sha256")[:16], mac):
-        raise Unauthorized("the run token is not one of ours")
-    claim = msgspec.msgpack.decode(body, type=RunClaim)
-    if claim.expires_at <= now:
-        raise Unauthorized("the run token has expired")
-    return claim
-
-
 class Auth:
     """Turns an ``Authorization`` header into a Caller. Keeps a bounded cache of verified tokens, by their hash."""
 
-    def __init__(self, rows: TokenRows, clock: Clock, *, run_secret: bytes) -> None:
+    def __init__(self, rows: Rows, clock: Clock, *, run_secret: bytes) -> None:
         if len(run_secret) < 32:
             raise ValueError("the secret of run tokens must have at least 32 bytes")
         self._rows = rows
         self._clock = clock
         self._secret = run_secret
         self._cache: OrderedDict[str, tuple[Caller, int]] = OrderedDict()
+        self._bell = asyncio.Event()
 
     def cached(self, header: bytes | None, now: int) -> Caller | None:
         """The caller, if this very token was verified a moment ago; costs one hash and no suspension."""
@@ -218,23 +155,36 @@ class Auth:
         hit = self._cache.get(hashed)
         if hit is not None and hit[1] > now and not _is_over(hit[0], now):
             return hit[0]
-        return await self._verify(hashed, now)
+        return await self._verify(row_of(text), hashed, now)
 
     async def alive(self, caller: Caller) -> bool:
         """Whether the credential still stands; streams ask now and then and end when it does not."""
         now = self._clock.now()
-        if _is_over(caller, now):
-            return False
-        if not caller.hash:
-            return True
+        if caller.row is None:
+            return not _is_over(caller, now)
         hit = self._cache.get(caller.hash)
-        if hit is not None and hit[1] > now:
+        if hit is not None and hit[1] > now and not _is_over(hit[0], now):
             return True
         try:
-            await self._verify(caller.hash, now)
+            await self._verify(caller.row, caller.hash, now)
         except Unauthorized:
             return False
         return True
+
+    async def over(self, caller: Caller) -> None:
+        """Returns when the credential stands no longer: at its end, at once when it was revoked here, in 5 s when elsewhere.
+
+        For whatever outlives a request: race it against this and stop when this returns. Raises StoreError when the
+        store cannot be asked: who cannot be sure ends as well.
+        """
+        bell = self._bell
+        while await self.alive(caller):
+            seconds = WATCH_S
+            if (left := caller.expires_at - self._clock.now()) > 0:
+                seconds = min(seconds, left / 1_000_000)
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(bell.wait(), seconds)
+            bell = self._bell
 
     def forget(self, hashed: str | None = None) -> None:
         """Believe this token (or all of them) no longer without reading its row: call it on every revocation."""
@@ -242,27 +192,75 @@ class Auth:
             self._cache.clear()
         else:
             self._cache.pop(hashed, None)
+        self._bell.set()
+        self._bell = asyncio.Event()
 
-    async def _verify(self, hashed: str, now: int) -> Caller:
+    async def _verify(self, key: EntityKey, hashed: str, now: int) -> Caller:
         self._cache.pop(hashed, None)
-        row = await self._rows.entity((TOKEN, token_name(hashed)))
-        record = None if row is None or row.deleted_at else read_token(row.image)
-        if record is None or not hmac.compare_digest(record.digest, bytes.fromhex(hashed)):
-            raise Unauthorized("the token is not known here, or was revoked")
-        role = Role(record.role)
-        caller = Caller(
-            name=f"token:{hashed[:12]}",
-            role=role,
-            permissions=ROLES[role],
-            expires_at=record.expires_at,
-            hash=hashed,
-        )
+        row = await self._rows.entity(key)
+        if row is None or row.deleted_at:
+            raise Unauthorized(UNKNOWN)
+        caller = await (self._session if key[0] == SESSION else self._token)(row, hashed)
         if _is_over(caller, now):
-            raise Unauthorized("the token has expired")
+            raise Unauthorized("the token has expired" if key[0] == TOKEN else "the session is over: log in again")
         self._cache[hashed] = (caller, now + RECHECK_US)
         while len(self._cache) > CACHE_MAX:
             self._cache.popitem(last=False)
         return caller
+
+    async def _token(self, row: Entity, hashed: str) -> Caller:
+        record = read_token(row.image)
+        _compare(record.digest, hashed)
+        role = Role(record.role)
+        held = ROLES[role]
+        if record.scopes:
+            held = frozenset(p for p in held if p in _ALWAYS or p.value in record.scopes)
+        if record.owner:
+            owner = await self._user(record.owner)
+            if owner is None or owner[0].created_at > row.created_at:
+                raise Unauthorized(UNKNOWN)
+            held &= ROLES[Role(owner[1].role)]
+        named = row.name if row.name != token_name(hashed) else hashed[:12]
+        return Caller(
+            f"token:{named}", role, held, expires_at=record.expires_at, hash=hashed, row=_key(row), user=record.owner
+        )
+
+    async def _session(self, row: Entity, hashed: str) -> Caller:
+        record = read_session(row.image)
+        _compare(record.digest, hashed)
+        user = row.name.partition("/")[0]
+        found = await self._user(user)
+        if found is None or record.made_at <= found[1].since:
+            raise Unauthorized(UNKNOWN)
+        role = Role(found[1].role)
+        ends = min(record.expires_at, record.seen_at + IDLE_US)
+        return Caller(
+            f"user:{user}",
+            role,
+            ROLES[role],
+            expires_at=ends,
+            hash=hashed,
+            row=_key(row),
+            user=user,
+            seen_at=record.seen_at,
+        )
+
+    async def _user(self, name: str) -> tuple[Entity, UserRecord] | None:
+        """A user who is there and not disabled."""
+        row = await self._rows.entity((USER, name))
+        if row is None or row.deleted_at:
+            return None
+        record = read_user(row.image)
+        return None if record.disabled else (row, record)
+
+
+def _compare(digest: bytes, hashed: str) -> None:
+    if not hmac.compare_digest(digest, bytes.fromhex(hashed)):
+        raise Unauthorized(UNKNOWN)
+
+
+def _key(row: Entity) -> EntityKey:
+    return row.kind, row.name
 
 
 def _is_over(caller: Caller, now: int) -> bool:
@@ -270,17 +268,10 @@ def _is_over(caller: Caller, now: int) -> bool:
 
 
 def _bearer(header: bytes | None) -> str:
-    """The token's text. Cheap refusals first: shape and checksum, before any row is read."""
+    """The token's text."""
     if header is None:
         raise Unauthorized("no credential: send the header  Authorization: Bearer TOKEN")
     scheme, _, token = header[: _BEARER_MAX + 1].partition(b" ")
     if scheme.lower() != b"bearer" or not token or len(header) > _BEARER_MAX or not token.isascii():
         raise Unauthorized("the header Authorization must be  Bearer TOKEN")
-    text = token.decode("ascii").strip()
-    if text.startswith(RUN_TOKEN_PREFIX):
-        return text
-    if len(text) != _TOKEN_LENGTH or not text.startswith(TOKEN_PREFIX):
-        raise Unauthorized("the token is not one of ours")
-    if text[-8:] != f"{zlib.crc32(text[:-8].encode()):08x}":
-        raise Unauthorized("the token has a typing error (its checksum does not fit)")
-    return text
+    return token.decode("ascii").strip()

@@ -80,6 +80,8 @@ class HttpConnection(asyncio.Protocol):
         self._closing = False
         self._timer: asyncio.TimerHandle | None = None
         self._idle_since = 0.0
+        self._client: tuple[str, int] | None = None
+        self._scheme = "http"
 
     # asyncio.Protocol
 
@@ -87,6 +89,10 @@ class HttpConnection(asyncio.Protocol):
         """See ``asyncio.Protocol``."""
         self.transport = cast(asyncio.Transport, transport)
         self._server.connections.add(self)
+        if isinstance(peer := transport.get_extra_info("peername"), tuple):
+            self._client = peer[:2]
+        if transport.get_extra_info("sslcontext") is not None:
+            self._scheme = "https"
         self._idle_since = self._loop.time()
         self._timer = self._loop.call_later(IDLE_S, self._idle)
 
@@ -151,7 +157,8 @@ class HttpConnection(asyncio.Protocol):
             "asgi": _ASGI,
             "http_version": version,
             "method": parser.get_method().decode("ascii"),
-            "scheme": "http",
+            "scheme": self._scheme,
+            "client": self._client,
             "path": path,
             "raw_path": raw_path,
             "query_string": query,

@@ -13,9 +13,9 @@ from typing import Any
 
 from headrace.control.api.waiters import Waiters
 from headrace.control.assign import Assigner
-from headrace.control.auth import RunTokens
 from headrace.control.clock import SteadyClock
 from headrace.control.commands import Commands
+from headrace.control.credentials import RunTokens
 from headrace.control.graphs import Graphs
 from headrace.control.ids import Ids
 from headrace.control.ledger import Ledger

@@ -52,16 +52,19 @@ class Call:
 
     ``body`` is the decoded request record where the route declares one, else the raw bytes. ``accept`` is the
     negotiated media type of the answer, ``key`` the idempotency key, ``asked`` says that the ledger was asked.
+    ``address`` is where the caller is, ``cookie`` says that the credential came in one.
     """
 
     __slots__ = (
         "_query",
         "_query_text",
         "accept",
+        "address",
         "asked",
         "body",
         "caller",
         "content_type",
+        "cookie",
         "if_match",
         "key",
         "method",
@@ -83,14 +86,16 @@ class Call:
         self.raw = b""
         self.key: str | None = None
         self.if_match: bytes | None = None
+        self.address = ""
+        self.cookie = False
         self.asked = False
         self._query_text = query
         self._query: dict[str, list[str]] | None = None
 
     @property
     def origin(self) -> Origin:
-        """Who asks, for the commit row; and why, where the query says ``reason``."""
-        return Origin(self.caller.name, "api", self.text("reason") if self._query_text else None)
+        """Who asks and from where, for the commit row; and why, where the query says ``reason``."""
+        return Origin(self.caller.name, self.address or "api", self.text("reason") if self._query_text else None)
 
     def expected(self) -> int | None:
         """The version that ``If-Match`` names; None when any will do. Raises Invalid for what is no version."""

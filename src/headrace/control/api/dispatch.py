@@ -11,13 +11,14 @@ from typing import Any
 
 from headrace.control.api.answers import answered_before
 from headrace.control.api.call import Call, CutOff, Reply
-from headrace.control.api.guard import Guard
-from headrace.control.api.negotiate import Decoders, content_type, encode, header_of, media_of
-from headrace.control.api.problems import document, encode_problem, problem_of
+from headrace.control.api.entry import Answered, Entry
+from headrace.control.api.negotiate import content_type, encode, header_of, media_of
+from headrace.control.api.problems import encode_problem, problem_of
+from headrace.control.api.router import Endpoint, Router
 from headrace.control.api.services import Services
+from headrace.control.api.standing import PATIENT, while_good
 from headrace.control.api.table import Route
-from headrace.control.auth import NOBODY, Caller, Permission
-from headrace.model.errors import Forbidden, HeadraceError, Invalid, Problem, TooLarge
+from headrace.model.errors import HeadraceError, Invalid, Problem, TooLarge, Unauthorized
 from headrace.model.views import ProblemView
 
 Scope = MutableMapping[str, Any]
@@ -32,83 +33,10 @@ _FIXED: Headers = (
     (b"cache-control", b"no-store"),
     (b"referrer-policy", b"no-referrer"),
 )
-_UNSAFE = frozenset({"POST", "PUT", "PATCH", "DELETE"})
 
 
 class Gone(Exception):
     """The caller hung up before the request was whole."""
-
-
-class Endpoint:
-    """A route, ready to be served: with the readers of its body and the names of its query parameters."""
-
-    __slots__ = ("decoders", "has_body", "names", "queries", "route", "unsafe")
-
-    def __init__(self, route: Route, names: tuple[str, ...]) -> None:
-        self.route = route
-        self.names = names
-        self.decoders = None if route.request is None else Decoders(route.request)
-        self.has_body = bool(route.accepts)
-        self.unsafe = route.method in _UNSAFE
-        self.queries = frozenset(q.name for q in route.query)
-
-
-class _Node:
-    """One step of a path: fixed words, one placeholder, or the rest of the path."""
-
-    __slots__ = ("any", "methods", "rest", "words")
-
-    def __init__(self) -> None:
-        self.words: dict[str, _Node] = {}
-        self.any: _Node | None = None
-        self.rest: _Node | None = None
-        self.methods: dict[str, Endpoint] = {}
-
-
-class Router:
-    """Finds the endpoint of a path in one walk along its words; fixed words win over placeholders."""
-
-    def __init__(self, routes: Sequence[Route]) -> None:
-        self.routes = tuple(routes)
-        self._root = _Node()
-        for route in routes:
-            self._add(route)
-
-    def _add(self, route: Route) -> None:
-        node = self._root
-        names = []
-        for word in route.path.split("/")[1:]:
-            if word.endswith("...}"):
-                names.append(word[1:-4])
-                node.rest = node = node.rest or _Node()
-            elif word.startswith("{"):
-                names.append(word[1:-1])
-                node.any = node = node.any or _Node()
-            else:
-                node = node.words.setdefault(word, _Node())
-        if route.method in node.methods:
-            raise ValueError(f"the route {route.method} {route.path} is in the table twice")
-        node.methods[route.method] = Endpoint(route, tuple(names))
-
-    def find(self, path: str) -> tuple[dict[str, Endpoint], list[str]] | None:
-        """The methods of this path and the values of its placeholders, or None."""
-        words = path.split("/")
-        node = self._root
-        values: list[str] = []
-        for i in range(1, len(words)):
-            word = words[i]
-            following = node.words.get(word)
-            if following is None:
-                following = node.any if word else None
-                if following is not None:
-                    values.append(word)
-                elif node.rest is not None and word:
-                    values.append("/".join(words[i:]))
-                    return node.rest.methods, values
-                else:
-                    return None
-            node = following
-        return (node.methods, values) if node.methods else None
 
 
 class Dispatch:
@@ -116,10 +44,8 @@ class Dispatch:
 
     def __init__(self, services: Services, routes: Sequence[Route]) -> None:
         self.router = Router(routes)
+        self.entry = Entry(services, self.router)
         self._services = services
-        self._auth = services.auth
-        self._clock = services.clock
-        self._guard = Guard(services.hosts)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """One request. Lifespan is answered with nothing to do; WebSockets are refused: there is none here."""
@@ -129,67 +55,46 @@ class Dispatch:
         started = _Started(send)
         path: str = scope["path"]
         try:
-            reply, media = await self._serve(scope, receive, path)
-            await _write(started, reply, media, head=scope["method"] == "HEAD")
+            reply, call = await self._serve(scope, receive)
+            writing = _write(started, reply, call.accept, head=scope["method"] == "HEAD")
+            if reply.stream is None:
+                await writing
+            else:
+                await while_good(self._services.auth, call.caller, writing)
         except (Gone, CutOff):
             return
-        except _Answered as answered:
+        except Answered as answered:
             await _write_problem(started, answered.view, answered.headers)
         except Exception as error:
             # everything that went wrong leaves as a problem document; after the first byte only cutting the answer says so
             if started.yes:
+                if isinstance(error, Unauthorized):
+                    return
                 raise
             view, headers = problem_of(error, path)
             await _write_problem(started, view, headers)
 
-    async def _serve(self, scope: Scope, receive: Receive, path: str) -> tuple[Reply, str]:
+    async def _serve(self, scope: Scope, receive: Receive) -> tuple[Reply, Call]:
         headers: dict[bytes, bytes] = dict(scope["headers"])
-        method: str = scope["method"]
-        unsafe = method in _UNSAFE
-        self._guard.check(scope, headers, unsafe=unsafe)
-        found = self.router.find(path)
-        endpoint = found[0].get("GET" if method == "HEAD" else method) if found else None
-        permission = None if endpoint is None else endpoint.route.permission
-        caller = NOBODY if permission is Permission.public else await self._caller(headers)
-        if found is None:
-            raise _Answered(document(404, f"there is no {path[:200]}", path))
-        if endpoint is None:
-            allow = ", ".join(sorted(found[0]))
-            raise _Answered(document(405, f"{path[:200]} knows {allow}", path), ((b"allow", allow.encode()),))
-        call = Call(
-            self._services, method, path, dict(zip(endpoint.names, found[1], strict=True)), scope["query_string"]
-        )
-        call.caller = caller
-        _permit(endpoint.route, call)
+        endpoint, call = await self.entry.enter(scope, headers)
         call.accept = media_of(headers.get(b"accept"), endpoint.route.media)
         if scope["query_string"]:
             _known_queries(endpoint, call)
         if endpoint.has_body:
             await _take_body(endpoint, call, headers, receive)
-        if unsafe:
+        if endpoint.unsafe:
             if b"idempotency-key" in headers:
                 call.key = _key(headers[b"idempotency-key"])
             call.if_match = headers.get(b"if-match")
+        handler = endpoint.route.handler
         try:
-            return await endpoint.route.handler(call), call.accept
+            if scope["query_string"] and not PATIENT.isdisjoint(call.query):
+                return await while_good(self._services.auth, call.caller, handler(call)), call
+            return await handler(call), call
         except HeadraceError as error:
             if call.key is None or call.asked:
                 raise
-            return await answered_before(call, error), call.accept
-
-    async def _caller(self, headers: dict[bytes, bytes]) -> Caller:
-        header = headers.get(b"authorization")
-        caller = self._auth.cached(header, self._clock.now())
-        return caller if caller is not None else await self._auth.caller(header)
-
-
-class _Answered(Exception):
-    """A problem document that no error record stands for."""
-
-    def __init__(self, view: ProblemView, headers: Headers = ()) -> None:
-        super().__init__(view.detail)
-        self.view = view
-        self.headers = headers
+            return await answered_before(call, error), call
 
 
 class _Started:
@@ -204,16 +109,6 @@ class _Started:
     async def __call__(self, message: MutableMapping[str, Any]) -> None:
         self.yes = True
         await self._send(message)
-
-
-def _permit(route: Route, call: Call) -> None:
-    caller = call.caller
-    if caller.claim is not None:
-        if not route.run_token and route.permission is not Permission.public:
-            raise Forbidden("a run's own token does not open this")
-        if route.run_token and call.values.get("id") != str(caller.claim.run):
-            raise Forbidden("a run's own token opens that run only")
-    caller.require(route.permission)
 
 
 def _known_queries(endpoint: Endpoint, call: Call) -> None:
@@ -292,11 +187,17 @@ async def _write(send: Send, reply: Reply, media: str, *, head: bool) -> None:
 
 async def _write_stream(send: Send, reply: Reply, stream: AsyncIterator[bytes], *, head: bool) -> None:
     headers = [(b"content-type", header_of(reply.media)), *_FIXED, *reply.headers]
-    await send({"type": "http.response.start", "status": reply.status, "headers": headers})
+    start = {"type": "http.response.start", "status": reply.status, "headers": headers}
+    begun = False
     if not head:
         async for piece in stream:
             if piece:
+                if not begun:
+                    begun = True
+                    await send(start)
                 await send({"type": "http.response.body", "body": piece, "more_body": True})
+    if not begun:
+        await send(start)
     await send({"type": "http.response.body", "body": b""})
 
 

@@ -52,8 +52,8 @@ class Guard:
             raise TooLong(f"the path may have {PATH_MAX} characters, the query {QUERY_MAX}")
         if len(scope["headers"]) > HEADERS_MAX or sum(map(len, headers.values())) > HEADER_BYTES_MAX:
             raise HeadersTooLarge(f"at most {HEADERS_MAX} headers and {HEADER_BYTES_MAX} bytes of them")
-        if unsafe and (b"origin" in headers or b"sec-fetch-site" in headers):
-            _check_origin(headers, host)
+        if unsafe:
+            from_own_page(headers)
 
     def _check_host(self, host: bytes) -> None:
         text = host.decode("latin-1").lower()
@@ -66,11 +66,16 @@ class Guard:
             self._good |= {host}
 
 
-def _check_origin(headers: Mapping[bytes, bytes], host: bytes) -> None:
-    """A browser says where a page came from: an unsafe method is only for our own pages."""
+def from_own_page(headers: Mapping[bytes, bytes], *, surely: bool = False) -> None:
+    """Raise Forbidden for what another site's page asks for. A browser says where a page came from; tools say nothing.
+
+    ``surely``: the caller came by cookie, which only browsers send: saying nothing is refused too.
+    """
     site = headers.get(b"sec-fetch-site")
     if site is not None and site not in {b"same-origin", b"none"}:
         raise Forbidden("this request comes from another site's page")
     origin = headers.get(b"origin")
-    if origin is not None and origin.partition(b"://")[2] != host:
+    if origin is not None and origin.partition(b"://")[2] != headers.get(b"host", b""):
         raise Forbidden("this request comes from another origin's page")
+    if surely and site is None and origin is None:
+        raise Forbidden("a session's cookie alone is not enough: the header Origin or Sec-Fetch-Site is missing")

@@ -1,7 +1,7 @@
 """Logs of a run, a task or an instance: JSON pages with a cursor, or the bytes as they were written.
 
 Filters and formats only; ``control.api.logbook`` knows where records are. Following ends when what is followed has
-ended, or the credential has.
+ended; that it ends with the credential is ``control.api.standing``'s business.
 """
 
 from __future__ import annotations
@@ -151,8 +151,6 @@ async def _text(
         if page.over or (not follow and not page.lines and page.position == position):
             return
         if not page.lines and page.position == position:
-            if not await call.services.auth.alive(call.caller):
-                return
             if call.services.waiters.over:
                 raise CutOff
             await _wait(call, page.live, position, 1.0)

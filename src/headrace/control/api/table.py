@@ -6,7 +6,7 @@ ends with its own ``ROUTES``; ``control.api.routes`` joins them. A route without
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable, Coroutine
 from enum import StrEnum
 from typing import Any
 
@@ -33,7 +33,7 @@ BODY_MAX = 4 * 1024 * 1024
 BATCH_BODY_MAX = 16 * 1024 * 1024
 PACKAGE_BODY_MAX = 64 * 1024 * 1024
 
-Handler = Callable[[Call], Awaitable[Reply]]
+Handler = Callable[[Call], Coroutine[Any, Any, Reply]]
 
 
 class Kind(StrEnum):
@@ -57,7 +57,7 @@ class Route(Struct, frozen=True, kw_only=True):
 
     ``request`` is the record that the body is decoded into (None: the handler reads the body itself, or there is none).
     ``accepts`` are the media types of the body, ``media`` those of the answer. ``run_token``: a run's own token may
-    call it, for the run that ``{id}`` names. ``statuses`` are those of success and the errors peculiar to the route;
+    call it, for the run that ``{id}`` names. ``socket``: a WebSocket, opened by GET; Origin is checked. ``statuses`` are those of success and the errors peculiar to the route;
     every route may answer 400 401 403 404 406 413 429 503 besides.
     """
 
@@ -74,6 +74,7 @@ class Route(Struct, frozen=True, kw_only=True):
     body_max: int = BODY_MAX
     query: tuple[Query, ...] = ()
     run_token: bool = False
+    socket: bool = False
 
     @property
     def operation(self) -> str:

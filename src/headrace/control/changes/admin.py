@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from msgspec import Struct
 
-from headrace.control.auth import Role, hash_token, put_token, token_name
 from headrace.control.changes.named import Decided, Rows
 from headrace.control.changes.tokens import TOKEN
+from headrace.control.credentials import hash_token, put_token, token_name
 from headrace.store.rows import Entity, EntityKey
 
 SECRET: EntityKey = ("secret", "run-tokens")
@@ -30,7 +30,7 @@ class AdminToken(Struct, frozen=True):
         hashed = hash_token(self.text)
         if (TOKEN, token_name(hashed)) in rows.entities:
             return Decided()
-        return put_token(hashed, Role.admin).decide(rows, now)
+        return put_token(hashed, "admin").decide(rows, now)
 
 
 class RunSecret(Struct, frozen=True):

@@ -15,11 +15,18 @@ _encode = msgspec.msgpack.Encoder().encode
 
 
 class TokenRecord(Struct, frozen=True, array_like=True):
-    """The image of a token: the digest of its text, what it may do, until when (0: no end)."""
+    """The image of a token: the digest of its text, what it may do, until when (µs; 0: no end).
+
+    ``scopes``: the permissions of its role that it holds, all when empty. ``owner``: the user whose token it is; it can
+    do no more than they can, and dies with them. Empty: nobody's, as that of the data folder.
+    """
 
     digest: bytes
     role: str = "admin"
     expires_at: int = 0
+    scopes: tuple[str, ...] = ()
+    owner: str = ""
+    description: str = ""
 
 
 read_token = msgspec.msgpack.Decoder(TokenRecord).decode
@@ -33,6 +40,9 @@ class PutToken(Struct, frozen=True):
     role: str = "admin"
     expires_at: int = 0
     replace: bool = False
+    scopes: tuple[str, ...] = ()
+    owner: str = ""
+    description: str = ""
 
     def names(self) -> tuple[EntityKey, ...]:
         return ((TOKEN, self.name),)
@@ -43,7 +53,8 @@ class PutToken(Struct, frozen=True):
     def decide(self, rows: Rows, now: int) -> Decided:
         """A live token of that name is a conflict unless it is to be replaced."""
         old = rows.entities.get((TOKEN, self.name))
-        image = _encode(TokenRecord(self.digest, self.role, self.expires_at))
+        record = TokenRecord(self.digest, self.role, self.expires_at, self.scopes, self.owner, self.description)
+        image = _encode(record)
         if old is not None and not old.deleted_at:
             if old.image == image:
                 return Decided(old.version)
