@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import os
 import sys
+from hashlib import sha256
 from pathlib import Path
+from socket import gethostname
 from typing import Any
 
 from headrace.agent.guard import guard_command
@@ -24,11 +26,17 @@ def agent_command(settings: dict[str, Any]) -> list[str]:
     return guard_command([sys.executable, "-m", "headrace.cli.agent", json.dumps(settings)])
 
 
-def local_command(data: Path, socket: Path, workers: int) -> list[str]:
-    """The guard and agent that belong to the control of this data folder."""
+def local_command(data: Path, socket: Path, workers: int, *, shared: bool = False) -> list[str]:
+    """The guard and agent that belong to the control of this data folder. ``shared``: others use its store too."""
     folder = data / "agent"
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    return agent_command({"data": str(folder), "control": str(socket), "slots": workers})
+    name = {"name": name_on(gethostname(), folder)} if shared else {}
+    return agent_command({"data": str(folder), "control": str(socket), "slots": workers, **name})
+
+
+def name_on(host: str, folder: Path) -> str:
+    """An agent's name among those of a shared store: one machine may have several, each on a folder of its own."""
+    return f"{host}-{sha256(bytes(folder.resolve())).hexdigest()[:4]}"
 
 
 def main(text: str) -> int:

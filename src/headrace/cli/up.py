@@ -23,7 +23,8 @@ def run(settings: UpSettings) -> int:
     control = ControlSettings(data=s.data, host=s.host, port=s.port, store=s.store, url=s.url, quiet=s.quiet)
     script = str(Path(__file__).with_name("supervisor.py"))
     command = [sys.executable, "-I", "-S", script, "1" if s.quiet else "0", str(s.data)]
-    command += ["--", *control_command(control), "--", *local_command(s.data, s.data / SOCKET_NAME, s.workers)]
+    agent = local_command(s.data, s.data / SOCKET_NAME, s.workers, shared=bool(s.store))
+    command += ["--", *control_command(control), "--", *agent]
     sys.stdout.flush()
     sys.stderr.flush()
     os.execv(command[0], command)  # noqa: S606 -- no shell is wanted: this process becomes the supervisor

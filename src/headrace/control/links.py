@@ -29,7 +29,7 @@ from headrace.link.port import AgentCalls, Doorbell
 from headrace.link.records import AttemptName, Held, Hello, StopOrder
 from headrace.link.session import ControlLink, reconcile
 from headrace.model.changes import SYSTEM, Change, Lose
-from headrace.model.errors import Busy, HeadraceError, LinkError, Refused
+from headrace.model.errors import Busy, Conflict, HeadraceError, LinkError, Refused
 from headrace.model.ids import TaskKey
 from headrace.model.ports import Clock, Fault
 from headrace.store.port import Store
@@ -160,8 +160,9 @@ class Session:
             log.info("link of %s ended: %s", self.linked.name, errors.exceptions[0])
         except* Busy as errors:
             log.info("link of %s begins anew when the store is there: %s", self.linked.name, errors.exceptions[0])
-        except* Refused as errors:
-            log.info("link of %s is over: %s", self.linked.name, errors.exceptions[0])
+        except* (Refused, Conflict) as errors:
+            # Another life of it, or another agent of the same name, has taken over: this one has no say any more.
+            log.warning("link of %s is over: %s", self.linked.name, errors.exceptions[0])
 
     async def _pulses(self, bell: Doorbell, link: ControlLink) -> None:
         while True:

@@ -23,7 +23,8 @@ def explain(
     if task.state in TASK_FINAL:
         return [Reason("ended", f"{_called(node, task)} has ended: {task.state.name}{_because(task)}", node.name)]
     if task.state in TASK_LEASED and task.counts is None:
-        return [Reason(task.state.name, f"{_called(node, task)} is {task.state.name} on agent {task.agent}", node.name)]
+        where = next((_agent(offer) for offer in offers if offer.agent == task.agent), str(task.agent))
+        return [Reason(task.state.name, f"{_called(node, task)} is {task.state.name} on agent {where}", node.name)]
     found = list(may_begin(node, run).reasons)
     if task.counts is not None:
         counts = task.counts
@@ -52,7 +53,7 @@ def _unplaced(node: Node, run: RunCell, working: Working, offers: Sequence[Offer
         if decision.ok:
             if node.klass in working.waiting:
                 return [Reason("queued", "older tasks of the same kind are served first", node.name)]
-            return [Reason("next", "an agent has room: it is given out next", offer.name or str(offer.agent))]
+            return [Reason("next", "an agent has room: it is given out next", _agent(offer))]
         found.extend(decision.reasons)
     return found
 
@@ -68,6 +69,10 @@ def _unmet(graph: Graph, node: Node, task: TaskCell, working: Working) -> list[R
     if node.final:
         found.append(Reason("finally", f"{node.name} begins when all other tasks have ended", node.name))
     return found or [Reason("waking", f"{node.name} is about to be looked at", node.name)]
+
+
+def _agent(offer: Offer) -> str:
+    return offer.name or str(offer.agent)
 
 
 def _called(node: Node, task: TaskCell) -> str:
