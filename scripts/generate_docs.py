@@ -9,11 +9,12 @@ import argparse
 import sys
 from pathlib import Path
 
-from pages import cli, definition, environment, python, rest, states
+from pages import cli, definition, environment, python, rest, roles, states
 
 PAGES = {
     "reference/cli.md": cli.page,
     "reference/rest.md": rest.page,
+    "reference/roles.md": roles.page,
     "reference/definition.md": definition.page,
     "reference/environment.md": environment.page,
     "reference/python.md": python.page,

@@ -33,6 +33,9 @@ TITLES = {
     "tasks": "Tasks",
     "packages": "Packages",
     "agents": "Agents",
+    "login": "People",
+    "users": "People",
+    "tokens": "People",
     "health": "System",
 }
 

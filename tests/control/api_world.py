@@ -14,11 +14,13 @@ from typing import Any, Self
 from urllib.parse import quote
 
 import msgspec
+from argon2.low_level import Type, hash_secret
 
 from headrace.control.api import Services, build_api
 from headrace.control.api.saved import SavedJobs
 from headrace.control.api.values import Values
 from headrace.control.auth import Auth, Role
+from headrace.control.changes.people import SetUser
 from headrace.control.clock import SystemClock
 from headrace.control.connect import connect
 from headrace.control.credentials import mint_token, put_token
@@ -27,6 +29,8 @@ from headrace.model.changes import SYSTEM, Claim, OutcomeKind, Settle
 from headrace.store.sqlite.store import open_sqlite
 
 SECRET = b"s" * 32
+PASSWORD = "correct horse battery"
+KEPT = hash_secret(PASSWORD.encode(), b"0123456789abcdef", 2, 19_456, 1, 32, Type.ID).decode()
 HELLO = {"name": "hello", "tasks": [{"name": "say", "command": ["echo", "hello"]}]}
 
 
@@ -63,6 +67,8 @@ class World:
     def __init__(self, data: Path) -> None:
         self.data = data
         self.tokens: dict[Role, str] = {}
+        self.scheme = "http"
+        self.client: tuple[str, int] | None = None
         self.node: Node
         self.services: Services
 
@@ -80,12 +86,12 @@ class World:
 
     def serve(self, **more: Any) -> None:
         node = self.node
+        more.setdefault("clock", node.clock)
         self.services = Services(
             ledger=node.ledger,
             reader=node.store.reader,
             blobs=node.store.blobs,
             auth=Auth(node.store.reader, node.clock, run_secret=SECRET),
-            clock=node.clock,
             ids=node.ids,
             graphs=node.graphs,
             jobs=SavedJobs(node.store.reader, alone=True),
@@ -98,6 +104,15 @@ class World:
 
     async def __aexit__(self, *_: object) -> None:
         await self.node.close()
+
+    async def user(self, name: str, role: Role = Role.watcher, password: str | None = None) -> None:
+        """A user; without a password of their own they have PASSWORD, hashed once for all tests."""
+        kept = KEPT if password is None else await self.services.passwords.keep(password)
+        await self.node.ledger.change(SetUser(name, role.value, kept), SYSTEM)
+
+    async def login(self, name: str, password: str | None = None, **more: Any) -> Answered:
+        body = {"name": name, "password": PASSWORD if password is None else password, "token": True, **more}
+        return await self.post("/login", body, role=None)
 
     async def call(
         self,
@@ -118,7 +133,8 @@ class World:
             sent.setdefault("authorization", f"Bearer {text}")
         if body is not None and not isinstance(body, bytes):
             sent.setdefault("content-type", "application/json")
-        return await asgi(self.app, method, path, query, raw, {k: v for k, v in sent.items() if v is not None})
+        good = {k: v for k, v in sent.items() if v is not None}
+        return await asgi(self.app, method, path, query, raw, good, scheme=self.scheme, client=self.client)
 
     async def get(self, path: str, **more: Any) -> Answered:
         return await self.call("GET", "/api/v1" + path, **more)
@@ -152,7 +168,7 @@ class World:
 
 
 async def asgi(
-    app: Any, method: str, path: str, query: str, body: bytes, headers: dict[str, str], chunk: int = 0
+    app: Any, method: str, path: str, query: str, body: bytes, headers: dict[str, str], chunk: int = 0, **more: Any
 ) -> Answered:
     """One request to an ASGI application."""
     pieces = [body[i : i + chunk] for i in range(0, len(body), chunk)] if chunk else [body]
@@ -171,6 +187,7 @@ async def asgi(
         "path": path,
         "raw_path": quote(path).encode(),
         "query_string": query.encode(),
+        **more,
         "headers": [(k.lower().encode(), v.encode()) for k, v in headers.items()],
     }
     await app(scope, receive, send)

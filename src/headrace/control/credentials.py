@@ -28,7 +28,7 @@ TOKEN_PREFIX = "hr_"  # noqa: S105 # the visible prefix of every token, so that 
 SESSION_PREFIX = "hrs_"
 RUN_TOKEN_PREFIX = "hrr_"  # noqa: S105 # likewise, of run tokens
 NAME_LENGTH = 32
-_SHAPE = re.compile(r"(hrs?_)[A-Za-z0-9_-]{43}(?:\.([a-z0-9][a-z0-9_-]{0,62}))?[0-9a-f]{8}")
+_SHAPE = re.compile(r"(hrs?_)[A-Za-z0-9_-]{43}(?:\.([a-z0-9][a-z0-9_-]{0,62}))?(?:\.([0-9]{2}))?[0-9a-f]{8}")
 _CHECKSUM = 8
 _BLOCK = 64
 """Bytes that SHA-256 works on at a time; HMAC (RFC 2104) pads its key to as many."""
@@ -53,9 +53,9 @@ def mint_token(name: str = "") -> tuple[str, str]:
     return _mint(TOKEN_PREFIX, name)
 
 
-def mint_session(user: str) -> tuple[str, str]:
-    """A new session of this user: (text to show once, hash to keep)."""
-    return _mint(SESSION_PREFIX, user)
+def mint_session(user: str, slot: int) -> tuple[str, str]:
+    """A new session of this user: (text to show once, hash to keep). It takes one of the user's places for sessions."""
+    return _mint(SESSION_PREFIX, f"{user}.{slot:02d}")
 
 
 def _mint(prefix: str, name: str) -> tuple[str, str]:
@@ -86,13 +86,12 @@ def row_of(text: str) -> EntityKey:
         raise Unauthorized("the token is not one of ours")
     if text[-_CHECKSUM:] != f"{zlib.crc32(text[:-_CHECKSUM].encode()):08x}":
         raise Unauthorized("the token has a typing error (its checksum does not fit)")
-    prefix, name = found.groups()
-    hashed = hash_token(text)
-    if prefix == SESSION_PREFIX:
-        if name is None:
-            raise Unauthorized("the token is not one of ours")
-        return SESSION, session_name(name, hashed)
-    return TOKEN, name or token_name(hashed)
+    prefix, name, slot = found.groups()
+    if (prefix == SESSION_PREFIX) != (slot is not None) or (slot and not name):
+        raise Unauthorized("the token is not one of ours")
+    if slot is not None:
+        return SESSION, session_name(name, int(slot))
+    return TOKEN, name or token_name(hash_token(text))
 
 
 def mint_run_token(secret: bytes, run: int, no: int, index: int = WHOLE, *, epoch: int, expires_at: int) -> str:

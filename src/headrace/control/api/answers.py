@@ -43,10 +43,14 @@ async def ask(call: Call, change: Change, tell: Tell) -> Reply:
     return _again(call, result.answer) if result.answer is not None else _reply(tell([result]))
 
 
-async def ask_named(call: Call, change: NamedChange, tell: Tell, *, why: str | None = None) -> Reply:
-    """The same for a change about a named thing. ``why``: what the body says of it."""
+async def ask_named(
+    call: Call, change: NamedChange, tell: Tell, *, why: str | None = None, kept: Tell | None = None
+) -> Reply:
+    """The same for a change about a named thing. ``why``: what the body says of it. ``kept``: what is kept to be told
+    again, where that must hold less than is told now (secrets).
+    """
     call.asked = True
-    answer = None if call.key is None else _key(call, tell)
+    answer = None if call.key is None else _key(call, kept or tell)
     origin = call.origin if why is None else structs.replace(call.origin, why=why)
     result = await call.services.ledger.change(change, origin, answer=answer)
     return _again(call, result.answer) if result.answer is not None else _reply(tell([result]))

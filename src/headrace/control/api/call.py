@@ -5,7 +5,7 @@ Made by ``control.api.dispatch`` for every request; read by the handlers of the 
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl
 
@@ -52,14 +52,13 @@ class Call:
 
     ``body`` is the decoded request record where the route declares one, else the raw bytes. ``accept`` is the
     negotiated media type of the answer, ``key`` the idempotency key, ``asked`` says that the ledger was asked.
-    ``address`` is where the caller is, ``cookie`` says that the credential came in one.
+    ``scope`` is the request as ASGI gives it, ``cookie`` says that the credential came in one.
     """
 
     __slots__ = (
         "_query",
         "_query_text",
         "accept",
-        "address",
         "asked",
         "body",
         "caller",
@@ -70,6 +69,7 @@ class Call:
         "method",
         "path",
         "raw",
+        "scope",
         "services",
         "values",
     )
@@ -86,11 +86,17 @@ class Call:
         self.raw = b""
         self.key: str | None = None
         self.if_match: bytes | None = None
-        self.address = ""
+        self.scope: Mapping[str, Any] = {}
         self.cookie = False
         self.asked = False
         self._query_text = query
         self._query: dict[str, list[str]] | None = None
+
+    @property
+    def address(self) -> str:
+        """Where the caller is; empty when nobody knows."""
+        client = self.scope.get("client")
+        return "" if client is None else str(client[0])
 
     @property
     def origin(self) -> Origin:

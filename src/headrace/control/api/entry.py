@@ -79,8 +79,7 @@ class Entry:
         )
         call.caller = caller
         call.cookie = cookie
-        if (client := scope.get("client")) is not None:
-            call.address = client[0]
+        call.scope = scope
         _permit(endpoint.route, call)
         return endpoint, call
 
@@ -96,7 +95,9 @@ class Entry:
         """A session that is used lives on. Nobody waits for it, and if it fails the next use writes it."""
         assert caller.row is not None
         try:
-            await self._services.ledger.change(SessionSeen(caller.row[1]), Origin(caller.name, "api"))
+            await self._services.ledger.change(
+                SessionSeen(caller.row[1], bytes.fromhex(caller.hash)), Origin(caller.name, "api")
+            )
         except HeadraceError as error:
             _log.info("the use of a session was not written: %s", error)
 
@@ -107,6 +108,18 @@ def cookie_name(host: bytes, *, secure: bool) -> bytes:
         return b"__Host-headrace"
     port = host.rpartition(b":")[2]
     return b"headrace-" + port if port.isdigit() else b"headrace"
+
+
+def session_cookie(call: Call, text: str) -> tuple[bytes, bytes]:
+    """The header that gives a browser this session, or with an empty text takes it away. Host-only, out of reach of scripts."""
+    secure = call.scope.get("scheme") == "https"
+    host = next((value for name, value in call.scope["headers"] if name == b"host"), b"")
+    parts = [b"%b=%b" % (cookie_name(host, secure=secure), text.encode()), b"Path=/", b"HttpOnly", b"SameSite=Strict"]
+    if secure:
+        parts.append(b"Secure")
+    if not text:
+        parts.append(b"Max-Age=0")
+    return b"set-cookie", b"; ".join(parts)
 
 
 def _from_cookie(headers: Mapping[bytes, bytes], *, secure: bool) -> bytes | None:

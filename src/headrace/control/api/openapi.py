@@ -35,15 +35,23 @@ def openapi(routes: Sequence[Route]) -> dict[str, Any]:
         "info": {
             "title": "Headrace",
             "version": headrace.__version__,
-            "description": "Jobs, runs and everything about them. Every call but health needs a bearer token.",
+            "description": "Jobs, runs and everything about them. Every call but health and login needs a bearer token or the cookie of a session.",
             "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
         },
         "servers": [{"url": "/"}],
-        "security": [{"token": []}],
+        "security": [{"token": []}, {"session": []}],
         "paths": paths,
         "components": {
             "schemas": components,
-            "securitySchemes": {"token": {"type": "http", "scheme": "bearer"}},
+            "securitySchemes": {
+                "token": {"type": "http", "scheme": "bearer"},
+                "session": {
+                    "type": "apiKey",
+                    "in": "cookie",
+                    "name": "headrace",
+                    "description": "set by login; over TLS `__Host-headrace`, on a port of its own `headrace-PORT`",
+                },
+            },
         },
     }
 

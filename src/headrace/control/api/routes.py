@@ -16,8 +16,11 @@ from headrace.control.api import (
     logs,
     packages,
     runs,
+    sessions,
     submit,
     system,
+    tokens,
+    users,
     versions,
 )
 from headrace.control.api.openapi import openapi
@@ -38,6 +41,9 @@ def all_routes() -> tuple[Route, ...]:
         *explain.ROUTES,
         *packages.ROUTES,
         *agents.ROUTES,
+        *sessions.ROUTES,
+        *users.ROUTES,
+        *tokens.ROUTES,
         *system.ROUTES,
     )
     described = openapi([*routes, openapi_route(b"")])

@@ -16,6 +16,8 @@ from headrace.control.api.waiters import Waiters
 from headrace.control.auth import Auth
 from headrace.control.graphs import Graphs
 from headrace.control.ledger import Ledger
+from headrace.control.lockout import Lockout
+from headrace.control.passwords import Passwords
 from headrace.core.work import Offer
 from headrace.link.port import AgentCalls
 from headrace.model.ports import Clock
@@ -65,4 +67,6 @@ class Services:
     alone: bool = True
     store_name: str = "sqlite"
     store_settings: Mapping[str, str] = field(default_factory=dict)
+    passwords: Passwords = field(default_factory=Passwords)
+    lockout: Lockout = field(default_factory=Lockout)
     schemas: ParamsSchemas = field(default_factory=ParamsSchemas)

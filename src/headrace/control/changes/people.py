@@ -16,7 +16,6 @@ USER = "user"
 SESSION = "session"
 SESSIONS_MAX = 20
 """Sessions that one user may have at once; one more ends the one that was used longest ago."""
-_HASH = 32
 
 _encode = msgspec.msgpack.Encoder().encode
 
@@ -44,9 +43,9 @@ read_user = msgspec.msgpack.Decoder(UserRecord).decode
 read_session = msgspec.msgpack.Decoder(SessionRecord).decode
 
 
-def session_name(user: str, hashed: str) -> str:
-    """The name of a session's row: those of one user stand together."""
-    return f"{user}/{hashed[:_HASH]}"
+def session_name(user: str, slot: int) -> str:
+    """The name of a session's row: a user has places for sessions, so that logins leave no rows behind."""
+    return f"{user}/{slot:02d}"
 
 
 class UserSaved(Struct, frozen=True):
@@ -118,40 +117,43 @@ class DeleteUser(Struct, frozen=True):
 
 
 class Login(Struct, frozen=True):
-    """A session begins. ``password`` is the argon2id text that was checked: another one there by now refuses.
+    """A session begins in a place that is free, or whose session ends so.
 
-    ``over`` are the user's sessions that end with it: expired ones, and those beyond ``SESSIONS_MAX``.
+    ``password`` is the argon2id text that was checked: another one there by now refuses. ``version`` is the place's row
+    when it was looked at (0: none): another one by now is a conflict, look again.
     """
 
     user: str
     password: str
     name: str
+    version: int
     digest: bytes
     lasts: int
-    over: tuple[str, ...] = ()
 
     def names(self) -> tuple[EntityKey, ...]:
-        return ((USER, self.user), (SESSION, self.name), *((SESSION, name) for name in self.over))
+        return ((USER, self.user), (SESSION, self.name))
 
     def digests(self) -> tuple[bytes, ...]:
         return ()
 
     def decide(self, rows: Rows, now: int) -> Decided:
-        """Gives the instant at which the session ends at the latest."""
-        user = rows.entities.get((USER, self.user))
+        """Gives the instant at which the session ends at the latest, µs."""
+        user, row = rows.entities.get((USER, self.user)), rows.entities.get((SESSION, self.name))
         record = None if user is None or user.deleted_at else read_user(user.image)
         if record is None or record.disabled or record.password != self.password:
             raise Unauthorized("the name or the password is wrong")
+        if (0 if row is None else row.version) != self.version:
+            raise Conflict("another login took this place")
         image = _encode(SessionRecord(self.digest, now, now, now + self.lasts))
-        begun = Entity(SESSION, self.name, 1, now, now, image, facts=b"login")
-        ended = (rows.entities.get((SESSION, name)) for name in self.over)
-        return Decided(now + self.lasts, entities=(begun, *(_ended(row, now) for row in ended if _is_there(row))))
+        begun = Entity(SESSION, self.name, self.version + 1, now, now, image, facts=b"login")
+        return Decided(now + self.lasts, entities=(begun,))
 
 
 class Logout(Struct, frozen=True):
-    """A session ends. Ended already: nothing to do."""
+    """A session ends. Ended already, or the place taken by another one: nothing to do."""
 
     name: str
+    digest: bytes
 
     def names(self) -> tuple[EntityKey, ...]:
         return ((SESSION, self.name),)
@@ -162,13 +164,17 @@ class Logout(Struct, frozen=True):
     def decide(self, rows: Rows, now: int) -> Decided:
         """End it."""
         row = rows.entities.get((SESSION, self.name))
-        return Decided(entities=(_ended(row, now),)) if _is_there(row) else Decided()
+        if row is None or row.deleted_at or read_session(row.image).digest != self.digest:
+            return Decided()
+        gone = structs.replace(row, version=row.version + 1, updated_at=now, deleted_at=now, facts=b"logout")
+        return Decided(entities=(gone,))
 
 
 class SessionSeen(Struct, frozen=True):
     """The session was used: told now and then, kept without history."""
 
     name: str
+    digest: bytes
 
     def names(self) -> tuple[EntityKey, ...]:
         return ((SESSION, self.name),)
@@ -179,16 +185,7 @@ class SessionSeen(Struct, frozen=True):
     def decide(self, rows: Rows, now: int) -> Decided:
         """Move its last use on."""
         row = rows.entities.get((SESSION, self.name))
-        if row is None or row.deleted_at:
+        if row is None or row.deleted_at or (record := read_session(row.image)).digest != self.digest:
             return Decided()
-        record = structs.replace(read_session(row.image), seen_at=now)
+        record = structs.replace(record, seen_at=now)
         return Decided(entities=(structs.replace(row, image=_encode(record), facts=b""),))
-
-
-def _is_there(row: Entity | None) -> bool:
-    return row is not None and not row.deleted_at
-
-
-def _ended(row: Entity | None, now: int) -> Entity:
-    assert row is not None
-    return structs.replace(row, version=row.version + 1, updated_at=now, deleted_at=now, facts=b"logout")

@@ -51,14 +51,15 @@ class PutToken(Struct, frozen=True):
         return ()
 
     def decide(self, rows: Rows, now: int) -> Decided:
-        """A live token of that name is a conflict unless it is to be replaced."""
+        """A live token of that name is a conflict unless it is to be replaced; one that has expired is none."""
         old = rows.entities.get((TOKEN, self.name))
         record = TokenRecord(self.digest, self.role, self.expires_at, self.scopes, self.owner, self.description)
         image = _encode(record)
         if old is not None and not old.deleted_at:
             if old.image == image:
                 return Decided(old.version)
-            if not self.replace:
+            expires_at = read_token(old.image).expires_at
+            if not self.replace and not (expires_at and expires_at <= now):
                 raise Conflict(f"token {self.name} is there already")
         version = 1 if old is None else old.version + 1
         entity = Entity(TOKEN, self.name, version, now, now, image, facts=b"made")
