@@ -8,13 +8,12 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import Awaitable, Callable
-from functools import wraps
+from functools import cache, wraps
 from pathlib import Path
 from typing import Any, Self
 from urllib.parse import quote
 
 import msgspec
-from argon2.low_level import Type, hash_secret
 
 from headrace.control.api import Services, build_api
 from headrace.control.api.saved import SavedJobs
@@ -30,7 +29,6 @@ from headrace.store.sqlite.store import open_sqlite
 
 SECRET = b"s" * 32
 PASSWORD = "correct horse battery"
-KEPT = hash_secret(PASSWORD.encode(), b"0123456789abcdef", 2, 19_456, 1, 32, Type.ID).decode()
 HELLO = {"name": "hello", "tasks": [{"name": "say", "command": ["echo", "hello"]}]}
 
 
@@ -59,6 +57,14 @@ def run_async(test: Callable[..., Awaitable[None]]) -> Callable[..., None]:
         asyncio.run(asyncio.wait_for(test(*args, **kwargs), 60))
 
     return inner
+
+
+@cache
+def _kept() -> str:
+    """PASSWORD as it is kept, worked out once for all tests."""
+    from argon2.low_level import Type, hash_secret  # not every test needs it
+
+    return hash_secret(PASSWORD.encode(), b"0123456789abcdef", 2, 19_456, 1, 32, Type.ID).decode()
 
 
 class World:
@@ -107,7 +113,7 @@ class World:
 
     async def user(self, name: str, role: Role = Role.watcher, password: str | None = None) -> None:
         """A user; without a password of their own they have PASSWORD, hashed once for all tests."""
-        kept = KEPT if password is None else await self.services.passwords.keep(password)
+        kept = await asyncio.to_thread(_kept) if password is None else await self.services.passwords.keep(password)
         await self.node.ledger.change(SetUser(name, role.value, kept), SYSTEM)
 
     async def login(self, name: str, password: str | None = None, **more: Any) -> Answered:

@@ -71,13 +71,15 @@ def _hash(password: bytes) -> str:
     from argon2.low_level import Type, hash_secret  # 6 MB that a control without passwords does not need
 
     salt = secrets.token_bytes(16)
-    return hash_secret(password, salt, PASSES, MEMORY_KIB, LANES, 32, Type.ID).decode()
+    kept: str = hash_secret(password, salt, PASSES, MEMORY_KIB, LANES, 32, Type.ID).decode()
+    return kept
 
 
 def _fits(kept: str, password: bytes) -> bool:
     from argon2 import exceptions, low_level  # see above
 
     try:
-        return low_level.verify_secret(kept.encode(), password, low_level.Type.ID)
+        found: bool = low_level.verify_secret(kept.encode(), password, low_level.Type.ID)
     except exceptions.VerifyMismatchError:
         return False
+    return found
