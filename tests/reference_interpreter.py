@@ -14,6 +14,7 @@ OVER = BAD | {"succeeded", "canceled", "skipped"}
 class Interpreter:
     def __init__(self, tasks, stop):
         self.tasks, self.stop, self.canceled = tasks, stop, False
+        self.paused, self.asked_to_stop, self.abandoned = False, False, False
         self.state = dict.fromkeys(tasks, "waiting")
         self.units, self.said, self.exit = {}, {}, {}  # unit → state, unit → what its attempts said, task → exit status
         self.settle()
@@ -30,9 +31,11 @@ class Interpreter:
                     self.state[name] = self.opened(name, task)
                 if self.state[name] == "open":
                     self.state[name] = self.grown(name, task)
+        if self.canceled or (self.stop and self.failures()) or OVER.issuperset(self.state.values()):
+            self.paused = False  # what brings a run to its end ends its pause
 
     def opened(self, name, task):
-        if self.canceled and not task["finally"]:
+        if self.canceled and (not task["finally"] or self.abandoned):
             return "canceled"
         if task["finally"] and any(self.state[n] not in OVER for n, t in self.tasks.items() if not t["finally"]):
             return "waiting"
@@ -65,7 +68,8 @@ class Interpreter:
 
     def held_back(self, name):  # the run is ending, and this may not begin any more
         failed = {} if self.canceled or not self.stop else self.failures()
-        return (self.canceled or (failed and name not in self.spared(failed))) and not self.tasks[name]["finally"]
+        ending = self.canceled or (failed and name not in self.spared(failed))
+        return self.abandoned or (ending and not self.tasks[name]["finally"])
 
     def failures(self):  # a group counts with its first bad instance
         bad = {n: "failed" if self.tasks[n]["group"] else state for (n, _), state in self.units.items() if state in BAD}
@@ -99,10 +103,25 @@ class Interpreter:
             self.units[unit] = self.cut_short(unit) if kind in {"lost", "refused"} else kind
         self.settle()
 
+    def may_begin(self):  # asked before a ready unit is given out
+        return [] if self.paused else sorted(unit for unit, state in self.units.items() if state == "ready")
+
     def cancel(self):
-        self.canceled = True
+        self.canceled, self.asked_to_stop = True, False
+        self.settle()
+
+    def ask_to_stop(self):  # the same for what has not begun; the running goes on
+        self.canceled = self.asked_to_stop = True
+        self.settle()
+
+    def abandon(self):  # nothing is waited for
+        self.canceled = self.abandoned = True
+        self.units = {unit: state if state in OVER else "canceled" for unit, state in self.units.items()}
         self.settle()
 
     def result(self):
+        if self.abandoned:
+            return "abandoned"
         bad = [n for n, state in self.state.items() if state in BAD and not self.tasks[n]["allow_failure"]]
-        return "failed" if bad else "canceled" if "canceled" in self.state.values() else "succeeded"
+        canceled = self.asked_to_stop or "canceled" in self.state.values()
+        return "failed" if bad else "canceled" if canceled else "succeeded"

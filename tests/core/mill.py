@@ -147,7 +147,8 @@ class Mill:
             if old_run is not None:
                 assert allowed(old_run.state, decided.run.state)
                 self.moves.add((old_run.state, decided.run.state))
-            assert (decided.run.state in RUN_FINAL) == (decided.run.left + decided.run.finals == 0)
+            if decided.run.state is not RunState.abandoned:
+                assert (decided.run.state in RUN_FINAL) == (decided.run.left + decided.run.finals == 0)
 
     def _write(self, change: Change, decided: Step) -> None:
         if isinstance(change, Submit):

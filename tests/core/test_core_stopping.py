@@ -6,8 +6,8 @@ import pytest
 from msgspec.structs import replace
 from tests.core.mill import RUN_ITSELF, Cancel, Claim, Lose, Mill, Offer, S, TaskState, Wake, job
 
-from headrace.core.draft import page_of, token_of
-from headrace.core.waking import cursor_of, place_of
+from headrace.core.draft import cursor_of, page_of, place_of, token_of
+from headrace.model.changes import Pause, Stop
 from headrace.model.errors import Refused
 from headrace.model.states import RunState, StopIntent
 
@@ -317,9 +317,8 @@ def test_many_finally_tasks_begin_in_pages():
 def test_the_verb_stop_lets_the_running_finish_and_ends_canceled():
     mill = Mill(job({"name": "a"}, {"name": "b", "needs": ["a"]}))
     mill.submit()
-    mill.runs[1] = replace(mill.run(), state=RunState.stopping, intent=StopIntent.stop, cursor=0, due_at=mill.now)
-    mill.one(Wake(1, RUN_ITSELF))
-    assert not mill.stops
+    mill.one(Stop(1, "enough"))
+    assert all(order.take_back for order in mill.stops), "what runs is not asked to end"
     mill.settle(mill.take())
     assert mill.states() == {"a": "succeeded", "b": "canceled"}
     assert mill.run().state == RunState.canceled
@@ -328,8 +327,9 @@ def test_the_verb_stop_lets_the_running_finish_and_ends_canceled():
 def test_a_paused_run_begins_nothing_and_loses_nothing():
     mill = Mill(job({"name": "a"}, {"name": "b", "needs": ["a"]}))
     mill.submit()
-    mill.runs[1] = replace(mill.run(), state=RunState.paused)
-    mill.settle(mill.take())
+    order = mill.take()
+    mill.one(Pause(1))
+    mill.settle(order)
     assert mill.at("b").state == TaskState.ready
     mill.one(Claim(1, 1, -1))
     assert not mill.dispatches

@@ -12,10 +12,11 @@ from tests.property import random_graphs
 from tests.reference_interpreter import OVER, Interpreter
 
 from headrace.core.work import Offer
-from headrace.model.changes import Cancel, Claim, OutcomeKind, Settle, Wake
+from headrace.model.changes import Abandon, Cancel, Claim, OutcomeKind, Pause, Resume, Settle, Stop, Wake
 from headrace.model.definition import JobDefinition
+from headrace.model.errors import Refused
 from headrace.model.ids import RUN_ITSELF
-from headrace.model.states import RUN_FINAL, TASK_FINAL, TASK_LEASED, TaskState
+from headrace.model.states import RUN_FINAL, TASK_FINAL, TASK_LEASED, RunState, TaskState
 
 GRAPHS = 6_000
 PARTS = 12
@@ -78,6 +79,8 @@ class Both:
             elif key[2] >= 0:
                 units[self.mill.graph.nodes[key[1]].name, key[2]] = cell
         assert sorted(unit for unit, cell in units.items() if cell.state == TaskState.ready) == self.ready()
+        if self.mill.run().state not in RUN_FINAL:
+            assert (self.mill.run().state == RunState.paused) == self.told.paused
         for name, state in self.told.state.items():
             mine = self.mill.at(name).state
             assert (mine.name if mine in TASK_FINAL else "open") == (state if state in OVER else "open"), name
@@ -85,11 +88,37 @@ class Both:
     def ready(self) -> list[Any]:
         return sorted(unit for unit, state in self.told.units.items() if state == "ready")
 
-    def act(self, *, may_cancel: bool) -> bool:
-        ready = self.ready()
-        if may_cancel and self.dice.random() < 0.03:
-            self.told.cancel()
-            self.mill.one(Cancel(1, "enough"))
+    def ask(self) -> None:
+        """A person asks for something, where that may be asked."""
+        verbs: list[Any] = [Cancel, Stop, Abandon]
+        if self.mill.run().state != RunState.stopping:
+            verbs += [Pause] * 5
+        verb = self.dice.choice(verbs)
+        if verb is Pause:
+            self.told.paused = True
+        else:
+            {Cancel: self.told.cancel, Stop: self.told.ask_to_stop, Abandon: self.told.abandon}[verb]()
+        self.mill.one(verb(1, "enough"))
+        if verb is Abandon:
+            for _, order in self.running:
+                with pytest.raises(Refused, match="abandoned"):
+                    self.mill.one(self.mill.outcome(order))
+            self.running.clear()
+
+    def go_on(self) -> None:
+        """Nothing of a paused run is given out, whoever tries; then it is resumed."""
+        for unit in self.ready():
+            self.mill.one(Claim(*self.key(unit)))
+        assert not self.mill.dispatches
+        self.told.paused = False
+        self.mill.one(Resume(1))
+
+    def act(self, *, may_ask: bool) -> bool:
+        ready = self.told.may_begin()
+        if may_ask and self.dice.random() < 0.06:
+            self.ask()
+        elif self.told.paused and (not self.running or self.dice.random() < 0.2):
+            self.go_on()
         elif ready and (not self.running or self.dice.random() < 0.6):
             unit = self.dice.choice(ready)
             self.told.units[unit] = "running"
@@ -124,11 +153,10 @@ def test_core_and_the_reference_interpreter_agree_at_every_step(part: int) -> No
     steps = 0
     for seed in range(part * GRAPHS // PARTS, (part + 1) * GRAPHS // PARTS):
         both = Both(seed)
-        may_cancel = seed % 3 == 0
         both.compare()
         try:
             while both.act(
-                may_cancel=may_cancel
+                may_ask=seed % 3 == 0
                 and both.mill.run().intent.name in {"none", "failure"}
                 and both.mill.run().left > 0
             ):
@@ -136,7 +164,7 @@ def test_core_and_the_reference_interpreter_agree_at_every_step(part: int) -> No
             run = both.mill.run()
             assert run.state in RUN_FINAL
             assert run.state.name == both.told.result()
-            assert (run.live, run.left, run.finals, run.due_at) == (0, 0, 0, 0)
+            assert (run.live, run.left, run.finals, run.due_at, run.more) == (0, 0, 0, 0, None)
         except BaseException as error:
             error.add_note(f"seed {seed}: {both.doc}")
             raise

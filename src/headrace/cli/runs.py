@@ -1,4 +1,4 @@
-"""``headrace runs | show | logs | explain | cancel | artifacts``: looking at runs and ending them."""
+"""``headrace runs | show | logs | explain | artifacts``: looking at runs. What is asked of them is in ``cli.verbs``."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from headrace.cli.follow import Watch, counted, story, wait
+from headrace.cli.follow import Watch, counted, story
 from headrace.cli.pieces import Pieces, who
 from headrace.cli.terminal import Terminal, elapsed, short
 from headrace.client import flow
@@ -42,11 +42,6 @@ def add(commands: Any) -> None:
     explain = commands.add_parser("explain", help="why a run runs, does not, or will not")
     explain.add_argument("id", type=int, metavar="ID")
     explain.set_defaults(do=explain_run)
-    cancel = commands.add_parser("cancel", help="bring a run to its end: ask, then kill")
-    cancel.add_argument("id", type=int, metavar="ID")
-    cancel.add_argument("--reason", help="why; kept with the run")
-    cancel.add_argument("--wait", action="store_true", help="until it has ended")
-    cancel.set_defaults(do=cancel_run)
     artifacts = commands.add_parser("artifacts", help="list the files of a run, or save them to a folder")
     artifacts.add_argument("id", type=int, metavar="ID")
     artifacts.add_argument("-o", dest="folder", metavar="FOLDER", help="save them here")
@@ -155,17 +150,6 @@ def explain_run(args: argparse.Namespace, terminal: Terminal) -> int:
         terminal.line(f"  {reason.message}  {terminal.style(f'[{reason.code}]', 'dim')}")
     if view.expected_at:
         terminal.line(f"  expected at {terminal.when(view.expected_at)}")
-    return 0
-
-
-def cancel_run(args: argparse.Namespace, terminal: Terminal) -> int:
-    """``headrace cancel``."""
-    with connect(args) as client:
-        run = client.runs.get(args.id)
-        run.cancel(reason=args.reason)
-        view = wait(client, run.id) if args.wait else run.refresh().view
-    if not terminal.data(view):
-        terminal.line(f"run {view.id} {terminal.state(view.state)}")
     return 0
 
 

@@ -62,7 +62,11 @@ class AsyncClient:
 
     async def cancel(self, number: int, *, reason: str | None = None) -> None:
         """Bring it to its end."""
-        await self.do(flow.command(number, "cancel", reason))
+        await self.command(number, "cancel", reason=reason)
+
+    async def command(self, number: int, verb: str, *, reason: str | None = None) -> None:
+        """Ask the run to ``cancel``, ``stop``, ``pause``, ``resume`` or ``abandon``."""
+        await self.do(flow.command(number, verb, reason))
 
     async def close(self) -> None:
         """Close the connections."""

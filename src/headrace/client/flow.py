@@ -178,7 +178,7 @@ def events(number: int, **where: Any) -> Flow[Any]:
 
 
 def command(number: int, verb: str, reason: str | None) -> Flow[None]:
-    """Ask the run to ``cancel`` (and, later, ``stop``, ``pause`` …)."""
+    """Ask the run to ``cancel``, ``stop``, ``pause``, ``resume`` or ``abandon``."""
     check((yield Request("POST", _at("runs", number, verb), _json({"reason": reason} if reason else {}))))
 
 

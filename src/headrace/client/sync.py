@@ -157,6 +157,22 @@ class Run:
         """Bring it to its end: ask, then kill."""
         self._client.do(flow.command(self.id, "cancel", reason))
 
+    def stop(self, *, reason: str | None = None) -> None:
+        """Begin nothing new, let what runs finish; it ends canceled and can be restarted."""
+        self._client.do(flow.command(self.id, "stop", reason))
+
+    def pause(self, *, reason: str | None = None) -> None:
+        """Begin nothing new until ``resume``; what runs goes on."""
+        self._client.do(flow.command(self.id, "pause", reason))
+
+    def resume(self, *, reason: str | None = None) -> None:
+        """Go on after a pause; and let tasks go on that are held because their attempts were lost."""
+        self._client.do(flow.command(self.id, "resume", reason))
+
+    def abandon(self, *, reason: str | None = None) -> None:
+        """End the record at once and wait for nobody; what runs is fenced."""
+        self._client.do(flow.command(self.id, "abandon", reason))
+
     def artifacts(self) -> list[views.ArtifactView]:
         """The files that it left."""
         return self._client.do(flow.artifacts(self.id))

@@ -57,7 +57,8 @@ class Commands:
             elif isinstance(c, StopAttempt):
                 stops.setdefault(c.agent, []).append(c)
                 # Nothing will be heard of a fenced attempt: its place is free from here on.
-                fenced = fenced or (c.fence and self._placement.done((*c.key, c.epoch)) is not None)
+                if c.fence and self._placement.done((*c.key, c.epoch)) is not None:
+                    fenced = True
         for agent, batch in starts.items():
             self._links.start(agent, batch)
         for agent, orders in stops.items():

@@ -13,14 +13,21 @@ from msgspec.structs import replace
 
 from headrace.core.nodes import Graph, Node, Reads
 from headrace.core.work import Alarm, Command, Ended, Follow, Step, Working
-from headrace.model.cells import INLINE_MAX, RunCell, TaskCell, Value
+from headrace.model.cells import INLINE_MAX, RunCell, RunMore, TaskCell, Value
 from headrace.model.changes import Wake
 from headrace.model.facts import AnyFact, RunChanged, RunEnded
 from headrace.model.ids import WHOLE, TaskKey
 from headrace.model.states import RUN_FINAL, RunState, StopIntent
 
-SWEPT_BY = frozenset({StopIntent.cancel, StopIntent.timeout, StopIntent.stop})
+SWEPT_BY = frozenset({StopIntent.cancel, StopIntent.timeout, StopIntent.stop, StopIntent.abandon})
 """Intents under which what never began ends ``canceled`` by the sweep."""
+
+BY_WISH = frozenset({StopIntent.cancel, StopIntent.timeout, StopIntent.abandon})
+"""Intents under which nothing waits for a person any more."""
+
+_INDEX_BITS = 24
+_HOLDING = 7
+"""In the name of a page, where an intent would stand: a page of the sweep that follows a pause or a resume."""
 
 
 class Draft:
@@ -86,6 +93,15 @@ class Draft:
             fields["version"] = self.run.version + 1
         self.run = replace(self.run, **fields)
 
+    def more(self, **fields: Any) -> None:
+        """The run with other fields among those that only some runs have."""
+        more = replace(self.run.more or RunMore(), **fields)
+        self.change_run(more=None if more == RunMore() else more)
+
+    def held(self, count: int) -> None:
+        """So many more (fewer) tasks wait for a person after lost attempts."""
+        self.more(held=count + (self.run.more.held if self.run.more is not None else 0))
+
     def begun(self, at: int) -> None:
         """Some work of the run has started at ``at``: the first time, the run is running from then on."""
         if self.run.started_at == 0:
@@ -108,6 +124,14 @@ class Draft:
         """The run is owed a ``Wake`` now."""
         self.change_run(due_at=self.now, **fields)
         self.commands.append(Follow(Wake(self.run.run, first=token_of(self.run))))
+
+    def rest(self, **fields: Any) -> None:
+        """A page is done: the next one that is owed, or the instant at which the run is looked at again."""
+        self.change_run(**fields)
+        if is_swept(self.run):
+            self.owe_run()
+        else:
+            self.change_run(due_at=next_due(self.run))
 
     def keep(self, key: TaskKey, value: Value | None) -> Value | None:
         """The image of a value in a cell; one over 1 KiB is written aside."""
@@ -190,7 +214,31 @@ class Draft:
 
 def token_of(run: RunCell) -> int:
     """Names the page that a run's ``Wake`` is about, so that one loaded for another page is seen to be."""
+    if run.cursor < 0 and run.more is not None and run.more.hold >= 0:
+        return (run.more.hold << 4 | _HOLDING << 1) + 1
     return (run.cursor << 4 | run.intent << 1 | run.gate) + 1
+
+
+def is_swept(run: RunCell) -> bool:
+    """Whether some sweep over the run's rows is on its way."""
+    return run.cursor >= 0 or (run.more is not None and run.more.hold >= 0)
+
+
+def next_due(run: RunCell) -> int:
+    """When a run without a sweep is owed a ``Wake``; 0 for never."""
+    if run.state in RUN_FINAL or run.intent in (SWEPT_BY if run.gate else BY_WISH):
+        return 0
+    return run.deadline_at
+
+
+def cursor_of(no: int, index: int) -> int:
+    """The place of a task row in a sweep, as the run cell keeps it; 0 is before all."""
+    return no << _INDEX_BITS | index + 2
+
+
+def place_of(cursor: int) -> tuple[int, int]:
+    """(no, index) of a cursor."""
+    return cursor >> _INDEX_BITS, (cursor & (1 << _INDEX_BITS) - 1) - 2
 
 
 def page_of(token: int) -> tuple[int, bool]:

@@ -16,8 +16,8 @@ from msgspec.structs import replace
 from headrace.core.draft import Draft
 from headrace.core.eligible import stopped
 from headrace.core.expression import MissingValue, render
-from headrace.core.moving import EXPRESSION, claim_task, end_uncreated, message_value, rank_of, side_end
-from headrace.core.nodes import CHUNK, Each, Node
+from headrace.core.moving import EXPRESSION, claim_task, class_now, end_uncreated, message_value, rank_of, side_end
+from headrace.core.nodes import CHUNK, PARKED, Each, Node
 from headrace.core.scope import RunScope, item_value
 from headrace.core.work import Follow, Waits
 from headrace.model.cells import Counts, TaskCell
@@ -77,7 +77,7 @@ def _create(draft: Draft, node: Node, group: TaskCell, counts: Counts, window: i
     draft.facts.append(GroupExpanded(group.no, WHOLE, created, items.total))
     if more:
         draft.commands.append(Follow(Wake(group.run, group.no, WHOLE, created)))
-    rank = rank_of(draft.now, node, draft.run)
+    rank, klass = rank_of(draft.now, node, draft.run), class_now(node, draft.run)
     waits = False
     for index in range(start, created):
         cell = TaskCell(
@@ -87,14 +87,14 @@ def _create(draft: Draft, node: Node, group: TaskCell, counts: Counts, window: i
             TaskState.ready,
             1,
             rank=rank,
-            klass=node.klass,
+            klass=klass,
             ready_at=draft.now,
             item=item_value(items.at(index)),
         )
         draft.put(cell)
         waits = not claim_task(draft, node, cell, fresh=True) or waits
-    if waits:
-        draft.commands.append(Waits(node.klass))
+    if waits and klass != PARKED:
+        draft.commands.append(Waits(klass))
 
 
 def _items(draft: Draft, each: Each, counts: Counts, first: int) -> Items | int:

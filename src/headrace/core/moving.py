@@ -15,14 +15,15 @@ from headrace.core.conditions import holds, met
 from headrace.core.draft import SWEPT_BY, Draft
 from headrace.core.eligible import choose, stopped
 from headrace.core.expression import MissingValue
-from headrace.core.nodes import INLINE_READS, RANK_SLOPE_MS, Edge, Graph, Node
+from headrace.core.nodes import INLINE_READS, PARKED, RANK_SLOPE_MS, Edge, Graph, Node
+from headrace.core.policy import AFTER_LOSS
 from headrace.core.render import Rendered, plain_attempt, render_attempt
 from headrace.core.scope import RunScope
 from headrace.core.work import Alarm, Dispatch, Waits
 from headrace.model.cells import Counts, RunCell, TaskCell, Value
 from headrace.model.facts import RunChanged, TaskDispatched, TaskEnded, TaskReadied
 from headrace.model.ids import INCARNATION_SHIFT, RUN_ITSELF, WHOLE
-from headrace.model.states import TASK_LEASED, RunState, StopIntent, TaskState
+from headrace.model.states import RUN_FINAL, TASK_LEASED, RunState, StopIntent, TaskState
 
 ANY_HELD = 1
 """Flag of a cell: one alternative of ``needs: {any: […]}`` held."""
@@ -49,17 +50,24 @@ def make_ready(draft: Draft, node: Node, cell: TaskCell, *, claim: bool = True) 
     """Nothing but room is missing now; claimed in this very step when an agent has room."""
     if claim and claim_task(draft, node, cell, fresh=True):
         return
+    klass = class_now(node, draft.run)
     draft.change(
         cell,
         state=TaskState.ready,
         pending=0,
         due_at=0,
         rank=rank_of(draft.now, node, draft.run),
-        klass=node.klass,
+        klass=klass,
         ready_at=draft.now,
     )
     draft.facts.append(TaskReadied(cell.no, cell.index))
-    draft.commands.append(Waits(node.klass))
+    if klass != PARKED:
+        draft.commands.append(Waits(klass))
+
+
+def class_now(node: Node, run: RunCell) -> int:
+    """The class in which a ready task of this run is looked for: none while the run is paused."""
+    return PARKED if run.state == RunState.paused else node.klass
 
 
 def claim_task(draft: Draft, node: Node, cell: TaskCell, *, fresh: bool) -> bool:
@@ -157,6 +165,9 @@ def end(draft: Draft, cell: TaskCell, state: TaskState, **fields: Any) -> TaskCe
         )
     )
     bad = state in {TaskState.failed, TaskState.lost}
+    if cell.state == TaskState.held and cell.reason in AFTER_LOSS:
+        draft.held(-1)
+        run = draft.run
     if cell.index == WHOLE:
         draft.change_run(
             left=run.left - (not node.final),
@@ -178,7 +189,8 @@ def side_end(draft: Draft, cell: TaskCell, state: TaskState, **fields: Any) -> N
     """A task's end as the effect of something else: those that wait for it are told by a ``Wake``."""
     ended = end(draft, cell, state, **fields)
     node = draft.graph.nodes[cell.no]
-    if cell.index == WHOLE and node.edges and (node.final or draft.run.intent not in SWEPT_BY):
+    told = node.final or draft.run.intent not in SWEPT_BY
+    if cell.index == WHOLE and node.edges and told and draft.run.state not in RUN_FINAL:
         draft.owe(ended, draft.now)
 
 
@@ -250,6 +262,8 @@ def _stop_for_failure(draft: Draft, node: Node, cell: TaskCell) -> None:
     failed = cell if cell.index == WHOLE else replace(cell, state=TaskState.failed, exit_status=None)
     spared = spared_by(draft.graph, node, failed, run.spared)
     if run.intent == StopIntent.none:
+        if run.state == RunState.paused:
+            draft.more(hold=0)
         draft.change_run(state=RunState.stopping, intent=StopIntent.failure, spared=spared, reason=run.reason)
         draft.facts.append(RunChanged(state=RunState.stopping, reason="failure"))
         draft.owe_run(cursor=0)
@@ -272,7 +286,7 @@ def spared_by(graph: Graph, node: Node, cell: TaskCell, already: bytes) -> bytes
 def propagate(draft: Draft, cell: TaskCell) -> None:
     """Tell those that wait for an ended task."""
     node = draft.graph.nodes[cell.no]
-    if draft.run.intent in SWEPT_BY and not node.final:
+    if draft.run.state in RUN_FINAL or (draft.run.intent in SWEPT_BY and not node.final):
         return
     for edge in node.edges:
         waiting = draft.task(edge.to)

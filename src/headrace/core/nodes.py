@@ -25,6 +25,9 @@ INLINE_READS = 8
 RANK_SLOPE_MS = 60_000
 """One point of priority is worth this much waiting: ageing without re-sorting."""
 
+PARKED = 0
+"""The class of a ready task whose run is paused: no agent and no claim ever looks for it."""
+
 ENDED_MASK = sum(
     1 << state
     for state in (TaskState.succeeded, TaskState.failed, TaskState.canceled, TaskState.skipped, TaskState.lost)

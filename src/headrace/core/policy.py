@@ -11,6 +11,11 @@ from headrace.model.changes import OutcomeKind, Settle
 LOST_IN_A_ROW = 3
 """So many lost attempts in a row and the task is held: it may be what kills its agents."""
 
+LOST, QUARANTINED = "lost", "quarantined"
+"""Why a task is held after lost attempts: its definition says ``on_lost: ask``, or there were three in a row."""
+
+AFTER_LOSS = frozenset({LOST, QUARANTINED})
+
 SHORT_WAIT_US = 1_000_000
 """How long a task waits that an agent refused twice in a row."""
 

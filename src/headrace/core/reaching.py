@@ -6,12 +6,11 @@ working set when ``step`` is called.
 
 from __future__ import annotations
 
-from headrace.core.draft import page_of
+from headrace.core.draft import page_of, place_of
 from headrace.core.nodes import CHUNK, INLINE_READS, Graph, Node, Reads
-from headrace.core.waking import place_of
 from headrace.core.work import Keys
 from headrace.model.cells import RunCell
-from headrace.model.changes import Cancel, Change, Claim, Lose, OutcomeKind, Settle, Started, Submit, Wake
+from headrace.model.changes import VERBS, Change, Claim, Lose, OutcomeKind, Settle, Started, Submit, Wake
 from headrace.model.ids import RUN_ITSELF, WHOLE, TaskKey
 
 _NOTHING = Keys()
@@ -24,7 +23,7 @@ def reach(graph: Graph, run: RunCell | None, change: Change) -> Keys:
         return _NOTHING
     if isinstance(change, Settle):
         return _reach_outcome(graph, run, change)
-    if isinstance(change, (Submit, Cancel)):
+    if isinstance(change, (Submit, *VERBS)):
         return _NOTHING
     if isinstance(change, Wake) and change.no == RUN_ITSELF:
         return _reach_run(graph, change)

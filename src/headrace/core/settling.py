@@ -13,7 +13,7 @@ from msgspec.structs import replace
 from headrace.core.draft import SWEPT_BY, Draft
 from headrace.core.eligible import stopped
 from headrace.core.moving import REFUSED_ONCE, end, halted_state, make_ready, propagate
-from headrace.core.policy import LOST_IN_A_ROW, SHORT_WAIT_US, another, delay_us
+from headrace.core.policy import LOST, LOST_IN_A_ROW, QUARANTINED, SHORT_WAIT_US, another, delay_us
 from headrace.model.cells import TaskCell
 from headrace.model.changes import Claim, Lose, OutcomeKind, Settle, Started, Wake
 from headrace.model.errors import Refused
@@ -147,9 +147,10 @@ def _lost(draft: Draft, cell: TaskCell, reason: str, said: dict[str, Any]) -> No
     elif node.on_lost == "fail" or (node.on_lost == "retry" and "lost" in node.retry.never):
         _over(draft, cell, TaskState.lost, said)
     elif node.on_lost == "ask" or lost >= LOST_IN_A_ROW:
-        why = "lost" if node.on_lost == "ask" else "quarantined"
+        why = LOST if node.on_lost == "ask" else QUARANTINED
         draft.change(cell, **{**said, "state": TaskState.held, "reason": why, "due_at": 0})
         draft.facts.append(TaskHeld(cell.no, cell.index, why))
+        draft.held(1)
         _unleased(draft, cell)
     else:
         draft.facts.append(TaskRetrying(cell.no, cell.index, cell.attempt, draft.now, reason))

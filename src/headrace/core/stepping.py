@@ -13,15 +13,19 @@ from headrace.core.plain import claim_plain, settle_plain
 from headrace.core.settling import lose, named, settle, started
 from headrace.core.single import claim_single, settle_single
 from headrace.core.submitting import submit
-from headrace.core.waking import cancel, wake
+from headrace.core.verbs import ask
+from headrace.core.waking import wake
 from headrace.core.work import Step, Working
 from headrace.model.cells import RunCell
-from headrace.model.changes import Change, Claim, Lose, Settle, Started, Submit, Wake
+from headrace.model.changes import VERBS, Change, Claim, Lose, Settle, Started, Submit, Wake
 from headrace.model.errors import Refused
-from headrace.model.states import TaskState
+from headrace.model.states import RunState, TaskState
 
 NOTHING = Step()
 """The step of a change that is already done, or not owed."""
+
+_ABANDONED = RunState.abandoned
+_OF_THE_RUN = (Wake, *VERBS)
 
 
 def step(graph: Graph, working: Working, change: Change, now: int, dice: float) -> Step:
@@ -37,6 +41,8 @@ def step(graph: Graph, working: Working, change: Change, now: int, dice: float) 
         raise Refused(f"there is no run {change.run}: {type(change).__name__} refused")
     if (quick := _quick(graph, working, run, change, now)) is not None:
         return quick
+    if run.state == _ABANDONED and not isinstance(change, _OF_THE_RUN):
+        return _too_late(run, change)
     draft = Draft(graph, working, run, now, dice)
     if isinstance(change, Settle):
         settle(draft, change)
@@ -49,7 +55,7 @@ def step(graph: Graph, working: Working, change: Change, now: int, dice: float) 
     elif isinstance(change, Lose):
         lose(draft, change)
     else:
-        cancel(draft, change)
+        ask(draft, change)
     if not draft.tasks and not draft.run_changed and not draft.commands:
         return NOTHING
     return draft.finish()
@@ -75,6 +81,13 @@ def _quick(graph: Graph, working: Working, run: RunCell, change: Change, now: in
     if isinstance(change, Claim):
         return (claim_single if graph.fast else claim_plain)(graph, working, run, change)
     return None
+
+
+def _too_late(run: RunCell, change: Change) -> Step:
+    """An abandoned run is over, whatever its agents say: until the sweep has fenced its tasks, its state does."""
+    if isinstance(change, Settle | Started):
+        raise Refused(f"run {run.run} is abandoned: {type(change).__name__} with epoch {change.epoch} refused")
+    return NOTHING
 
 
 def _claim(draft: Draft, change: Claim) -> None:

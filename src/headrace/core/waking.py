@@ -1,4 +1,4 @@
-"""What is owed when a ``Wake`` comes, and the beginning of a run's end by cancel or timeout.
+"""What is owed when a ``Wake`` comes: retries, propagation, pages of sweeps, the run's timeout, the fence.
 
 Pure and private to core; called by ``core.stepping``. A ``Wake`` is harmless when nothing is owed: it looks at the
 cell, never at who sent it. Everything that reaches far is done here, at most ``CHUNK`` cells at a time.
@@ -7,9 +7,10 @@ cell, never at who sent it. Everything that reaches far is done here, at most ``
 from __future__ import annotations
 
 from headrace.core.conditions import met
-from headrace.core.draft import SWEPT_BY, Draft, token_of
+from headrace.core.draft import BY_WISH, Draft, cursor_of, is_swept, token_of
 from headrace.core.eligible import is_spared
 from headrace.core.groups import expand
+from headrace.core.holding import sweep_held, take_back
 from headrace.core.moving import (
     GATE_PASSED,
     activate,
@@ -23,8 +24,7 @@ from headrace.core.moving import (
 from headrace.core.nodes import CHUNK, Node
 from headrace.core.work import StopAttempt
 from headrace.model.cells import TaskCell
-from headrace.model.changes import Cancel, Wake
-from headrace.model.errors import Refused
+from headrace.model.changes import Wake
 from headrace.model.facts import RunChanged
 from headrace.model.ids import RUN_ITSELF, TaskKey
 from headrace.model.states import RUN_FINAL, TASK_FINAL, TASK_LEASED, RunState, StopIntent, TaskState
@@ -32,23 +32,7 @@ from headrace.model.states import RUN_FINAL, TASK_FINAL, TASK_LEASED, RunState, 
 FENCE_US = 5_000_000
 """After the grace time of the kill, this long for its outcome to arrive before the attempt is fenced."""
 
-BY_WISH = frozenset({StopIntent.cancel, StopIntent.timeout})
-"""Intents under which nothing waits for a person any more."""
-
-_INDEX_BITS = 24
 _WAITS = frozenset({TaskState.ready, TaskState.retrying, TaskState.held})
-
-
-def cancel(draft: Draft, change: Cancel) -> None:
-    """The run is brought to its end; what never began ends by the sweep, what runs by the ladder."""
-    run = draft.run
-    if run.state in RUN_FINAL:
-        raise Refused(f"run {run.run} is {run.state.name}: Cancel refused")
-    if run.intent not in BY_WISH:
-        _stop(draft, StopIntent.cancel, change.reason)
-    elif run.gate:
-        # A ``finally`` task waits for a person: canceling once more is that person's word.
-        draft.owe_run(cursor=0)
 
 
 def wake(draft: Draft, change: Wake) -> None:
@@ -59,7 +43,9 @@ def wake(draft: Draft, change: Wake) -> None:
     cell = draft.task(change.no, change.index)
     if cell is None or cell.due_at == 0 or cell.due_at > draft.now:
         return
-    if cell.state in TASK_FINAL:
+    if draft.run.state in RUN_FINAL:
+        draft.change(cell, due_at=0)
+    elif cell.state in TASK_FINAL:
         propagate(draft, draft.change(cell, due_at=0))
     elif cell.state == TaskState.blocked:
         activate(draft, draft.change(cell, due_at=0), woken=True)
@@ -68,21 +54,14 @@ def wake(draft: Draft, change: Wake) -> None:
     elif cell.counts is not None:
         expand(draft, draft.change(cell, due_at=0), change.first)
     elif cell.state in TASK_LEASED:
-        draft.commands.append(StopAttempt(cell.key, cell.agent, cell.boot, cell.epoch, 0, "fenced", fence=True))
-        side_end(draft, cell, TaskState.canceled, epoch=cell.epoch + 1, reason="fenced")
+        _fence(draft, cell, "fenced")
 
 
-def cursor_of(no: int, index: int) -> int:
-    """The place of a task row in a sweep, as the run cell keeps it; 0 is before all."""
-    return no << _INDEX_BITS | index + 2
-
-
-def place_of(cursor: int) -> tuple[int, int]:
-    """(no, index) of a cursor."""
-    return cursor >> _INDEX_BITS, (cursor & (1 << _INDEX_BITS) - 1) - 2
-
-
-def _stop(draft: Draft, intent: StopIntent, reason: str | None) -> None:
+def bring_to_end(draft: Draft, intent: StopIntent, reason: str | None) -> None:
+    """From now on nothing begins but what this intent lets begin; the sweep does the rest."""
+    if draft.run.state == RunState.paused:
+        # ``finally`` tasks that the pause has parked may begin again.
+        draft.more(hold=0)
     draft.change_run(state=RunState.stopping, intent=intent, reason=reason)
     draft.facts.append(RunChanged(state=RunState.stopping, reason=reason or intent.name))
     draft.owe_run(cursor=0)
@@ -90,15 +69,15 @@ def _stop(draft: Draft, intent: StopIntent, reason: str | None) -> None:
 
 def _wake_run(draft: Draft, token: int) -> None:
     run = draft.run
-    if run.state in RUN_FINAL:
-        return
     late = run.deadline_at and run.deadline_at <= draft.now
-    if late and run.intent not in BY_WISH:
-        _stop(draft, StopIntent.timeout, "timeout")
-    elif run.cursor < 0:
+    if late and run.state not in RUN_FINAL and run.intent not in BY_WISH:
+        bring_to_end(draft, StopIntent.timeout, "timeout")
+    elif not is_swept(run):
         return
     elif token != token_of(run):
         draft.owe_run()
+    elif run.cursor < 0:
+        sweep_held(draft)
     elif run.gate:
         _open_gate(draft)
     else:
@@ -114,22 +93,26 @@ def _sweep(draft: Draft) -> None:
     if len(page) >= CHUNK:
         draft.owe_run(cursor=cursor_of(*page[-1][1:]))
         return
-    due = 0 if draft.run.intent in BY_WISH else draft.run.deadline_at
-    draft.change_run(cursor=-1, due_at=due)
+    draft.rest(cursor=-1)
 
 
 def _sweep_one(draft: Draft, key: TaskKey) -> None:
     cell = draft.task(key[1], key[2])
-    if cell is None or cell.state in TASK_FINAL or draft.node(cell).final:
+    intent = draft.run.intent
+    if cell is None or cell.state in TASK_FINAL or (draft.node(cell).final and intent != StopIntent.abandon):
         return
-    node, intent = draft.node(cell), draft.run.intent
+    node = draft.node(cell)
     if intent == StopIntent.failure:
         _sweep_failure(draft, node, cell)
     elif cell.counts is not None:
         end_uncreated(draft, cell)
     elif cell.state == TaskState.blocked or cell.state in _WAITS:
         side_end(draft, cell, TaskState.canceled)
-    elif intent != StopIntent.stop:
+    elif intent == StopIntent.abandon:
+        _fence(draft, cell, "abandoned")
+    elif intent == StopIntent.stop:
+        take_back(draft, cell)
+    else:
         _ask(draft, node, cell)
 
 
@@ -141,6 +124,12 @@ def _sweep_failure(draft: Draft, node: Node, cell: TaskCell) -> None:
         end_uncreated(draft, cell)
     elif cell.state in _WAITS:
         side_end(draft, cell, halted_state(draft.run, cell), reason=cell.reason or "stopped")
+
+
+def _fence(draft: Draft, cell: TaskCell, reason: str) -> None:
+    """The last rung: the attempt is nobody's any more, whatever it still does."""
+    draft.commands.append(StopAttempt(cell.key, cell.agent, cell.boot, cell.epoch, 0, reason, fence=True))
+    side_end(draft, cell, TaskState.canceled, epoch=cell.epoch + 1, reason=reason)
 
 
 def _ask(draft: Draft, node: Node, cell: TaskCell) -> None:
@@ -167,7 +156,7 @@ def _open_gate(draft: Draft) -> None:
     if following < len(graph.finals):
         draft.owe_run(cursor=following)
     else:
-        draft.change_run(cursor=-1, due_at=0 if draft.run.intent in SWEPT_BY else draft.run.deadline_at)
+        draft.rest(cursor=-1)
 
 
 def _pass_gate(draft: Draft, cell: TaskCell) -> None:

@@ -89,7 +89,8 @@ class Dispatch(Struct, frozen=True, gc=False):
 class StopAttempt(Struct, frozen=True, gc=False):
     """After the commit: a rung of the ladder for an attempt that an agent owns, or owned.
 
-    ``fence`` is the last one: the attempt is nobody's any more, kill it at once and report nothing.
+    ``fence`` is the last one: the attempt is nobody's any more, kill it at once and report nothing. ``take_back`` is none:
+    it gives back what has not begun and leaves alone what runs.
     """
 
     key: TaskKey
@@ -99,6 +100,7 @@ class StopAttempt(Struct, frozen=True, gc=False):
     grace_ms: int
     reason: str
     fence: bool = False
+    take_back: bool = False
 
 
 class Follow(Struct, frozen=True, gc=False):

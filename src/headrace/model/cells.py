@@ -63,7 +63,14 @@ class TaskMore(Struct, frozen=True, array_like=True, gc=False):
 
 
 class RunMore(Struct, frozen=True, array_like=True, gc=False):
-    """What only some runs have. A cell without any of it has None, so that plain work pays nothing for it."""
+    """What only some runs have. A cell without any of it has None, so that plain work pays nothing for it.
+
+    ``hold`` is how far the sweep has come that makes ready rows agree with a pause or a resume, -1 when none is on its
+    way. ``held`` counts tasks and instances that wait for a person.
+    """
+
+    hold: int = -1
+    held: int = 0
 
 
 class InputMore(Struct, frozen=True, array_like=True, gc=False):

@@ -111,7 +111,40 @@ class Cancel(Struct, frozen=True, gc=False):
     reason: str | None = None
 
 
-Change = Submit | Started | Settle | Claim | Wake | Lose | Cancel
+class Stop(Struct, frozen=True, gc=False):
+    """Begin nothing new, let what runs finish, and end ``canceled``."""
+
+    run: int
+    reason: str | None = None
+
+
+class Pause(Struct, frozen=True, gc=False):
+    """Begin nothing new until ``Resume``; what runs goes on."""
+
+    run: int
+    reason: str | None = None
+
+
+class Resume(Struct, frozen=True, gc=False):
+    """Go on after ``Pause``; and let tasks go on that were held because their attempts were lost."""
+
+    run: int
+    reason: str | None = None
+
+
+class Abandon(Struct, frozen=True, gc=False):
+    """End the record at once: what an agent still has of it is fenced, nobody is waited for."""
+
+    run: int
+    reason: str | None = None
+
+
+Verb = Cancel | Stop | Pause | Resume | Abandon
+"""What a person may ask of a run that exists."""
+
+VERBS = (Cancel, Stop, Pause, Resume, Abandon)
+
+Change = Submit | Started | Settle | Claim | Wake | Lose | Verb
 
 
 class Origin(Struct, frozen=True, gc=False):

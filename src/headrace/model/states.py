@@ -69,3 +69,5 @@ class StopIntent(IntEnum):
     """``on_failure: stop``: nothing new begins except what the failure calls for."""
     stop = 4
     """The verb ``stop``: the running finishes, nothing new begins."""
+    abandon = 5
+    """The record has ended at once; what is left of its tasks is fenced."""

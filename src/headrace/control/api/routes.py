@@ -21,6 +21,7 @@ from headrace.control.api import (
     system,
     tokens,
     users,
+    verbs,
     versions,
 )
 from headrace.control.api.openapi import openapi
@@ -35,6 +36,7 @@ def all_routes() -> tuple[Route, ...]:
         *versions.ROUTES,
         *submit.ROUTES,
         *runs.ROUTES,
+        *verbs.ROUTES,
         *logs.ROUTES,
         *artifacts.ROUTES,
         *events.ROUTES,

@@ -1,6 +1,6 @@
-"""Runs as they are read: lists, one run with its tasks, tasks, instances, events; and the request to cancel.
+"""Runs as they are read: lists, one run with its tasks, tasks, instances.
 
-Reads rows and builds views; changes go through the ledger. Making runs is ``control.api.submit``.
+Reads rows and builds views. Making runs is ``control.api.submit``, changing them ``control.api.verbs``.
 """
 
 from __future__ import annotations
@@ -11,20 +11,17 @@ from collections.abc import Sequence
 
 import msgspec
 
-from headrace.control.api.answers import Told, ask
 from headrace.control.api.call import Call, Reply
 from headrace.control.api.lookup import agent_names, run_of, run_row, task_number
 from headrace.control.api.outputs import with_output
-from headrace.control.api.records import Accepted, Items, Why
-from headrace.control.api.table import BASE, PAGE, RECORDS, Handler, Query, Route
+from headrace.control.api.records import Items
+from headrace.control.api.table import BASE, PAGE, Handler, Query, Route
 from headrace.control.api.times import instant_of, seconds_of
 from headrace.control.api.views import TaskViews, run_view
 from headrace.control.auth import Permission
-from headrace.control.changes.result import Result
 from headrace.control.graphs import Known
 from headrace.model.cells import TaskCell
-from headrace.model.changes import Cancel
-from headrace.model.errors import Conflict, Invalid, NotFound, Problem, TooLarge
+from headrace.model.errors import Invalid, NotFound, Problem, TooLarge
 from headrace.model.ids import WHOLE
 from headrace.model.states import RUN_FINAL, RunState, TaskState
 from headrace.model.views import RunPage, RunView, TaskView
@@ -176,21 +173,6 @@ async def _needed_states(call: Call, known: Known, cells: Sequence[TaskCell]) ->
     return states
 
 
-async def cancel_run(call: Call) -> Reply:
-    """``POST /runs/{id}/cancel``: accepted; the run's state says how far it is."""
-    run = call.run_id()
-    body: Why = call.body
-    row = await run_row(call)
-    if row.cell.state in RUN_FINAL:
-        raise Conflict(f"run {row.cell.run} has ended: {row.cell.state.name}")
-    return await ask(call, Cancel(run, body.reason), lambda results: Told(202, Accepted(id=run, state=_state(results))))
-
-
-def _state(results: list[Result]) -> str:
-    cell = results[0].cell
-    return RunState.stopping.name if cell is None else cell.state.name
-
-
 def _states(call: Call) -> tuple[int, ...]:
     names = [n for text in call.query.get("state", ()) for n in text.split(",") if n]
     unknown = [n for n in names if n not in RunState.__members__]
@@ -271,15 +253,4 @@ ROUTES = (
         PAGE,
     ),
     _get("/runs/{id}/tasks/{task}/{index}", get_instance, TaskView, "One instance of a task with `each`"),
-    Route(
-        method="POST",
-        path=BASE + "/runs/{id}/cancel",
-        permission=Permission.runs_stop,
-        handler=cancel_run,
-        summary="Bring the run to its end: ask, then kill what runs; what never began is canceled",
-        statuses=(202, 409),
-        request=Why,
-        response=Accepted,
-        accepts=RECORDS,
-    ),
 )

@@ -26,20 +26,22 @@ class Stopper(Loop):
         self._linked = linked
         self._calls = calls
         self._fault = fault
-        self._orders: dict[tuple[str, bool], list[tuple[AttemptName, int]]] = {}
+        self._orders: dict[tuple[str, bool, bool], list[tuple[AttemptName, int]]] = {}
         self._backoff = Backoff()
 
     def take(self, commands: Sequence[StopAttempt]) -> None:
         """These attempts were asked to end, or are nobody's any more, since a committed change."""
         for c in commands:
-            self._orders.setdefault((c.reason, c.fence), []).append((AttemptName(*c.key, c.epoch), c.grace_ms))
+            kind = (c.reason, c.fence, c.take_back)
+            self._orders.setdefault(kind, []).append((AttemptName(*c.key, c.epoch), c.grace_ms))
         self.wake()
 
     async def run_once(self) -> None:
         """Send what has gathered, one order per reason."""
         while self._orders:
-            reason, fence = kind = next(iter(self._orders))
-            await self.send(StopOrder(self._linked.link_epoch, self._orders.pop(kind), reason, fence=fence))
+            reason, fence, take_back = kind = next(iter(self._orders))
+            names = self._orders.pop(kind)
+            await self.send(StopOrder(self._linked.link_epoch, names, reason, fence=fence, take_back=take_back))
 
     async def send(self, order: StopOrder) -> None:
         """Deliver one order, again and again while the link stands."""

@@ -45,6 +45,21 @@ async def held(world: World, runs: list[int]) -> list[int]:
     return waiting
 
 
+async def resume(world: World, runs: list[int]) -> None:
+    """Go on with what is paused. What a user has paused, and nobody has resumed, must be paused still."""
+    assert world.control.node is not None
+    reader = world.control.node.store.reader
+    for run in runs:
+        found = await reader.run(run)
+        if found is None:
+            continue
+        state = found.cell.state
+        if run in world.paused and state not in {RunState.paused, RunState.stopping}:
+            world.outcome.broken.append(f"I16 run {run} was paused, and is {state.name}")
+        if state is RunState.paused:
+            await world.resume(run)
+
+
 async def check(world: World) -> None:
     """Every invariant; what is broken goes into the world's outcome."""
     broken = world.outcome.broken
@@ -139,7 +154,25 @@ def judge(rows: Iterable[HistoryRow]) -> list[str]:
         broken += _judge_finality(history)
     if ends > 1:
         broken.append(f"I2 it ended {ends} times")
-    return broken
+    return broken + _judge_pauses(entities)
+
+
+def _judge_pauses(entities: dict[tuple[int, int], list[HistoryRow]]) -> list[str]:
+    """Nothing is given out while the run is paused."""
+    images = [(row.at, row.run_image.state) for row in entities.get((RUN_ITSELF, -1), ()) if row.run_image is not None]
+    pauses = [(at, until) for (at, state), (until, _) in pairwise(images) if state is RunState.paused]
+    given = [
+        (row.at, fact)
+        for rows in entities.values()
+        for row in rows
+        for fact in row.facts
+        if isinstance(fact, TaskDispatched)
+    ]
+    return [
+        f"I16 task ({fact.no}, {fact.index}) was given out at {at}, while the run was paused"
+        for at, fact in given
+        if any(since < at < until for since, until in pauses)
+    ]
 
 
 def _judge_attempts(history: list[HistoryRow]) -> list[str]:

@@ -12,7 +12,7 @@ import tempfile
 from pathlib import Path
 
 from headrace.model.errors import HeadraceError
-from headrace.testing.sim.checker import check, held, unfinished
+from headrace.testing.sim.checker import check, held, resume, unfinished
 from headrace.testing.sim.loop import Stuck
 from headrace.testing.sim.world import HEALED_S, Outcome, Plan, World
 
@@ -88,6 +88,7 @@ async def _come_to_rest(world: World) -> None:
         left = await unfinished(world)
         if not left and not world.ground.alive:
             break
+        await resume(world, left)
         for run in await held(world, left):
             await world.cancel(run)
     await check(world)

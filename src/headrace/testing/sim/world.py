@@ -16,7 +16,7 @@ from msgspec import Struct, field, json
 from headrace.control.changes.result import AnswerKey, Reply, Result
 from headrace.link.port import AgentCalls
 from headrace.model.cells import RunInput
-from headrace.model.changes import Cancel, Origin, Submit
+from headrace.model.changes import Abandon, Cancel, Origin, Pause, Resume, Stop, Submit, Verb
 from headrace.model.definition import JobDefinition
 from headrace.model.errors import Busy, LinkError, Refused
 from headrace.model.ports import Fault
@@ -97,6 +97,8 @@ class World:
         self.acknowledged: dict[str, int] = {}
         self.submitted = 0
         self.cancelled: set[int] = set()
+        self.paused: set[int] = set()
+        """Runs whose pause was acknowledged and whose resume was not asked for."""
         self.healed = False
         self.doubles: list[str] = []
 
@@ -217,7 +219,7 @@ class World:
     # Users
 
     async def user(self, number: int) -> None:
-        """Submits, doubts, repeats, cancels; until enough was submitted."""
+        """Submits, doubts, repeats, cancels, pauses, abandons; until enough was submitted."""
         dice = Random(self.dice.random())
         n = 0
         while self.submitted < self.plan.tasks:
@@ -226,9 +228,7 @@ class World:
             self.submitted += weight(job)
             await asyncio.sleep(dice.uniform(0, USERS * self.plan.span_s / 12))
             run = await self._submit(f"user-{number}-{n}", job)
-            if dice.random() < 0.2:
-                await asyncio.sleep(dice.uniform(0, 1.5))
-                await self.cancel(run)
+            await self._verbs(dice, run)
 
     async def _submit(self, key: str, job: JobDefinition) -> int:
         while True:
@@ -260,23 +260,52 @@ class World:
             return int(json.decode(result.answer.body)["id"])
         return run
 
+    async def _verbs(self, dice: Random, run: int) -> None:
+        """What a user does with a run of theirs: mostly nothing."""
+        what = dice.random()
+        if what >= 0.45:
+            return
+        await asyncio.sleep(dice.uniform(0, 1.5))
+        if what < 0.16:
+            await self.cancel(run)
+        elif what < 0.22:
+            await self.ask(Stop(run, "enough"))
+        elif what < 0.27:
+            await self.ask(Abandon(run, "nobody knows what it does"))
+        elif await self.ask(Pause(run, "not now")):
+            self.paused.add(run)
+            await asyncio.sleep(dice.uniform(0, 3))
+            if dice.random() < 0.6:
+                await self.resume(run)
+
     async def cancel(self, run: int) -> None:
+        """Ask until somebody answers."""
+        if await self.ask(Cancel(run, "changed my mind")):
+            self.cancelled.add(run)
+
+    async def resume(self, run: int) -> None:
+        """Go on; a run that was paused and has not ended since must still be paused, whatever died meanwhile."""
+        self.paused.discard(run)
+        await self.ask(Resume(run))
+
+    async def ask(self, verb: Verb) -> bool:
+        """Ask until somebody answers; False when it was refused, or nobody answers for long."""
         for _ in range(200):
             try:
-                await self._ask(lambda: self._cancel_once(run))
+                await self._ask(lambda: self._ask_once(verb))
             except (LinkError, Busy):
                 await asyncio.sleep(0.2)
                 continue
             except Refused:
-                return
-            self.cancelled.add(run)
-            return
+                return False
+            return True
+        return False
 
-    async def _cancel_once(self, run: int) -> None:
+    async def _ask_once(self, verb: Verb) -> None:
         node = self.control.node
         if node is None:
             raise LinkError("down")
-        await node.ledger.ask(Cancel(run, "changed my mind"), Origin("user", "sim"))
+        await node.ledger.ask(verb, Origin("user", "sim"))
 
     async def _ask(self, work: Any) -> Any:
         process = self.control.process

@@ -1,0 +1,87 @@
+"""What a person may ask of a run: cancel, stop, abandon, pause, resume. Each is O(1); sweeps do what reaches further.
+
+Pure and private to core; called by ``core.stepping``. A verb that makes no sense for the run's state is refused and
+names that state; one that is already done changes nothing.
+"""
+
+from __future__ import annotations
+
+from headrace.core.draft import BY_WISH, Draft
+from headrace.core.waking import bring_to_end
+from headrace.core.work import Ended
+from headrace.model.changes import Abandon, Cancel, Pause, Resume, Stop, Verb
+from headrace.model.errors import Refused
+from headrace.model.facts import RunChanged, RunEnded
+from headrace.model.states import RUN_FINAL, RunState, StopIntent
+
+
+def ask(draft: Draft, change: Verb) -> None:
+    """Do what is asked. Raises ``Refused``."""
+    if draft.run.state in RUN_FINAL:
+        raise Refused(_says(draft, change))
+    if isinstance(change, Cancel):
+        _cancel(draft, change)
+    elif isinstance(change, Stop):
+        _stop(draft, change)
+    elif isinstance(change, Abandon):
+        _abandon(draft, change)
+    elif isinstance(change, Pause):
+        _pause(draft, change)
+    else:
+        _resume(draft, change)
+
+
+def _cancel(draft: Draft, change: Cancel) -> None:
+    """The run is brought to its end; what never began ends by the sweep, what runs by the ladder."""
+    run = draft.run
+    if run.intent not in BY_WISH:
+        bring_to_end(draft, StopIntent.cancel, change.reason)
+    elif run.gate:
+        # A ``finally`` task waits for a person: canceling once more is that person's word.
+        draft.owe_run(cursor=0)
+
+
+def _stop(draft: Draft, change: Stop) -> None:
+    """Nothing new begins. A run that is canceled already does that and more."""
+    if draft.run.intent not in BY_WISH and draft.run.intent != StopIntent.stop:
+        bring_to_end(draft, StopIntent.stop, change.reason)
+
+
+def _abandon(draft: Draft, change: Abandon) -> None:
+    """The record ends now. Its tasks are ended and fenced by the sweep; until it comes to them the run's state fences them."""
+    draft.change_run(
+        state=RunState.abandoned, intent=StopIntent.abandon, ended_at=draft.now, reason=change.reason, gate=False
+    )
+    draft.facts.append(RunEnded(state=RunState.abandoned, exit_status=draft.run.exit_status, reason=change.reason))
+    if draft.run.more is not None:
+        draft.more(hold=-1)
+    draft.owe_run(cursor=0)
+    draft.commands.append(Ended(draft.run.run))
+
+
+def _pause(draft: Draft, change: Pause) -> None:
+    if draft.run.state == RunState.paused:
+        return
+    if draft.run.state == RunState.stopping:
+        raise Refused(_says(draft, change))
+    draft.change_run(state=RunState.paused, reason=change.reason)
+    draft.facts.append(RunChanged(state=RunState.paused, reason=change.reason))
+    draft.more(hold=0)
+    draft.owe_run()
+
+
+def _resume(draft: Draft, change: Resume) -> None:
+    """A paused run goes on; of one that runs, tasks go on that are held because their attempts were lost."""
+    run = draft.run
+    if run.state == RunState.paused:
+        state = RunState.queued if run.started_at == 0 else RunState.running
+        draft.change_run(state=state, reason=None)
+        draft.facts.append(RunChanged(state=state, reason=change.reason))
+    elif run.state == RunState.stopping or run.more is None or run.more.held == 0:
+        raise Refused(_says(draft, change))
+    draft.more(hold=0)
+    draft.owe_run()
+
+
+def _says(draft: Draft, change: Verb) -> str:
+    return f"run {draft.run.run} is {draft.run.state.name}: {type(change).__name__} refused"
