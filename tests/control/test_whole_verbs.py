@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 from control.whole import Whole, until
-
 from headrace.model.changes import SYSTEM, Abandon, Pause, Resume, Stop
 from headrace.model.states import RunState, TaskState
 
