@@ -59,6 +59,7 @@ async def serve(data: Path, ready: int, stop: int) -> None:
         jobs=SavedJobs(store.reader, alone=True),
         values=Values(store.reader, store.blobs),
         waiters=node.waiters,
+        tail=node.tail,
         offers=node.placement.offers,
     )
 

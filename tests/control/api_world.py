@@ -103,6 +103,7 @@ class World:
             jobs=SavedJobs(node.store.reader, alone=True),
             values=Values(node.store.reader, node.store.blobs),
             waiters=node.waiters,
+            tail=node.tail,
             offers=node.placement.offers,
             **more,
         )

@@ -67,12 +67,13 @@ async def open_control(settings: ControlSettings, *, fault: Fault = no_fault) ->
     url = settings.url or f"http://{settings.host}:{port}"
     clock = SystemClock()
     store = await _open_store(settings, clock, fault)
-    node = Node(store, clock=clock, dice=random.Random(), fault=fault, worked=thread_time)  # noqa: S311 -- jitter only
+    alone = not settings.store
+    dice = random.Random()  # noqa: S311 -- jitter only
+    node = Node(store, clock=clock, dice=dice, fault=fault, worked=thread_time, alone=alone)
     links = await node.start(secret=folder.secret(), url=url, connect=connect)
     node.trust((await node.ledger.change(RunSecret(node.secret), SYSTEM)).value)
     token, _ = mint_token()
     await node.ledger.change(AdminToken(folder.admin_token(token)), SYSTEM)
-    alone = not settings.store
     services = ApiServices(
         ledger=node.ledger,
         reader=node.store.reader,
@@ -84,6 +85,7 @@ async def open_control(settings: ControlSettings, *, fault: Fault = no_fault) ->
         jobs=SavedJobs(node.store.reader, alone=alone),
         values=Values(node.store.reader, node.store.blobs),
         waiters=node.waiters,
+        tail=node.tail,
         agents=links.calls,
         offers=node.placement.offers,
         ready=node.problems,

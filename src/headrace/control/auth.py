@@ -69,6 +69,7 @@ class Permission(StrEnum):
     tokens_any = "tokens:any"
     users_read = "users:read"
     users_write = "users:write"
+    events_read = "events:read"
 
 
 _ALWAYS = frozenset({Permission.public, Permission.me})

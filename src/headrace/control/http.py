@@ -16,6 +16,7 @@ from urllib.parse import unquote
 import httptools
 
 from headrace.control.exchange import Exchange, whole_answer
+from headrace.control.sockets import ServerSocket
 
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
@@ -78,6 +79,8 @@ class HttpConnection(asyncio.Protocol):
         self._next: deque[Exchange] = deque()
         self._paused = False
         self._closing = False
+        self._socket: ServerSocket | None = None
+        self._early = b""
         self._timer: asyncio.TimerHandle | None = None
         self._idle_since = 0.0
         self._client: tuple[str, int] | None = None
@@ -106,15 +109,22 @@ class HttpConnection(asyncio.Protocol):
         for exchange in (self._answering, self._reading):
             if exchange is not None:
                 exchange.hung_up()
+        if self._socket is not None:
+            self._socket.hung_up()
         self.resume_writing()
 
     def data_received(self, data: bytes) -> None:
         """See ``asyncio.Protocol``."""
+        if self._socket is not None:
+            self._socket.feed(data)
+            return
         try:
             self._parser.feed_data(data)
-        except httptools.HttpParserUpgrade:
-            # nothing else is spoken here: the request is answered as if it had not asked, and that is all
+        except httptools.HttpParserUpgrade as upgrade:
+            # a route may open a WebSocket; else the request is answered as if it had not asked, and that is all
+            self._early = data[upgrade.args[0] :]
             self.on_message_complete()
+            self.pause_reading()
         except httptools.HttpParserError:
             self._refuse(431 if self._head_size > HEAD_MAX else 400)
 
@@ -152,7 +162,7 @@ class HttpConnection(asyncio.Protocol):
         version = parser.get_http_version()
         path, raw_path, query = _target(self._url)
         headers = self._headers
-        scope = {
+        scope: Message = {
             "type": "http",
             "asgi": _ASGI,
             "http_version": version,
@@ -167,6 +177,8 @@ class HttpConnection(asyncio.Protocol):
         }
         keep = parser.should_keep_alive() and not parser.should_upgrade() and version != "1.0"
         exchange = Exchange(self, scope, keep=keep)
+        if parser.should_upgrade():
+            scope["headrace.socket"] = lambda head: self._open_socket(exchange, head)
         if (b"expect", b"100-continue") in headers:
             exchange.must_continue = True
         self._reading = exchange
@@ -239,8 +251,24 @@ class HttpConnection(asyncio.Protocol):
             self._closing = True
             self.transport.close()
 
+    def _open_socket(self, exchange: Exchange, head: bytes) -> ServerSocket:
+        """From here on this connection is a WebSocket; it ends with the request that opened it."""
+        exchange.started = exchange.answered = True
+        exchange.keep = False
+        self.transport.write(head)
+        self._socket = ServerSocket(self)
+        if self._closing:
+            self._socket.hung_up()
+        elif self._early:
+            self._socket.feed(self._early)
+        self._early = b""
+        self.resume_reading()
+        return self._socket
+
     def shutdown(self) -> None:
         """Close when nothing is under way, else after the answer."""
+        if self._socket is not None:
+            self._socket.close(1001, "the server ends")
         if self._answering is None:
             self._closing = True
             self.transport.close()
@@ -262,6 +290,10 @@ class HttpConnection(asyncio.Protocol):
             # nothing, or half of an answer: only cutting the connection says that it is not whole
             if not exchange.started:
                 self.transport.write(whole_answer(status, why))
+            self._closing = True
+            self.transport.close()
+        elif self._socket is not None:
+            self._socket.close()
             self._closing = True
             self.transport.close()
 

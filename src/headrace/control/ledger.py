@@ -80,6 +80,7 @@ class Ledger:
         room: Room,
         on_commands: Callable[[list[Command]], None],
         on_doubt: Callable[[], None] = lambda: None,
+        on_commit: Callable[[], None] = lambda: None,
         fault: Fault = no_fault,
         node: int = 1,
         bounds: Bounds = Bounds(),  # noqa: B008  frozen
@@ -94,6 +95,7 @@ class Ledger:
         self._room = room
         self._on_commands = on_commands
         self._on_doubt = on_doubt
+        self._on_commit = on_commit
         self._away = 0
         self._fault = fault
         self._node = node
@@ -321,6 +323,7 @@ class Ledger:
         self._moved_at = self._clock.monotonic()
         self._away = 0
         self._fault("ledger.after_commit")
+        self._on_commit()
         self._count(units, group)
         self._hand_on(units, group, follows)
 

@@ -16,6 +16,8 @@ from headrace.control.assign import Assigner
 from headrace.control.clock import SteadyClock
 from headrace.control.commands import Commands
 from headrace.control.credentials import RunTokens
+from headrace.control.events.feed import Feed
+from headrace.control.events.tail import Tail
 from headrace.control.graphs import Graphs
 from headrace.control.ids import Ids
 from headrace.control.ledger import Ledger
@@ -42,10 +44,18 @@ class Node:
     """One control process's ledger, loops and links. ``start`` begins, ``failure`` tells trouble, ``close`` ends.
 
     ``worked`` gives the seconds of CPU that this thread has used; without it groups are bounded by the clock.
+    ``alone`` says that no other process writes this store.
     """
 
     def __init__(
-        self, store: Store, *, clock: Clock, dice: Dice, fault: Fault, worked: Callable[[], float] | None = None
+        self,
+        store: Store,
+        *,
+        clock: Clock,
+        dice: Dice,
+        fault: Fault,
+        worked: Callable[[], float] | None = None,
+        alone: bool = False,
     ) -> None:
         self.store = store
         self.clock = clock = SteadyClock(clock)
@@ -53,6 +63,7 @@ class Node:
         self.waiters = Waiters()
         self.placement = Placement()
         self.graphs = Graphs(store.reader)
+        self.tail = Tail(Feed(store.reader, self.graphs, store.identity.incarnation), clock, alone=alone)
         self.ids = Ids(store, "run", growing=True)
         self.ledger = Ledger(
             store,
@@ -62,6 +73,7 @@ class Node:
             room=self.placement,
             on_commands=self._take,
             on_doubt=self._doubt,
+            on_commit=self.tail.wake,
             fault=fault,
             worked=worked,
         )
@@ -133,6 +145,7 @@ class Node:
 
     def _hinted(self, hint: Hint) -> None:
         """Another node committed something: what waits for it here looks again."""
+        self.tail.wake()
         if hint.classes:
             self.claims.waits(hint.classes)
         for run in hint.runs:
@@ -181,6 +194,7 @@ class Node:
 
     async def close(self) -> None:
         """End the loops and close the store; what was not done is found again."""
+        self.tail.end()
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)

@@ -1,8 +1,8 @@
 """A WebSocket without IO (RFC 6455): bytes in, whole binary messages out; bytes to write are asked for.
 
-What the doorbell needs and no more: no extensions, no text. Whatever the other end sends is checked and bounded; nonsense
-is a ``LinkError``. Ours because the published library costs each process 5 MB and 80 ms of start for the same frames;
-the tests let the two talk to each other. Called by ``link.doorbell``.
+What the doorbell and the stream of events need and no more: no extensions. Whatever the other end sends is checked and
+bounded; nonsense is a ``LinkError``. Ours because the published library costs each process 5 MB and 80 ms of start for the same frames;
+the tests let the two talk to each other. Called by ``link.doorbell`` and ``control.sockets``.
 """
 
 from __future__ import annotations
@@ -23,7 +23,8 @@ _SHORT_MAX = 125
 class WebSocket:
     """One end of an open WebSocket. ``masks`` gives four random bytes per frame for the end that dialed, else None."""
 
-    def __init__(self, *, masks: Iterable[bytes] | None, message_max: int) -> None:
+    def __init__(self, *, masks: Iterable[bytes] | None, message_max: int, texts: bool = False) -> None:
+        self._opens = (BINARY, TEXT, CONTINUATION) if texts else (BINARY, CONTINUATION)
         self._masks = None if masks is None else iter(masks)
         self._message_max = message_max
         self._got = bytearray()
@@ -33,16 +34,21 @@ class WebSocket:
         self._said_close = False
         self.closed = False
         """The other end has said that nothing more will come."""
+        self.pongs = 0
 
     def send(self, message: bytes) -> None:
         """A binary message is to be written."""
         self._frame(BINARY, message)
 
-    def close(self, code: int = 1000) -> None:
+    def ping(self, payload: bytes = b"") -> None:
+        """Ask whether the other end is there; its answer is counted in ``pongs``."""
+        self._frame(PING, payload)
+
+    def close(self, code: int = 1000, reason: str = "") -> None:
         """Say that nothing more will come; once."""
         if not self._said_close:
             self._said_close = True
-            self._frame(CLOSE, code.to_bytes(2, "big"))
+            self._frame(CLOSE, code.to_bytes(2, "big") + reason.encode()[: _SHORT_MAX - 2])
 
     def to_write(self) -> bytes:
         """What is to be written now, pongs and the closing frame included."""
@@ -55,7 +61,7 @@ class WebSocket:
         messages = []
         while not self.closed and (found := self._take()) is not None:
             opcode, final, payload = found
-            if opcode in (BINARY, CONTINUATION):
+            if opcode in self._opens:
                 whole = self._piece(opcode, payload, final=final)
                 if whole is not None:
                     messages.append(whole)
@@ -64,7 +70,9 @@ class WebSocket:
             elif opcode == CLOSE:
                 self.closed = True
                 self.close()
-            elif opcode != PONG:
+            elif opcode == PONG:
+                self.pongs += 1
+            else:
                 raise LinkError(f"a frame of kind {opcode} has no place on the doorbell")
         return messages
 
@@ -129,6 +137,18 @@ class WebSocket:
             head += mask
             payload = masked(payload, mask)
         self._out.append(bytes(head) + payload)
+
+
+def unmasked_frame(opcode: int, payload: bytes) -> bytes:
+    """A whole frame of the end that was dialed, ready to be written to any number of sockets."""
+    size = len(payload)
+    if size <= _SHORT_MAX:
+        head = bytes((_FIN | opcode, size))
+    elif size < 1 << 16:
+        head = bytes((_FIN | opcode, _SHORT_MAX + 1)) + size.to_bytes(2, "big")
+    else:
+        head = bytes((_FIN | opcode, _SHORT_MAX + 2)) + size.to_bytes(8, "big")
+    return head + payload
 
 
 def masked(payload: bytes, mask: bytes) -> bytes:

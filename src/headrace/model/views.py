@@ -200,6 +200,20 @@ class EventView(View, kw_only=True, frozen=True):
     body: dict[str, Any]
 
 
+class FeedEvent(EventView, kw_only=True, frozen=True):
+    """An event among all others. ``cursor`` is the place behind it: to go on from there."""
+
+    cursor: str
+
+
+class FeedPage(View, kw_only=True, frozen=True):
+    """Events in commit order. ``next_cursor`` is null when there were none; ``cursor`` says always where to go on."""
+
+    items: list[FeedEvent]
+    next_cursor: str | None = None
+    cursor: str
+
+
 class PackageView(View, kw_only=True, frozen=True):
     """A registered package: its digest and the tasks and jobs found in it."""
 

@@ -6,6 +6,8 @@ repeated there, the live row or the attempt row has it.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import msgspec
 from msgspec import Struct
 
@@ -139,6 +141,19 @@ def history_of(
             exit_status=t.exit_status, exit_code=t.exit_code, signal=t.signal, reason=t.reason, counts=t.counts,
         )  # fmt: skip
     return HistoryRow(run, no, index, version, at, commit, b.facts, cell, task)
+
+
+def with_graphs(
+    rows: Iterable[tuple[int, int, int, int, int, int, bytes]], images: Iterable[tuple[int, bytes]]
+) -> list[tuple[HistoryRow, int]]:
+    """History rows with the graphs of their runs, whose rows are ``images``; those of a run that is gone are left out."""
+    runs = {run: decode_run(image) for run, image in images}
+    found = []
+    for row in rows:
+        run = runs.get(row[0])
+        if run is not None:
+            found.append((history_of(row, run.graph, run.created_at, run.priority), run.graph))
+    return found
 
 
 def _before(at: int, instant: int) -> int | None:

@@ -142,8 +142,8 @@ class Reader(Protocol):
     async def pruned(self) -> Place:
         """The newest place of which history has been deleted; the beginning when none has."""
 
-    async def history_at(self, keys: Sequence[HistoryAt]) -> list[HistoryRow]:
-        """These rows, as far as they are still there, in no order. At most 500."""
+    async def history_at(self, keys: Sequence[HistoryAt]) -> list[tuple[HistoryRow, int]]:
+        """These rows, as far as they are still there, in no order, each with its run's graph number. At most 500."""
 
     async def entities_at(self, keys: Sequence[EntityAt]) -> list[Entity]:
         """These versions, as far as they are still there, in no order. At most 500."""

@@ -5,7 +5,7 @@ Made by ``control.api.dispatch`` for every request; read by the handlers of the 
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl
 
@@ -15,6 +15,7 @@ from headrace.model.errors import Invalid, Problem
 
 if TYPE_CHECKING:  # Services names what handlers need; a cycle at run time otherwise
     from headrace.control.api.services import Services
+    from headrace.control.sockets import ServerSocket
 
 LIMIT_MAX = 500
 LIMIT_DEFAULT = 100
@@ -25,9 +26,12 @@ class CutOff(Exception):
 
 
 class Reply:
-    """What a handler answers: a record (encoded in the caller's format), raw bytes with their type, or a stream."""
+    """What a handler answers: a record (encoded in the caller's format), raw bytes with their type, a stream, a socket.
 
-    __slots__ = ("body", "headers", "media", "record", "status", "stream")
+    ``socket`` is called with the WebSocket, once that is open; the connection ends when it returns.
+    """
+
+    __slots__ = ("body", "headers", "media", "record", "socket", "status", "stream")
 
     def __init__(
         self,
@@ -38,6 +42,7 @@ class Reply:
         media: str = "",
         headers: tuple[tuple[bytes, bytes], ...] = (),
         stream: AsyncIterator[bytes] | None = None,
+        socket: Callable[[ServerSocket], Coroutine[Any, Any, None]] | None = None,
     ) -> None:
         self.record = record
         self.status = status
@@ -45,6 +50,7 @@ class Reply:
         self.media = media
         self.headers = headers
         self.stream = stream
+        self.socket = socket
 
 
 class Call:

@@ -6,7 +6,7 @@ nothing about jobs or runs. Every error leaves as a problem document. Made by ``
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable, MutableMapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, MutableMapping, Sequence
 from typing import Any
 
 from headrace.control.api.answers import answered_before
@@ -18,6 +18,7 @@ from headrace.control.api.router import Endpoint, Router
 from headrace.control.api.services import Services
 from headrace.control.api.standing import PATIENT, while_good
 from headrace.control.api.table import Route
+from headrace.control.sockets import ServerSocket, accepted
 from headrace.model.errors import HeadraceError, Invalid, Problem, TooLarge, Unauthorized
 from headrace.model.views import ProblemView
 
@@ -28,6 +29,8 @@ ASGIApp = Callable[[Scope, Receive, Send], Awaitable[None]]
 Headers = tuple[tuple[bytes, bytes], ...]
 
 KEY_MAX = 200
+CREDENTIAL_OVER = 4401
+"""The code that a WebSocket is closed with then."""
 _FIXED: Headers = (
     (b"x-content-type-options", b"nosniff"),
     (b"cache-control", b"no-store"),
@@ -48,7 +51,9 @@ class Dispatch:
         self._services = services
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """One request. Lifespan is answered with nothing to do; WebSockets are refused: there is none here."""
+        """One request. Lifespan is answered with nothing to do. A WebSocket begins as a request like any other, so that it
+        passes the same checks; the server's own scope says how to open it.
+        """
         if scope["type"] != "http":
             await _no_http(scope, receive, send)
             return
@@ -56,6 +61,9 @@ class Dispatch:
         path: str = scope["path"]
         try:
             reply, call = await self._serve(scope, receive)
+            if reply.socket is not None:
+                await self._socket(scope, call, reply.socket)
+                return
             writing = _write(started, reply, call.accept, head=scope["method"] == "HEAD")
             if reply.stream is None:
                 await writing
@@ -73,6 +81,16 @@ class Dispatch:
                 raise
             view, headers = problem_of(error, path)
             await _write_problem(started, view, headers)
+
+    async def _socket(
+        self, scope: Scope, call: Call, work: Callable[[ServerSocket], Coroutine[Any, Any, None]]
+    ) -> None:
+        """Open the WebSocket and let the handler talk, as long as the credential holds."""
+        socket: ServerSocket = scope["headrace.socket"](accepted(dict(scope["headers"])))
+        try:
+            await while_good(self._services.auth, call.caller, work(socket))
+        except Unauthorized:
+            socket.close(CREDENTIAL_OVER, "the credential that opened this is over")
 
     async def _serve(self, scope: Scope, receive: Receive) -> tuple[Reply, Call]:
         headers: dict[bytes, bytes] = dict(scope["headers"])

@@ -1,39 +1,22 @@
-"""What happened to a run: its history as events, oldest first. Reads only."""
+"""What happened: events of one run, oldest first; and all events in commit order. Reads only."""
 
 from __future__ import annotations
 
 import base64
-from typing import Any
 
 import msgspec
 
 from headrace.control.api.call import Call, Reply
 from headrace.control.api.lookup import run_of
 from headrace.control.api.records import Items
-from headrace.control.api.table import BASE, PAGE, Query, Route
-from headrace.control.api.views import moment
+from headrace.control.api.stream import start_of, view_of
+from headrace.control.api.table import BASE, PAGE, Kind, Query, Route
 from headrace.control.auth import Permission
-from headrace.control.graphs import Known
+from headrace.control.events.cursor import Gone
+from headrace.control.events.subjects import Wanted
+from headrace.control.events.views import run_event
 from headrace.model.errors import Invalid
-from headrace.model.facts import Fact, RunSubmitted
-from headrace.model.ids import RUN_ITSELF, WHOLE
-from headrace.model.views import EventView
-from headrace.store.rows import HistoryRow
-
-KINDS = {
-    "RunSubmitted": "run.submitted",
-    "RunChanged": "run.changed",
-    "RunEnded": "run.ended",
-    "TaskReadied": "task.ready",
-    "TaskDispatched": "task.dispatched",
-    "TaskStarted": "task.started",
-    "TaskRetrying": "task.retrying",
-    "TaskHeld": "task.held",
-    "TaskEnded": "task.ended",
-    "GroupExpanded": "group.expanded",
-    "OutcomeRejected": "outcome.rejected",
-}
-_STATES = frozenset({"state"})
+from headrace.model.views import FeedPage
 
 
 async def get_events(call: Call) -> Reply:
@@ -45,39 +28,22 @@ async def get_events(call: Call) -> Reply:
     rows = await call.services.reader.history(row.cell.run, after=after, limit=limit)
     commits = await call.services.reader.commits(sorted({h.commit for h in rows}))
     actors = {c.commit: c.actor for c in commits}
-    items = [_event(h, fact, known, row.input.actor, actors) for h in rows for fact in h.facts]
+    items = [run_event(h, fact, known, actors.get(h.commit, "")) for h in rows for fact in h.facts]
     following = _text(after + len(rows)) if len(rows) == limit else None
     return Reply(Items(items=items, next_cursor=following))
 
 
-def _event(row: HistoryRow, fact: Fact, known: Known, submitter: str, actors: dict[int, str]) -> EventView:
-    subject = f"runs/{row.run}"
-    no, index = (row.no, row.index) if fact.no == RUN_ITSELF and row.no != RUN_ITSELF else (fact.no, fact.index)
-    if no != RUN_ITSELF:
-        subject += f"/tasks/{known.graph.nodes[no].name}" + ("" if index == WHOLE else f"/{index}")
-    kind = KINDS.get(type(fact).__name__, type(fact).__name__)
-    return EventView(
-        sequence=row.version,
-        at=moment(row.at),
-        actor=submitter if isinstance(fact, RunSubmitted) else actors.get(row.commit, ""),
-        kind=kind,
-        subject=subject,
-        body=_body(fact),
-    )
-
-
-def _body(fact: Fact) -> dict[str, Any]:
-    body = {}
-    for name in fact.__struct_fields__:
-        value = getattr(fact, name)
-        if name in {"no", "index"}:
-            continue
-        if name in _STATES:
-            value = value.name
-        elif name == "at" or name.endswith("_at"):
-            value = moment(value).isoformat() if value else None
-        body[name] = value
-    return body
+async def list_events(call: Call) -> Reply:
+    """``GET /events``: in commit order, from the oldest kept or behind a cursor."""
+    limit = call.limit()
+    wanted = Wanted(call.query.get("subject", ()), call.caller.may)
+    cursor, gap = await start_of(call)
+    if gap:
+        raise Gone(gap)
+    page = await call.services.tail.feed.page(cursor, limit, wanted)
+    text = page.cursor.text()
+    following = text if page.events or page.more else None
+    return Reply(FeedPage(items=[view_of(event) for event in page.events], next_cursor=following, cursor=text))
 
 
 def _text(count: int) -> str:
@@ -95,6 +61,20 @@ def _position(cursor: str | None) -> int:
 
 
 ROUTES = (
+    Route(
+        method="GET",
+        path=BASE + "/events",
+        permission=Permission.events_read,
+        handler=list_events,
+        summary="What happened, of everything, in commit order; `next_cursor` is null when there is nothing new",
+        statuses=(200, 410),
+        response=FeedPage,
+        query=(
+            Query("limit", "at most this many events (1 to 500, default 100)", Kind.whole),
+            Query("after", "`next_cursor` or an event's `cursor`, or `latest`; absent: from the oldest kept"),
+            Query("subject", "`runs/12`, `jobs/nightly`, or the beginning of one: `jobs/night*`; may be repeated"),
+        ),
+    ),
     Route(
         method="GET",
         path=BASE + "/runs/{id}/events",

@@ -14,6 +14,7 @@ from headrace.control.api.saved import SavedJobs
 from headrace.control.api.values import Values
 from headrace.control.api.waiters import Waiters
 from headrace.control.auth import Auth
+from headrace.control.events.tail import Tail
 from headrace.control.graphs import Graphs
 from headrace.control.ledger import Ledger
 from headrace.control.lockout import Lockout
@@ -59,6 +60,7 @@ class Services:
     graphs: Graphs
     jobs: SavedJobs
     values: Values
+    tail: Tail
     waiters: Waiters = field(default_factory=Waiters)
     agents: Callable[[int], AgentCalls | None] = no_agent
     offers: Callable[[], Sequence[Offer]] = no_offers

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from headrace.store.images import decode_run, history_of
+from headrace.store.images import with_graphs
 from headrace.store.postgres.arrays import Ints, Texts
 from headrace.store.postgres.pool import Pool
 from headrace.store.rows import Entity, EntityAt, HistoryAt, HistoryRow, Logged, Place
@@ -38,20 +38,13 @@ class PostgresLog:
         row = await self._pool.row("pruned", [])
         return Place() if row is None else Place(*map(int, row[0].split()))
 
-    async def history_at(self, keys: Sequence[HistoryAt]) -> list[HistoryRow]:
-        """These rows, as far as they are there."""
+    async def history_at(self, keys: Sequence[HistoryAt]) -> list[tuple[HistoryRow, int]]:
+        """These rows, as far as they are there, with the graphs of their runs."""
         if not keys:
             return []
         rows = await self._pool.rows("history_at", [Ints(column) for column in zip(*keys[:ROWS_MAX], strict=True)])
         images = await self._pool.rows("run_images", [Ints({row[0] for row in rows})])
-        runs = {run: decode_run(image) for run, image in images}
-        found = []
-        for run, no, index, version, at, commit, body in rows:
-            cell = runs.get(run)
-            if cell is not None:
-                seven = (run, no, index, version, at, commit, body)
-                found.append(history_of(seven, cell.graph, cell.created_at, cell.priority))
-        return found
+        return with_graphs(((r[0], r[1], r[2], r[3], r[4], r[5], r[6]) for r in rows), ((r[0], r[1]) for r in images))
 
     async def entities_at(self, keys: Sequence[EntityAt]) -> list[Entity]:
         """These versions, as far as they are there."""

@@ -10,8 +10,7 @@ from typing import Any, TypeVar
 
 import apsw
 
-from headrace.model.cells import RunCell
-from headrace.store.images import decode_run, history_of
+from headrace.store.images import with_graphs
 from headrace.store.rows import Entity, EntityAt, HistoryAt, HistoryRow, Logged, Place
 from headrace.store.touched import bounded
 
@@ -40,14 +39,14 @@ class SqliteLog:
         rows: list[Row] = await self._with(lambda conn: conn.execute(self._sql["pruned"]).fetchall())
         return Place(*map(int, rows[0][0].split())) if rows else Place()
 
-    async def history_at(self, keys: Sequence[HistoryAt]) -> list[HistoryRow]:
+    async def history_at(self, keys: Sequence[HistoryAt]) -> list[tuple[HistoryRow, int]]:
         """These rows, as far as they are there."""
 
-        def work(conn: apsw.Connection) -> list[HistoryRow]:
+        def work(conn: apsw.Connection) -> list[tuple[HistoryRow, int]]:
             found: list[Row] = conn.executemany(self._sql["history_at"], keys[:ROWS_MAX]).fetchall()
             ids = [(run,) for run in {row[0] for row in found}]
             images: list[Row] = conn.executemany(self._sql["run_images"], ids).fetchall() if ids else []
-            return whole(found, {run: decode_run(image) for run, image in images})
+            return with_graphs(found, images)
 
         return await self._with(work) if keys else []
 
@@ -61,14 +60,3 @@ class SqliteLog:
 
     async def _with(self, work: Callable[[apsw.Connection], T]) -> T:
         raise NotImplementedError
-
-
-def whole(rows: list[Row], runs: dict[int, RunCell]) -> list[HistoryRow]:
-    """History rows with what never changes of their runs; those of a run that is gone are left out."""
-    found = []
-    for run, no, index, version, at, commit, body in rows:
-        cell = runs.get(run)
-        if cell is not None:
-            seven = (run, no, index, version, at, commit, body)
-            found.append(history_of(seven, cell.graph, cell.created_at, cell.priority))
-    return found
