@@ -30,7 +30,7 @@ import msgspec
 from headrace.client import flow
 from headrace.client.sync import FINAL, Client, Run
 from headrace.link.records import LogRecord, Seal
-from headrace.model.cells import TaskCell
+from headrace.model.cells import ParentRef, TaskCell
 from headrace.model.errors import Busy, Conflict, HeadraceError, Refused, Unreachable
 from headrace.model.ids import RUN_ITSELF
 from headrace.model.states import TASK_FINAL
@@ -282,7 +282,9 @@ def package() -> bytes:
 
 
 class Load:
-    """Single commands, retries, a fan-out, Python, a long log, a large artifact and result, a cancel; and what they did."""
+    """Single commands, retries, a fan-out, Python, a long log, a large artifact and result, child runs, a wait, a cancel
+    that is carried down; and what they did.
+    """
 
     LINES = 30_000
 
@@ -298,9 +300,11 @@ class Load:
     def submit(self) -> Load:
         """Everything, each under a key of its own; the canceled one as soon as it is acknowledged."""
         self.server.ask(lambda c: c.packages.put("load", package()))
-        self._one(
-            "stopped", {"job": self._job("stopped", [{"name": "only", "command": self._sh("sleep 600")}])}, "canceled"
-        )
+        for name, text in (("leaf", "true"), ("sleeper", "sleep 600")):
+            job = self._job(name, [{"name": "only", "command": self._sh(text)}])
+            self.server.ask(lambda c, job=job: c.jobs.put(job))
+        stopped = [{"name": "kid", "job": "sleeper"}]
+        self._one("stopped", {"job": self._job("stopped", stopped)}, "canceled")
         for n in range(self._mixed):
             self._one(f"mixed-{n}", {"job": self._job("mixed", self._tasks())}, "succeeded")
         for n in range(self._singles):
@@ -366,7 +370,9 @@ class Load:
                 "command": self._sh('head -c 700000 /dev/urandom > "$HEADRACE_OUTPUTS/big.bin"; echo kept'),
             },
             {"name": "large", "command": self._sh('seq -s, 1 80000 | sed "s/.*/[&]/" > "$HEADRACE_RESULT"')},
-            {"name": "sum", "needs": ["many", "py", "flaky"], "command": self._sh("true")},
+            {"name": "kids", "each": [1, 2], "job": "leaf", "retries": {"max": 3, "delay": "20ms", "only": ["lost"]}},
+            {"name": "pause", "wait": {"for": "100ms"}},
+            {"name": "sum", "needs": ["many", "py", "flaky", "kids", "pause"], "command": self._sh("true")},
         ]
 
     # Afterwards
@@ -378,16 +384,22 @@ class Load:
         """
         broken: list[str] = []
         known: set[int] = set()
+        children: dict[int, ParentRef] = {}
         after: tuple[int, int] | None = None
         while rows := await store.reader.runs(RunFilter(limit=500, after=after)):
             known.update(row.cell.run for row in rows)
+            children |= {r.cell.run: r.input.more.parent for r in rows if r.input.more and r.input.more.parent}
             after = (rows[-1].cell.created_at, rows[-1].cell.run)
         broken += [
             f"I1 {k} was acknowledged as run {r}, which is lost" for k, r in self.acknowledged.items() if r not in known
         ]
         broken += [
-            f"I1 run {r} exists, and nobody was answered with it" for r in known - set(self.acknowledged.values())
+            f"I1 run {r} exists, and nobody was answered with it"
+            for r in known - set(self.acknowledged.values()) - children.keys()
         ]
+        broken += [f"{text} twice" for text, n in Counter(map(str, children.values())).items() if n > 1]
+        broken += [f"child {r} has no parent: {parent}" for r, parent in children.items() if parent.run not in known]
+        broken += [f"not delivered: {row}" for row in await store.reader.outbox("child", 2**62, 10)]
         began = Counter(self.ground.read_text().split())
         broken += [f"I4 attempt {key} ran {n} times" for key, n in began.items() if n > 1]
         ran: Counter[tuple[int, int, int]] = Counter()

@@ -17,7 +17,7 @@ from headrace.core.reaching import reach
 from headrace.core.results import group_result, result_keys, run_result
 from headrace.core.stepping import apply, step
 from headrace.core.tables import GROUP_MOVES, allowed
-from headrace.core.work import Alarm, Dispatch, Follow, Keys, Offer, Step, StopAttempt, Working
+from headrace.core.work import Alarm, Dispatch, Follow, Keys, Offer, Step, StopAttempt, Tell, Working
 from headrace.model.cells import RunCell, RunInput, TaskCell, Value
 from headrace.model.changes import Cancel, Change, Claim, Lose, OutcomeKind, Settle, Started, Submit, Wake
 from headrace.model.definition import JobDefinition
@@ -28,7 +28,10 @@ S = 1_000_000
 
 
 def job(*tasks: dict[str, Any], **more: Any) -> JobDefinition:
-    full = [task if {"python", "script"} & set(task) else {"command": ["true"], **task} for task in tasks]
+    full = [
+        task if {"python", "script", "job", "wait", "http"} & set(task) else {"command": ["true"], **task}
+        for task in tasks
+    ]
     return msgspec.convert({"name": "job", "tasks": full, **more}, JobDefinition)
 
 
@@ -48,6 +51,7 @@ class Mill:
         self.dispatches: deque[Dispatch] = deque()
         self.stops: list[StopAttempt] = []
         self.alarms: list[Alarm] = []
+        self.tells: list[Any] = []
         self.facts: list[Any] = []
         self.now = 1_000 * S
         self.dice = 0.5
@@ -166,6 +170,8 @@ class Mill:
                 self.stops.append(command)
             elif isinstance(command, Alarm):
                 self.alarms.append(command)
+            elif isinstance(command, Tell):
+                self.tells.append(command.message)
 
     # what tests ask
 
@@ -188,6 +194,12 @@ class Mill:
             if offer.agent == order.agent:
                 offer.free += 1
         return self.one(self.outcome(order, kind, result, **more))
+
+    def child_ends(self, start: Any, kind: str = "succeeded", result: Any = None, **more: Any) -> Step:
+        """What the outbox loop makes of the end of a child."""
+        kept = value(result) if result is not None else None
+        key = (start.run, start.no, start.index, start.epoch)
+        return self.one(Settle(*key, OutcomeKind(kind), self.now, self.now, result=kept, **more))
 
     def play(self, work: Any = None) -> None:
         """Do all work there is; ``work(name, dispatch)`` gives (kind, result) or fields; time passes when nothing runs."""

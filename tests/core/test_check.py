@@ -105,7 +105,7 @@ def test_a_mistake_is_found_with_its_path(task, path, message):
 
 def test_a_task_without_a_kind_is_told_the_kinds():
     definition = shape({"name": "j", "tasks": [{"name": "a"}]}, JobDefinition)
-    assert told(definition) == {"tasks[0]": "a task needs exactly one kind: command, script, python"}
+    assert told(definition) == {"tasks[0]": "a task needs exactly one kind: command, script, python, job, wait, http"}
 
 
 LATER_KINDS = {
@@ -124,7 +124,7 @@ def test_a_later_kind_is_not_available_yet(kind):
 @pytest.mark.parametrize(
     ("field", "value"),
     [("secrets", {"A": "b"}), ("secret_files", {"a": "b"}), ("resources", {"cpus": 1}), ("limits", {"crm": 1}),
-     ("cache", {"for": "1h"}), ("repeat", {"times": 2}), ("delay", "5s"), ("listeners", [1])],
+     ("cache", {"for": "1h"}), ("listeners", [1])],
 )  # fmt: skip
 def test_a_later_feature_of_a_task_is_not_available_yet(field, value):
     problems = told(define({field: value}))

@@ -51,6 +51,8 @@ POINTS = (
     Point("outcomes.after_apply", "control", 3),
     Point("stop.before_post", "control", more=()),
     Point("stop.after_post", "control", more=()),
+    Point("outbox.before_ask", "control", 2, more=(1, 4)),
+    Point("outbox.after_ask", "control", 2, more=(1, 4)),
     Point("logs.before_store", "control", more=(2,)),
     Point("logs.before_drop", "control", more=(2,)),
     Point("agent.before_journal_accept", "agent", 3),

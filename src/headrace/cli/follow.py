@@ -69,7 +69,7 @@ class Watch:
     def _states(self, view: views.RunView) -> list[Line]:
         lines: list[Line] = []
         for task in view.tasks:
-            said = f"{task.state} {task.attempt} {_counts(task) if task.ended_at else ''}"
+            said = f"{task.state} {task.attempt} {task.child or ''} {_counts(task) if task.ended_at else ''}"
             if self._seen.get(task.name) == said or task.state in QUIET:
                 continue
             self._seen[task.name] = said
@@ -77,7 +77,9 @@ class Watch:
             at = (task.ended_at if task.state in ENDED else task.started_at) or now
             attempt = f" (attempt {task.attempt})" if task.attempt > 1 else ""
             took = elapsed(task.started_at, task.ended_at) if task.started_at and task.ended_at else ""
-            text = f"{self.terminal.style(task.name, 'bold')} {self.terminal.state(task.state)}{attempt}{_counts(task)}"
+            child = f" → run {task.child}" if task.child else ""
+            name = self.terminal.style(task.name, "bold")
+            text = f"{name} {self.terminal.state(task.state)}{attempt}{_counts(task)}{child}"
             clock = self.terminal.style(self.terminal.when(at), "dim")
             lines.append((at, f"{clock} {text} {self.terminal.style(took, 'dim')}".rstrip()))
         return lines

@@ -13,9 +13,7 @@ import socket
 from time import thread_time
 
 from headrace.control.api import build_api
-from headrace.control.api.saved import SavedJobs
 from headrace.control.api.services import Services as ApiServices
-from headrace.control.api.values import Values
 from headrace.control.auth import Auth
 from headrace.control.changes.admin import AdminToken, RunSecret
 from headrace.control.clock import SystemClock
@@ -82,8 +80,8 @@ async def open_control(settings: ControlSettings, *, fault: Fault = no_fault) ->
         clock=clock,
         ids=node.ids,
         graphs=node.graphs,
-        jobs=SavedJobs(node.store.reader, alone=alone),
-        values=Values(node.store.reader, node.store.blobs),
+        jobs=node.jobs,
+        values=node.values,
         waiters=node.waiters,
         tail=node.tail,
         agents=links.calls,

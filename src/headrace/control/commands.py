@@ -13,7 +13,7 @@ from headrace.control.links import Links
 from headrace.control.loops.claim import ClaimLoop
 from headrace.control.loops.due import DueLoop
 from headrace.control.placement import Placement
-from headrace.core.work import Alarm, Command, Dispatch, Ended, StopAttempt, Waits
+from headrace.core.work import Alarm, Command, Dispatch, Ended, StopAttempt, Tell, Waits
 
 
 class Commands:
@@ -28,6 +28,7 @@ class Commands:
         due: DueLoop,
         assigner: Assigner,
         ended: Callable[[int], None],
+        told: Callable[[], None],
     ) -> None:
         self._placement = placement
         self._links = links
@@ -35,6 +36,7 @@ class Commands:
         self._due = due
         self._assigner = assigner
         self._ended = ended
+        self._told = told
 
     def __call__(self, commands: Sequence[Command]) -> None:
         """Take the commands of one commit, in order."""
@@ -54,6 +56,8 @@ class Commands:
                 self._due.alarm(c.at)
             elif isinstance(c, Waits):
                 waits.add(c.klass)
+            elif isinstance(c, Tell):
+                self._told()
             elif isinstance(c, StopAttempt):
                 stops.setdefault(c.agent, []).append(c)
                 # Nothing will be heard of a fenced attempt: its place is free from here on.

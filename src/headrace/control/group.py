@@ -19,10 +19,10 @@ from headrace.control.lists import Lists
 from headrace.control.loading import Loader
 from headrace.control.loops.outcomes import Delivery
 from headrace.control.recording import Recorder
-from headrace.control.unit import Unit
+from headrace.control.unit import Answered, Unit
 from headrace.core.reaching import reach
 from headrace.core.stepping import apply, step
-from headrace.core.work import Command, Dispatch, Follow, Keys, Step, StopAttempt, Working
+from headrace.core.work import Command, Dispatch, Follow, Keys, Step, StopAttempt, Tell, Working
 from headrace.model.cells import RunCell
 from headrace.model.changes import Change, Origin, Settle, Started, Submit
 from headrace.model.errors import Conflict, HeadraceError, Refused
@@ -70,6 +70,7 @@ class Group:
         self._recorder = recorder
         self._rows = Rows()
         self._answers: dict[tuple[str, str], Answer] = {}
+        self._untold: set[int] = set()
         self._dice = dice
         self._bounds = bounds
         self._now = now
@@ -131,6 +132,9 @@ class Group:
         digests = {digest for unit in units if unit.named is not None for digest in unit.named.digests()}
         if digests:
             self._rows.documents.update(await self._writer.load_documents(sorted(digests)))
+        seqs = [seq for unit in units if unit.seqs is not None for seq in unit.seqs]
+        if seqs:
+            self._untold |= await self._writer.lock_outbox(sorted(seqs))
         answers = {(unit.answer.scope, unit.answer.key) for unit in units if unit.answer is not None}
         if answers:
             self._answers.update(await self._writer.load_answers(sorted(answers)))
@@ -224,23 +228,39 @@ class Group:
         for change, run in zip(unit.changes[unit.done : unit.until], reached, strict=True):
             if unit.results and self.full() and (change is not unit.changes[0]):
                 break
-            try:
-                decided = self._decide_at_once(change, run, unit.origin, None)
-                if decided is None:
-                    decided = await self._decide(change, run, unit.origin, None)
-                unit.results.append(decided)
-            except HeadraceError as error:
-                unit.results.append(error)
-                self._reject(unit, change, error, rejected)
-            except Exception as error:
-                log.exception("a change raised; it alone fails")
-                failed = HeadraceError(f"the change could not be decided: {type(error).__name__}: {error}")
-                failed.__cause__ = error
-                unit.results.append(failed)
-                self._reject(unit, change, failed, rejected)
+            if unit.seqs is None:
+                answered = await self._answer(change, run, unit.origin)
+            else:
+                answered = await self._message(unit, change, run)
+            unit.results.append(answered)
+            if isinstance(answered, HeadraceError):
+                self._reject(unit, change, answered, rejected)
             unit.done += 1
         if unit.delivery is not None:
             self._delivered(unit, rejected)
+
+    async def _answer(self, change: Change, run: RunCell | None, origin: Origin) -> Answered:
+        """What becomes of one change that stands alone."""
+        try:
+            return self._decide_at_once(change, run, origin, None) or await self._decide(change, run, origin, None)
+        except HeadraceError as error:
+            return error
+        except Exception as error:
+            log.exception("a change raised; it alone fails")
+            failed = HeadraceError(f"the change could not be decided: {type(error).__name__}: {error}")
+            failed.__cause__ = error
+            return failed
+
+    async def _message(self, unit: Unit, change: Change, run: RunCell | None) -> Answered:
+        """The same for a message, unless another node has delivered it or is about to."""
+        seq = unit.seq()
+        if seq not in self._untold:
+            return Result()
+        self._untold.discard(seq)
+        answered = await self._answer(change, run, unit.origin)
+        if not (isinstance(answered, HeadraceError) and isinstance(change, Submit)):
+            self._recorder.told(seq)
+        return answered
 
     def _reject(self, unit: Unit, change: Change, error: HeadraceError, rejected: set[tuple[int, int, int]]) -> None:
         """An outcome that cannot be applied is recorded, and the feed moves on."""
@@ -352,6 +372,8 @@ class Group:
                 self.follows.setdefault(origin, []).append(command.change)
             else:
                 self.commands.append(command)
+                if isinstance(command, Tell):
+                    self._recorder.tell(command.message)
 
     def _undo(self, done: list[tuple[Step, RunCell | None, list[Any]]]) -> None:
         working = self._working

@@ -148,6 +148,16 @@ class Ledger:
         origin = Origin(f"agent:{delivery.name}", "link")
         return await self._enqueue(Unit(changes, origin, self._future(), delivery=delivery))
 
+    async def receive(self, changes: Sequence[Change], seqs: Sequence[int], origin: Origin) -> list[Answered]:
+        """Apply messages of the outbox, each with its row (``seqs``), which goes in the same commit.
+
+        A message that somebody else has delivered meanwhile changes nothing. One that is refused is told as well, but
+        for a ``Submit``: its row stays, so that whoever asked for that run can be told why there is none.
+        """
+        if not changes:
+            return []
+        return await self._enqueue(Unit(await self._stowed(changes), origin, self._future(), seqs=seqs))
+
     async def keep(self, definition: JobDefinition, origin: Origin = SYSTEM) -> int:
         """The graph number of a definition's document, which is kept from now on."""
         document = await self.document(definition)

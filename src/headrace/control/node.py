@@ -11,6 +11,8 @@ import logging
 from collections.abc import Callable, Coroutine
 from typing import Any
 
+from headrace.control.api.saved import SavedJobs
+from headrace.control.api.values import Values
 from headrace.control.api.waiters import Waiters
 from headrace.control.assign import Assigner
 from headrace.control.clock import SteadyClock
@@ -18,12 +20,14 @@ from headrace.control.commands import Commands
 from headrace.control.credentials import RunTokens
 from headrace.control.events.feed import Feed
 from headrace.control.events.tail import Tail
+from headrace.control.family import Family
 from headrace.control.graphs import Graphs
 from headrace.control.ids import Ids
 from headrace.control.ledger import Ledger
 from headrace.control.links import LinkedCalls, Links, Services
 from headrace.control.loops.claim import ClaimLoop
 from headrace.control.loops.due import DueLoop
+from headrace.control.loops.outbox import OutboxLoop
 from headrace.control.placement import Placement
 from headrace.core.work import Command
 from headrace.link.records import Hello
@@ -79,6 +83,10 @@ class Node:
         )
         self.claims = ClaimLoop(store.reader, self.ledger, self.placement)
         self.due = DueLoop(store.reader, self.ledger, clock)
+        self.jobs = SavedJobs(store.reader, alone=alone)
+        self.values = Values(store.reader, store.blobs)
+        family = Family(store.reader, jobs=self.jobs, graphs=self.graphs, ids=self.ids, values=self.values, clock=clock)
+        self.outbox = OutboxLoop(store.reader, self.ledger, family, clock=clock, fault=fault)
         self.links: Links
         self.secret = b""
         """The key of run tokens."""
@@ -126,11 +134,14 @@ class Node:
             due=self.due,
             assigner=assigner,
             ended=self.waiters.ended,
+            told=self.outbox.wake,
         )
         self.own(self.ledger.run())
         await self.claims.start()
         self.own(self.claims.run())
         self.own(self.due.run())
+        self.outbox.wake()
+        self.own(self.outbox.run())
         self.store.hear(self._hinted)
         return links
 
@@ -163,6 +174,7 @@ class Node:
         """What this process believes may be out of date: everything that waits reads the store anew."""
         self.claims.relearn()
         self.due.alarm(0)
+        self.outbox.wake()
         self.waiters.everybody()
 
     def own(self, work: Coroutine[Any, Any, None]) -> None:

@@ -16,8 +16,21 @@ from headrace.model.cells import ASIDE_MAX, RunCell, RunInput, TaskCell, Value
 from headrace.model.changes import Change, Lose, Origin, OutcomeKind, Settle, Started, Submit
 from headrace.model.facts import AnyFact, OutcomeRejected
 from headrace.model.ids import RUN_ITSELF, WHOLE, TaskKey
+from headrace.model.messages import CHILD, AnyMessage
 from headrace.model.states import TASK_FINAL, TASK_LEASED, TaskState
-from headrace.store.rows import Answer, ArtifactRow, AttemptRow, Batch, CommitRow, Entity, HistoryRow, NewRun
+from headrace.store.images import encode_message
+from headrace.store.rows import (
+    Answer,
+    ArtifactRow,
+    AttemptRow,
+    Batch,
+    ChildRow,
+    CommitRow,
+    Entity,
+    HistoryRow,
+    NewRun,
+    OutboxRow,
+)
 
 ROW_SIZE = 250
 """Bytes that a row is reckoned with in the bound of a commit."""
@@ -50,6 +63,7 @@ class Recorder:
         self._values: dict[TaskKey, Value] = {}
         self._history: list[HistoryRow] = []
         self._attempts: list[AttemptRow] = []
+        self._outbox: list[OutboxRow] = []
         self._entities: dict[tuple[str, str, int], Entity] = {}
         self._out = Batch(now)
 
@@ -75,11 +89,13 @@ class Recorder:
         | dict[TaskKey, None]
         | dict[TaskKey, Value]
         | list[HistoryRow]
-        | list[AttemptRow],
+        | list[AttemptRow]
+        | list[OutboxRow],
         ...,
     ]:
         return (
             self._new_runs, self._runs, self._new_tasks, self._tasks, self._values, self._history, self._attempts,
+            self._outbox,
         )  # fmt: skip
 
     def step(
@@ -172,7 +188,8 @@ class Recorder:
         out.segments.extend(decided.segments)
         out.artifacts.extend(decided.artifacts)
         out.outbox.extend(decided.outbox)
-        self.rows += 1 + len(decided.entities) + len(decided.segments) + len(decided.artifacts)
+        out.told.extend(decided.told)
+        self.rows += 1 + len(decided.told) + len(decided.entities) + len(decided.segments) + len(decided.artifacts)
         self.size += sum(len(document.body) for document in decided.documents)
         self.size += sum(len(segment.data or b"") for segment in decided.segments)
 
@@ -187,6 +204,16 @@ class Recorder:
         """Files that attempts left."""
         self._out.artifacts.extend(rows)
         self.rows += len(rows)
+
+    def tell(self, message: AnyMessage) -> None:
+        """A message to be delivered after the commit."""
+        self._outbox.append(OutboxRow(CHILD, str(message.run), encode_message(message), 0))
+        self.rows += 1
+
+    def told(self, seq: int) -> None:
+        """A message was delivered: by this commit."""
+        self._out.told.append(seq)
+        self.rows += 1
 
     def answer(self, answer: Answer) -> None:
         """An answer to give again."""
@@ -206,6 +233,8 @@ class Recorder:
         out.history = self._history
         out.values = list(self._values.items())
         out.attempts = self._attempts
+        out.outbox.extend(self._outbox)
+        out.children = [child for given in self._new_runs.values() if (child := _child(given)) is not None]
         out.entities = list(self._entities.values())
         return out
 
@@ -257,7 +286,7 @@ class Recorder:
         elif isinstance(change, Settle) and change.kind != OutcomeKind.refused:
             said = structs.replace(
                 old,
-                state=TaskState.lost if change.kind == OutcomeKind.lost else TaskState.failed,
+                state=_said_state(change.kind),
                 exit_status=change.exit_status,
                 exit_code=change.exit_code,
                 signal=change.signal,
@@ -271,6 +300,20 @@ class Recorder:
             return
         self._attempts.append(AttemptRow(old.run, old.no, old.index, old.attempt, said))
         self.rows += 1
+
+
+def _said_state(kind: OutcomeKind) -> TaskState:
+    """An attempt that succeeded is followed by another one where a task is done several times."""
+    if kind == OutcomeKind.succeeded:
+        return TaskState.succeeded
+    return TaskState.lost if kind == OutcomeKind.lost else TaskState.failed
+
+
+def _child(given: RunInput) -> ChildRow | None:
+    """The row by which a parent's attempt finds its run."""
+    if given.more is None or (parent := given.more.parent) is None:
+        return None
+    return ChildRow(parent.run, parent.no, parent.index, parent.epoch, given.run)
 
 
 def _in_full(value: Value | None) -> Value | None:

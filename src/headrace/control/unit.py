@@ -38,6 +38,7 @@ class Unit:
         "origin",
         "places",
         "results",
+        "seqs",
         "tries",
         "until",
         "waits",
@@ -53,6 +54,7 @@ class Unit:
         answer: AnswerKey | None = None,
         named: NamedChange | None = None,
         delivery: Delivery | None = None,
+        seqs: Sequence[int] | None = None,
     ) -> None:
         self.changes = changes
         self.origin = origin
@@ -61,6 +63,8 @@ class Unit:
         self.answer = answer
         self.named = named
         self.delivery = delivery
+        self.seqs = seqs
+        """The rows of the outbox that its changes deliver, one each."""
         self.results: list[Answered] = []
         self.done = 0
         self.kept = 0
@@ -98,10 +102,16 @@ class Unit:
         self.until = self.done + len(free)
         return kept
 
+    def seq(self) -> int:
+        """The row of the outbox that the next change delivers; 0 where there is none."""
+        if self.seqs is None:
+            return 0
+        return self.seqs[self.done if self.places is None else self.places[self.done]]
+
     @property
     def ours(self) -> bool:
         """Work of control's own, which nobody outside would ask for again."""
-        return self.future is None or self.delivery is not None
+        return self.future is None or self.delivery is not None or self.seqs is not None
 
     @property
     def over(self) -> bool:

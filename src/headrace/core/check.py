@@ -14,6 +14,7 @@ from typing import Literal
 from msgspec import UNSET
 
 from headrace.core.check_graph import check_cycles, check_needs
+from headrace.core.check_kinds import check_kind, idle_fields
 from headrace.core.check_texts import Found, Texts, traps
 from headrace.core.durations import millis
 from headrace.core.expression import parse
@@ -24,8 +25,8 @@ NOT_YET = "not available yet: "
 """How the message about a feature of a later version begins."""
 
 _LATER_OF_JOB = ("concurrency", "exclusive", "phases", "schedules", "notify", "listeners")
-_LATER_OF_TASK = ("secrets", "secret_files", "resources", "limits", "cache", "repeat", "delay", "listeners")
-_NOTHING_LATER: tuple[object, ...] = ({}, {}, UNSET, {}, UNSET, UNSET, UNSET, [])
+_LATER_OF_TASK = ("secrets", "secret_files", "resources", "limits", "cache", "listeners")
+_NOTHING_LATER: tuple[object, ...] = ({}, {}, UNSET, {}, UNSET, [])
 _later = attrgetter(*_LATER_OF_TASK)
 _kinds = attrgetter(*KINDS)
 _OPERATORS = ("eq", "ne", "lt", "le", "gt", "ge", "in_", "glob", "exists")
@@ -70,6 +71,7 @@ def warnings(definition: JobDefinition) -> list[Problem]:
             found.add(f"tasks[{no}].label", "a label tells the instances of each apart; this task has only one")
         if isinstance(task.retries, Retries) and not task.retries.max:
             found.add(f"tasks[{no}].retries", "max is 0: no further attempt is made")
+        idle_fields(task, f"tasks[{no}]", found)
     return found.problems
 
 
@@ -107,6 +109,8 @@ def _task(no: int, task: Task, found: Found) -> None:
             if value is not UNSET and value:
                 found.add(f"{path}.{field}", f"{NOT_YET}{field} of a task")
     _belongs(task, kind, path, found)
+    if kind in ("job", "wait", "http"):
+        check_kind(task, path, found)
     _durations(task, path, found)
     if task.env:
         _env(task.env, f"{path}.env", found)
@@ -162,6 +166,11 @@ def _belongs(task: Task, kind: str, path: str, found: Found) -> None:
 def _durations(task: Task, path: str, found: Found) -> None:
     _duration(task.timeout, f"{path}.timeout", found)
     _duration(task.grace, f"{path}.grace", found)
+    _duration(task.delay, f"{path}.delay", found)
+    if task.repeat is not UNSET:
+        _duration(task.repeat.delay, f"{path}.repeat.delay", found)
+        if not task.repeat.times:
+            found.add(f"{path}.repeat.times", "a task is done at least once")
     if isinstance(task.retries, Retries):
         base = f"{path}.retries"
         _duration(task.retries.delay, f"{base}.delay", found)

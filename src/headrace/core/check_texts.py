@@ -24,7 +24,7 @@ TASK_FIELDS: Final = ("result", "exit_status", "state")
 MAX_HINTS: Final = 200
 """How many nearest names one check looks for; each costs time per known name."""
 
-_LATER_KINDS = ("container", "job", "wait", "approve", "http")
+_OTHER_KINDS = ("container", "job", "wait", "approve", "http")
 _OURS = re.compile(r"(?<!\$)\$\{\s*(?:" + "|".join(ROOTS) + r")\b")
 _Path = tuple[str | int, ...]
 
@@ -201,7 +201,7 @@ def _rendered(task: Task) -> Iterator[tuple[_Path, str, bool]]:
         yield from ((("each", *path), text, False) for path, text in texts_of(each))
     if task.when is not UNSET:
         yield from ((("when", *path), text, False) for path, text in texts_of(_plain(task.when)))
-    for kind in _LATER_KINDS:
+    for kind in _OTHER_KINDS:
         given = getattr(task, kind)
         if given is not UNSET:
             yield from (((kind, *path), text, True) for path, text in texts_of(_plain(given)))

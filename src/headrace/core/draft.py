@@ -12,11 +12,12 @@ import msgspec
 from msgspec.structs import replace
 
 from headrace.core.nodes import Graph, Node, Reads
-from headrace.core.work import Alarm, Command, Ended, Follow, Step, Working
+from headrace.core.work import Alarm, Command, Ended, Follow, Step, Tell, Working
 from headrace.model.cells import INLINE_MAX, RunCell, RunMore, TaskCell, Value
 from headrace.model.changes import Wake
 from headrace.model.facts import AnyFact, RunChanged, RunEnded
 from headrace.model.ids import WHOLE, TaskKey
+from headrace.model.messages import ChildEnded
 from headrace.model.states import RUN_FINAL, RunState, StopIntent
 
 SWEPT_BY = frozenset({StopIntent.cancel, StopIntent.timeout, StopIntent.stop, StopIntent.abandon})
@@ -200,6 +201,13 @@ class Draft:
             self.working.offers[place].free -= count
         return step
 
+    def tell_parent(self) -> None:
+        """The run has ended: whose work it is, is told."""
+        more = self.run.more
+        if more is not None and (parent := more.parent) is not None:
+            key = (parent.run, parent.no, parent.index, parent.epoch)
+            self.commands.append(Tell(ChildEnded(*key, self.run.run)))
+
     def _close_run(self) -> None:
         """All ordinary tasks have ended: open the gate of the ``finally`` tasks, or end the run."""
         run = self.run
@@ -208,6 +216,7 @@ class Draft:
             self.change_run(state=state, ended_at=self.now, due_at=0, cursor=-1, reason=run.reason)
             self.facts.append(RunEnded(state=state, exit_status=run.exit_status, reason=run.reason))
             self.commands.append(Ended(run.run))
+            self.tell_parent()
         elif not run.gate:
             self.owe_run(cursor=0, gate=True)
 

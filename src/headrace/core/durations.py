@@ -1,4 +1,4 @@
-"""Durations and sizes as users write them: ``250ms 5s 10m 2h 1d`` and ``512 512K 512M 2G``.
+"""Durations, sizes and instants as users write them: ``250ms 5s 10m 2h 1d``, ``512K``, ``2026-03-29T01:30:00Z``.
 
 Pure. Durations are int milliseconds, sizes int bytes (K is 1024) everywhere behind this file.
 Called by ``core`` when it compiles a definition and by whoever shows a duration to a person.
@@ -7,6 +7,7 @@ Called by ``core`` when it compiles a definition and by whoever shows a duration
 from __future__ import annotations
 
 import re
+from datetime import UTC, datetime
 from typing import Final
 
 from headrace.model.errors import Invalid
@@ -17,6 +18,7 @@ MAX_MILLIS: Final = 1000 * 366 * 86_400_000
 
 MAX_BYTES: Final = 2**53 - 1
 
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _DURATION = re.compile(r"([0-9]{1,18})(?:\.([0-9]{1,18}))?(ms|s|m|h|d)")
 _SIZE = re.compile(r"([0-9]{1,18})([KMGT]?)")
 _MILLIS = (("d", 86_400_000), ("h", 3_600_000), ("m", 60_000), ("s", 1_000), ("ms", 1))
@@ -57,6 +59,17 @@ def text_of(ms: int) -> str:
         if ms and ms % factor == 0:
             return f"{ms // factor}{unit}"
     return "0s"
+
+
+def instant_us(given: object) -> int:
+    """Microseconds of an instant: a text of ISO 8601 with its zone. Raises ``Invalid``."""
+    try:
+        at = datetime.fromisoformat(given if isinstance(given, str) else "")
+    except ValueError:
+        at = None
+    if at is None or at.tzinfo is None:
+        raise Invalid(f"{_shown(str(given))} is no instant; write date, time and zone, as 2026-03-29T01:30:00Z")
+    return (at - _EPOCH) // datetime.resolution
 
 
 def _shown(text: str) -> str:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from headrace.core.eligible import Reason, eligible, may_begin, stopped
+from headrace.core.moving import DELAYED, REPEAT
 from headrace.core.nodes import Graph, Node
 from headrace.core.work import Offer, Working
 from headrace.model.cells import RunCell, TaskCell
@@ -16,12 +17,23 @@ from headrace.model.states import TASK_FINAL, TASK_LEASED, TaskState
 
 
 def explain(
-    graph: Graph, run: RunCell, task: TaskCell, working: Working, offers: Sequence[Offer], *, now: int
+    graph: Graph,
+    run: RunCell,
+    task: TaskCell,
+    working: Working,
+    offers: Sequence[Offer],
+    *,
+    now: int,
+    child: int | None = None,
 ) -> list[Reason]:
-    """Why a task is where it is. ``working`` holds the cells of the tasks it needs, as far as they are known."""
+    """Why a task is where it is. ``working`` holds the cells of the tasks it needs, as far as they are known; ``child``
+    is the run that is its work.
+    """
     node = graph.nodes[task.no]
     if task.state in TASK_FINAL:
         return [Reason("ended", f"{_called(node, task)} has ended: {task.state.name}{_because(task)}", node.name)]
+    if task.state == TaskState.running and node.inner and task.counts is None:
+        return [_inner(node, task, now, child)]
     if task.state in TASK_LEASED and task.counts is None:
         where = next((_agent(offer) for offer in offers if offer.agent == task.agent), str(task.agent))
         return [Reason(task.state.name, f"{_called(node, task)} is {task.state.name} on agent {where}", node.name)]
@@ -31,16 +43,39 @@ def explain(
         message = f"{node.name}: {counts.live} under way, {counts.ended} of {max(counts.total, 0)} have ended"
         found.append(Reason("expanding", message, node.name))
     elif task.state == TaskState.blocked:
-        found.extend(_unmet(graph, node, task, working))
+        found.extend([_delayed(node, task, now)] if task.flags & DELAYED else _unmet(graph, node, task, working))
     elif task.state == TaskState.retrying:
         seconds = max(0, task.due_at - now) / 1_000_000
-        ended = f"attempt {task.attempt} of {_called(node, task)} did not succeed{_because(task)}"
+        if task.reason == REPEAT:
+            done = task.more.repeated if task.more else 0
+            times = node.repeat.times if node.repeat else 0
+            ended = f"{_called(node, task)} was done {done} of {times} times"
+        else:
+            ended = f"attempt {task.attempt} of {_called(node, task)} did not succeed{_because(task)}"
         found.append(Reason("retrying", f"{ended}; the next one begins in {seconds:.1f} s", node.name))
     elif task.state == TaskState.held:
         found.append(Reason("held", f"{_called(node, task)} waits for a person{_because(task)}", node.name))
     elif not stopped(node, run):
         found.extend(_unplaced(node, run, working, offers))
     return list(dict.fromkeys(found))
+
+
+def _inner(node: Node, task: TaskCell, now: int, child: int | None) -> Reason:
+    """What a task waits for that no agent does."""
+    if node.source.kind == "wait":
+        return Reason("waiting", f"{_called(node, task)} waits for {_seconds(task, now)} more", node.name)
+    job = node.source.target
+    if child is None:
+        return Reason("child", f"{_called(node, task)} is about to begin a run of job {job}", job)
+    return Reason("child", f"{_called(node, task)} waits for its child run {child} of job {job}", str(child))
+
+
+def _delayed(node: Node, task: TaskCell, now: int) -> Reason:
+    return Reason("delayed", f"{node.name} begins after its delay, in {_seconds(task, now)}", node.name)
+
+
+def _seconds(task: TaskCell, now: int) -> str:
+    return f"{max(0, task.due_at - now) / 1_000_000:.1f} s"
 
 
 def _unplaced(node: Node, run: RunCell, working: Working, offers: Sequence[Offer]) -> list[Reason]:

@@ -14,9 +14,12 @@ from msgspec import UNSET, structs
 
 from headrace.core.durations import millis
 from headrace.core.expression import Ref, parse, refs_of, render
+from headrace.core.kinds import kind_of, special_source
 from headrace.core.nodes import (
     ENDED_MASK,
+    INNER,
     WINDOW,
+    Again,
     Each,
     Edge,
     Graph,
@@ -53,6 +56,7 @@ def compile(definition: doc.JobDefinition) -> Graph:  # noqa: A001  the word of 
     bare = [_node(definition, no, by_name, groups, sources[no]) for no in range(len(sources))]
     nodes = _linked(bare, finals)
     ordinary = len(nodes) - len(finals)
+    long = any(node.inner or node.delay_ms or node.repeat for node in nodes)
     roots = tuple(node.no for node in nodes if node.pending == 0)
     return Graph(
         name=definition.name,
@@ -66,7 +70,8 @@ def compile(definition: doc.JobDefinition) -> Graph:  # noqa: A001  the word of 
         result=definition.result,
         result_reads=_reads(refs_of(definition.result), by_name, groups) if definition.result is not UNSET else Reads(),
         result_no=_only_leaf(nodes),
-        fast=len(nodes) == 1 and not finals and not groups and nodes[0].when is UNSET,
+        fast=len(nodes) == 1 and not finals and not groups and nodes[0].when is UNSET and not long,
+        long=long,
     )
 
 
@@ -103,6 +108,9 @@ def _node(definition: doc.JobDefinition, no: int, by_name: dict[str, int], group
         allow_failure=task.allow_failure,
         on_lost=task.on_lost,
         plain=not texts and when is UNSET and each is None,
+        inner=placement.kind in INNER,
+        delay_ms=_ms(task.delay, 0),
+        repeat=None if task.repeat is UNSET else Again(task.repeat.times, millis(task.repeat.delay)),
     )
 
 
@@ -214,7 +222,10 @@ def _reads(refs: tuple[Ref, ...], by_name: dict[str, int], groups: set[int]) -> 
 
 
 def _source(definition: doc.JobDefinition, task: doc.Task) -> Source:
-    kind = next((kind for kind in doc.KINDS if getattr(task, kind) is not UNSET), "")
+    kind = kind_of(task)
+    special = special_source(definition, task, kind)
+    if special is not None:
+        return special
     argv: tuple[str, ...] = ()
     if kind == "command" and task.command is not UNSET:
         argv = tuple(task.command)
@@ -255,10 +266,10 @@ def _placement(definition: doc.JobDefinition, task: doc.Task) -> Placement:
             labels.update(choice.labels)
             agent = agent if choice.id is UNSET else choice.id
     return Placement(
-        kind=next((kind for kind in doc.KINDS if getattr(task, kind) is not UNSET), ""),
+        kind=kind_of(task),
         labels=tuple(sorted(labels.items())),
         agent=agent,
-        package=_package(definition, task),
+        package="" if task.http is not UNSET else _package(definition, task),
         limits=tuple(sorted(task.limits.items())),
         on_lost=task.on_lost,
     )

@@ -16,7 +16,16 @@ from msgspec.structs import replace
 from headrace.core.draft import Draft
 from headrace.core.eligible import stopped
 from headrace.core.expression import MissingValue, render
-from headrace.core.moving import EXPRESSION, claim_task, class_now, end_uncreated, message_value, rank_of, side_end
+from headrace.core.moving import (
+    EXPRESSION,
+    claim_task,
+    class_now,
+    end_uncreated,
+    look_for_room,
+    message_value,
+    rank_of,
+    side_end,
+)
 from headrace.core.nodes import CHUNK, PARKED, Each, Node
 from headrace.core.scope import RunScope, item_value
 from headrace.core.work import Follow, Waits
@@ -92,6 +101,9 @@ def _create(draft: Draft, node: Node, group: TaskCell, counts: Counts, window: i
             item=item_value(items.at(index)),
         )
         draft.put(cell)
+        if node.inner:
+            look_for_room(draft, node, cell, klass)
+            continue
         waits = not claim_task(draft, node, cell, fresh=True) or waits
     if waits and klass != PARKED:
         draft.commands.append(Waits(klass))

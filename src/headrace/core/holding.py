@@ -8,10 +8,10 @@ The sweep only makes rows agree with the run's state as it is now: a resume amid
 from __future__ import annotations
 
 from headrace.core.draft import Draft, cursor_of
-from headrace.core.moving import class_now, make_ready
-from headrace.core.nodes import CHUNK, PARKED
+from headrace.core.moving import class_now, look_for_room, make_ready
+from headrace.core.nodes import CHUNK
 from headrace.core.policy import AFTER_LOSS
-from headrace.core.work import StopAttempt, Waits
+from headrace.core.work import StopAttempt
 from headrace.model.cells import TaskCell
 from headrace.model.ids import TaskKey
 from headrace.model.states import TASK_LEASED, RunState, TaskState
@@ -46,8 +46,7 @@ def _sweep_one(draft: Draft, key: TaskKey) -> None:
         klass = class_now(node, run)
         if cell.klass != klass:
             draft.change(cell, klass=klass)
-            if klass != PARKED:
-                draft.commands.append(Waits(klass))
+            look_for_room(draft, node, cell, klass)
     elif cell.state == TaskState.held and run.state <= RunState.running and cell.reason in AFTER_LOSS:
         draft.held(-1)
         make_ready(draft, node, draft.change(cell, lost=0, reason=None), claim=False)

@@ -19,8 +19,9 @@ from headrace.core.nodes import INLINE_READS, PARKED, RANK_SLOPE_MS, Edge, Graph
 from headrace.core.policy import AFTER_LOSS
 from headrace.core.render import Rendered, plain_attempt, render_attempt
 from headrace.core.scope import RunScope
-from headrace.core.work import Alarm, Dispatch, Waits
+from headrace.core.work import Alarm, Dispatch, Follow, Waits
 from headrace.model.cells import Counts, RunCell, TaskCell, Value
+from headrace.model.changes import Claim
 from headrace.model.facts import RunChanged, TaskDispatched, TaskEnded, TaskReadied
 from headrace.model.ids import INCARNATION_SHIFT, RUN_ITSELF, WHOLE
 from headrace.model.states import RUN_FINAL, TASK_LEASED, RunState, StopIntent, TaskState
@@ -33,6 +34,12 @@ REFUSED_ONCE = 2
 
 GATE_PASSED = 4
 """Flag of a ``finally`` task: it has learnt that all ordinary tasks have ended."""
+
+DELAYED = 8
+"""Flag of a cell: its ``delay`` has begun."""
+
+REPEAT = "repeat"
+"""The reason of a task that has succeeded and is done again."""
 
 MISSES_SHIFT = 8
 """Above this bit of the flags: how many alternatives did not hold."""
@@ -48,7 +55,7 @@ def rank_of(now: int, node: Node, run: RunCell) -> int:
 
 def make_ready(draft: Draft, node: Node, cell: TaskCell, *, claim: bool = True) -> None:
     """Nothing but room is missing now; claimed in this very step when an agent has room."""
-    if claim and claim_task(draft, node, cell, fresh=True):
+    if claim and not node.inner and claim_task(draft, node, cell, fresh=True):
         return
     klass = class_now(node, draft.run)
     draft.change(
@@ -61,13 +68,18 @@ def make_ready(draft: Draft, node: Node, cell: TaskCell, *, claim: bool = True) 
         ready_at=draft.now,
     )
     draft.facts.append(TaskReadied(cell.no, cell.index))
-    if klass != PARKED:
-        draft.commands.append(Waits(klass))
+    look_for_room(draft, node, cell, klass)
 
 
 def class_now(node: Node, run: RunCell) -> int:
     """The class in which a ready task of this run is looked for: none while the run is paused."""
     return PARKED if run.state == RunState.paused else node.klass
+
+
+def look_for_room(draft: Draft, node: Node, cell: TaskCell, klass: int) -> None:
+    """A ready task of this class waits to be claimed. What needs no agent is claimed in this commit if the bounds allow."""
+    if klass != PARKED:
+        draft.commands.append(Follow(Claim(*cell.key)) if node.inner else Waits(klass))
 
 
 def claim_task(draft: Draft, node: Node, cell: TaskCell, *, fresh: bool) -> bool:
@@ -106,7 +118,7 @@ def claim_task(draft: Draft, node: Node, cell: TaskCell, *, fresh: bool) -> bool
         started_at=0,
         ended_at=0,
     )
-    _leased(draft, cell)
+    lease(draft, cell)
     draft.facts.append(TaskDispatched(cell.no, cell.index, attempt, epoch, offer.agent))
     draft.commands.append(
         Dispatch(cell.key, draft.run.graph, offer.agent, offer.boot, attempt, epoch, spec, node.klass)
@@ -114,8 +126,8 @@ def claim_task(draft: Draft, node: Node, cell: TaskCell, *, fresh: bool) -> bool
     return True
 
 
-def _leased(draft: Draft, cell: TaskCell) -> None:
-    """Count the lease, and start the run's own time with its first one."""
+def lease(draft: Draft, cell: TaskCell) -> None:
+    """Count a task that is under way now, and start the run's own time with its first one."""
     run, timeout = draft.run, draft.graph.timeout_ms
     if timeout and run.deadline_at == 0:
         deadline = draft.now + timeout * 1000
@@ -200,6 +212,8 @@ def halted_state(run: RunCell, cell: TaskCell) -> TaskState:
         return TaskState.canceled
     if cell.attempt == 0:
         return TaskState.skipped
+    if cell.reason == REPEAT:
+        return TaskState.canceled
     return TaskState.lost if cell.lost else TaskState.failed
 
 
@@ -343,7 +357,9 @@ def activate(draft: Draft, cell: TaskCell, *, woken: bool = False) -> None:
         if not holds_now:
             side_end(draft, cell, TaskState.skipped, reason="when")
             return
-    if node.each is not None:
+    if node.delay_ms and not cell.flags & DELAYED:
+        draft.owe(cell, draft.now + node.delay_ms * 1000, flags=cell.flags | DELAYED)
+    elif node.each is not None:
         draft.owe(cell, draft.now, state=TaskState.running, ready_at=draft.now, counts=Counts(total=-1))
     else:
         make_ready(draft, node, cell)

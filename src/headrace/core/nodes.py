@@ -13,6 +13,12 @@ from msgspec import UNSET, Struct
 from headrace.core.render import Source
 from headrace.model.states import TaskState
 
+INNER = frozenset({"job", "wait"})
+"""Kinds of tasks that no agent does."""
+
+DEPTH_MAX = 32
+"""So many runs deep may child runs nest."""
+
 WINDOW = 2_000
 """Most live instances of one group; more are created as these end."""
 
@@ -104,6 +110,13 @@ class Each(Struct, frozen=True):
     """With this many live instances or fewer, more are created."""
 
 
+class Again(Struct, frozen=True):
+    """``repeat``: a task that succeeded is done again until it was done ``times`` times. ``delay_ms`` between two."""
+
+    times: int
+    delay_ms: int = 0
+
+
 class Node(Struct, frozen=True):
     """One task, compiled. ``needs`` are conditions on others, ``edges`` who waits for this one.
 
@@ -135,6 +148,10 @@ class Node(Struct, frozen=True):
     """Nothing about it is rendered: neither texts nor a condition nor items."""
     quiet: bool = False
     """All that wait for it are ``plain``, so that its end reads nothing but their cells."""
+    inner: bool = False
+    """Its work is a child run or a wait: no agent does it and it holds no slot."""
+    delay_ms: int = 0
+    repeat: Again | None = None
 
 
 class Graph(Struct, frozen=True):
@@ -155,3 +172,5 @@ class Graph(Struct, frozen=True):
     result_reads: Reads = Reads()
     result_no: int | None = None
     fast: bool = False
+    long: bool = False
+    """Some task behaves in a way of which the short ways know nothing: every change takes the long way."""

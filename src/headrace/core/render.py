@@ -70,6 +70,8 @@ class Source(Struct, frozen=True):
     label: str = ""
     on_lost: str = "retry"
     on_disconnect: str = ""
+    version: int = 0
+    """Of the job that a task runs; 0 is the newest."""
     fixed: Rendered | None = None
     still: Rendered | None = None
     """The rendering of those parts that hold no expressions; the others are named by ``open``."""

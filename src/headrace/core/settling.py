@@ -12,9 +12,10 @@ from msgspec.structs import replace
 
 from headrace.core.draft import SWEPT_BY, Draft
 from headrace.core.eligible import stopped
-from headrace.core.moving import REFUSED_ONCE, end, halted_state, make_ready, propagate
+from headrace.core.inner import LATE
+from headrace.core.moving import REFUSED_ONCE, REPEAT, end, halted_state, make_ready, propagate
 from headrace.core.policy import LOST, LOST_IN_A_ROW, QUARANTINED, SHORT_WAIT_US, another, delay_us
-from headrace.model.cells import TaskCell
+from headrace.model.cells import TaskCell, TaskMore
 from headrace.model.changes import Claim, Lose, OutcomeKind, Settle, Started, Wake
 from headrace.model.errors import Refused
 from headrace.model.facts import TaskHeld, TaskRetrying, TaskStarted
@@ -59,6 +60,8 @@ def settle(draft: Draft, change: Settle) -> None:
     if cell is None:
         _compare(draft, change)
         return
+    if cell.flags & LATE and change.kind != OutcomeKind.succeeded:
+        change = replace(change, kind=OutcomeKind.timeout, reason="timeout")
     if change.kind == OutcomeKind.refused:
         _refused(draft, cell, change)
         return
@@ -72,7 +75,7 @@ def settle(draft: Draft, change: Settle) -> None:
     elif change.kind == OutcomeKind.succeeded:
         if change.result is not None and change.result.data is not None and cell.index == WHOLE:
             draft.working_result(cell.key, change.result)
-        _over(draft, cell, TaskState.succeeded, {**said, "error": None})
+        _succeeded(draft, cell, {**said, "error": None})
     elif change.kind == OutcomeKind.canceled:
         _over(draft, cell, TaskState.canceled, said)
     else:
@@ -109,6 +112,22 @@ def _over(draft: Draft, cell: TaskCell, state: TaskState, said: dict[str, Any]) 
     ended = end(draft, cell, state, **said)
     if cell.index == WHOLE:
         propagate(draft, ended)
+
+
+def _succeeded(draft: Draft, cell: TaskCell, said: dict[str, Any]) -> None:
+    """The end of the task, unless it is to be done again; one that may not be done again is not done."""
+    again = draft.node(cell).repeat
+    if again is None:
+        _over(draft, cell, TaskState.succeeded, said)
+        return
+    more = cell.more or TaskMore()
+    said |= {"more": replace(more, repeated=more.repeated + 1), "failures": 0}
+    if more.repeated + 1 >= again.times:
+        _over(draft, cell, TaskState.succeeded, said)
+    elif stopped(draft.node(cell), draft.run):
+        _over(draft, cell, TaskState.canceled, {**said, "reason": "stopped"})
+    else:
+        _again(draft, cell, draft.now + again.delay_ms * 1000, {**said, "reason": REPEAT})
 
 
 def _failed(draft: Draft, cell: TaskCell, change: Settle, said: dict[str, Any]) -> None:

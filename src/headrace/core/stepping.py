@@ -7,6 +7,7 @@ in-process runs, which then ``apply`` the step to their working set.
 from __future__ import annotations
 
 from headrace.core.draft import Draft
+from headrace.core.inner import begin
 from headrace.core.moving import claim_task
 from headrace.core.nodes import Graph
 from headrace.core.plain import claim_plain, settle_plain
@@ -74,7 +75,7 @@ def apply(working: Working, decided: Step) -> None:
 
 def _quick(graph: Graph, working: Working, run: RunCell, change: Change, now: int) -> Step | None:
     """The short way, where there is one; None for the long way, which alone knows what only some runs have."""
-    if run.more is not None:
+    if run.more is not None or graph.long:
         return None
     if isinstance(change, Settle):
         return (settle_single if graph.fast else settle_plain)(graph, working, run, change, now)
@@ -94,4 +95,8 @@ def _claim(draft: Draft, change: Claim) -> None:
     """Give a ready task out, if it is still ready and an agent has room."""
     cell = named(draft, change)
     if cell.state == TaskState.ready:
-        claim_task(draft, draft.node(cell), cell, fresh=False)
+        node = draft.node(cell)
+        if node.inner:
+            begin(draft, node, cell)
+        else:
+            claim_task(draft, node, cell, fresh=False)

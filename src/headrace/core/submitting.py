@@ -10,7 +10,7 @@ from headrace.core.moving import activate
 from headrace.core.nodes import Graph
 from headrace.core.single import submit_single
 from headrace.core.work import Step, Working
-from headrace.model.cells import RunCell, TaskCell
+from headrace.model.cells import InputMore, RunCell, RunMore, TaskCell
 from headrace.model.changes import Submit
 from headrace.model.errors import Refused
 from headrace.model.facts import RunSubmitted
@@ -35,6 +35,7 @@ def submit(graph: Graph, working: Working, change: Submit, now: int, dice: float
         priority=given.priority,
         created_at=given.created_at,
         bare=given.params == b"{}",
+        more=_more(given.more),
     )
     draft = Draft(graph, working, run, now, dice)
     draft.run_changed = True
@@ -45,3 +46,10 @@ def submit(graph: Graph, working: Working, change: Submit, now: int, dice: float
     for no in graph.roots:
         activate(draft, draft.tasks[given.run, no, WHOLE])
     return draft.finish()
+
+
+def _more(given: InputMore | None) -> RunMore | None:
+    """What of a submit only some runs have, and their changes look at."""
+    if given is None or given.parent is None:
+        return None
+    return RunMore(parent=given.parent)

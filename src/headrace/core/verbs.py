@@ -57,6 +57,7 @@ def _abandon(draft: Draft, change: Abandon) -> None:
         draft.more(hold=-1)
     draft.owe_run(cursor=0)
     draft.commands.append(Ended(draft.run.run))
+    draft.tell_parent()
 
 
 def _pause(draft: Draft, change: Pause) -> None:

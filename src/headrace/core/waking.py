@@ -6,12 +6,14 @@ cell, never at who sent it. Everything that reaches far is done here, at most ``
 
 from __future__ import annotations
 
+from headrace.core import inner
 from headrace.core.conditions import met
 from headrace.core.draft import BY_WISH, Draft, cursor_of, is_swept, token_of
 from headrace.core.eligible import is_spared
 from headrace.core.groups import expand
 from headrace.core.holding import sweep_held, take_back
 from headrace.core.moving import (
+    DELAYED,
     GATE_PASSED,
     activate,
     end_uncreated,
@@ -53,6 +55,8 @@ def wake(draft: Draft, change: Wake) -> None:
         make_ready(draft, draft.node(cell), draft.change(cell, due_at=0))
     elif cell.counts is not None:
         expand(draft, draft.change(cell, due_at=0), change.first)
+    elif draft.node(cell).inner:
+        inner.woken(draft, draft.node(cell), cell)
     elif cell.state in TASK_LEASED:
         _fence(draft, cell, "fenced")
 
@@ -108,6 +112,8 @@ def _sweep_one(draft: Draft, key: TaskKey) -> None:
         end_uncreated(draft, cell)
     elif cell.state == TaskState.blocked or cell.state in _WAITS:
         side_end(draft, cell, TaskState.canceled)
+    elif node.inner:
+        inner.stop(draft, node, cell)
     elif intent == StopIntent.abandon:
         _fence(draft, cell, "abandoned")
     elif intent == StopIntent.stop:
@@ -122,7 +128,7 @@ def _sweep_failure(draft: Draft, node: Node, cell: TaskCell) -> None:
         return
     if cell.counts is not None:
         end_uncreated(draft, cell)
-    elif cell.state in _WAITS:
+    elif cell.state in _WAITS or (cell.state == TaskState.blocked and cell.flags & DELAYED and cell.due_at):
         side_end(draft, cell, halted_state(draft.run, cell), reason=cell.reason or "stopped")
 
 

@@ -14,6 +14,7 @@ from headrace.model.cells import RunCell, RunInput, TaskCell, Value
 from headrace.model.changes import Change
 from headrace.model.facts import AnyFact
 from headrace.model.ids import TaskKey
+from headrace.model.messages import AnyMessage
 
 
 class Keys(Struct, frozen=True, gc=False):
@@ -128,7 +129,13 @@ class Waits(Struct, frozen=True, gc=False):
     klass: int
 
 
-Command = Dispatch | StopAttempt | Follow | Alarm | Ended | Waits
+class Tell(Struct, frozen=True, gc=False):
+    """In this commit: a row of the outbox. It is delivered afterwards, and again until it was."""
+
+    message: AnyMessage
+
+
+Command = Dispatch | StopAttempt | Follow | Alarm | Ended | Waits | Tell
 
 
 class Step(Struct, frozen=True, gc=False):

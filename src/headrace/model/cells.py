@@ -58,8 +58,21 @@ class Counts(Struct, frozen=True, array_like=True, gc=False):
         return self.succeeded + self.failed + self.canceled + self.skipped + self.lost
 
 
+class ParentRef(Struct, frozen=True, array_like=True, gc=False):
+    """The attempt of a task whose work a run is. ``depth`` counts the runs above it: 1 for a child of a run of its own."""
+
+    run: int
+    no: int
+    index: int
+    epoch: int
+    depth: int = 1
+
+
 class TaskMore(Struct, frozen=True, array_like=True, gc=False):
     """What only some tasks have. A cell without any of it has None, so that plain work pays nothing for it."""
+
+    repeated: int = 0
+    """How many attempts of a task with ``repeat`` have succeeded."""
 
 
 class RunMore(Struct, frozen=True, array_like=True, gc=False):
@@ -72,9 +85,14 @@ class RunMore(Struct, frozen=True, array_like=True, gc=False):
     hold: int = -1
     held: int = 0
 
+    parent: ParentRef | None = None
+    """Whose work it is: told when it ends."""
+
 
 class InputMore(Struct, frozen=True, array_like=True, gc=False):
     """What only some submits give; None where nothing of it was given."""
+
+    parent: ParentRef | None = None
 
 
 class TaskCell(Struct, frozen=True, array_like=True, gc=False):
@@ -128,7 +146,7 @@ class RunCell(Struct, frozen=True, array_like=True, gc=False):
     """One run: counts, never lists.
 
     ``left`` counts ordinary tasks (a group is one) that are not final, ``finals`` the ``finally`` tasks that are not.
-    ``live`` counts tasks that an agent owns. ``failed`` / ``canceled`` / ``lost`` count those that decide the run's end
+    ``live`` counts tasks under way: those that an agent owns, child runs and waits. ``failed`` / ``canceled`` / ``lost`` count those that decide the run's end
     (``allow_failure`` ones are not among them). ``due_at`` is when a ``Wake`` is owed (timeout, sweep); ``cursor`` is
     how far a sweep has come, -1 when none is on its way. ``spared`` is a bitmap over task numbers: what a failure
     under ``on_failure: stop`` still lets begin.

@@ -138,10 +138,10 @@ class ChildJob(Record, frozen=True, kw_only=True):
 class Wait(Record, frozen=True, kw_only=True, rename={"for_": "for"}):
     """For a time, until an instant, or for a message on a topic."""
 
-    for_: Duration | UnsetType = UNSET
-    """So long."""
+    for_: str | UnsetType = UNSET
+    """So long: a duration, or an expression that gives one."""
     until: str | UnsetType = UNSET
-    """Until this instant."""
+    """Until this instant, as ``2026-03-29T01:30:00Z``, or an expression that gives one."""
     topic: str | UnsetType = UNSET
     """For a message on this topic."""
 
@@ -352,5 +352,5 @@ class JobDefinition(Record, frozen=True, kw_only=True):
 
 
 KINDS = ("command", "script", "python", "container", "job", "wait", "approve", "http", "chunk", "service")
-KINDS_NOW = ("command", "script", "python")
+KINDS_NOW = ("command", "script", "python", "job", "wait", "http")
 """Kinds whose behaviour exists; the others answer "not available yet"."""

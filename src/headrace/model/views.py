@@ -51,6 +51,7 @@ class AttemptView(View, kw_only=True, frozen=True):
     started_at: datetime | None = None
     ended_at: datetime | None = None
     error: ErrorView | None = None
+    child: int | None = None
     stdout: str | None = None
     stderr: str | None = None
 
@@ -58,7 +59,8 @@ class AttemptView(View, kw_only=True, frozen=True):
 class TaskView(View, kw_only=True, frozen=True):
     """One task of a run, or one instance of a task with ``each``. A group shows ``counts`` per state.
 
-    ``result_omitted`` says why a result that there is does not stand in this answer, and where it does.
+    ``result_omitted`` says why a result that there is does not stand in this answer, and where it does. ``child`` is the
+    run that is the work of its newest attempt, where the task runs a job.
     """
 
     name: str
@@ -79,6 +81,7 @@ class TaskView(View, kw_only=True, frozen=True):
     waits_for: list[str] = []
     attempts: list[AttemptView] = []
     counts: dict[str, int] | None = None
+    child: int | None = None
     stdout: str | None = None
     stderr: str | None = None
 

@@ -13,12 +13,15 @@ from msgspec import Struct
 
 from headrace.model.cells import Counts, InputMore, RunCell, RunInput, TaskCell
 from headrace.model.facts import AnyFact
+from headrace.model.messages import AnyMessage
 from headrace.model.states import RunState, StopIntent, TaskState
 from headrace.store.rows import HistoryRow
 
 encode = msgspec.msgpack.Encoder().encode
 decode_run = msgspec.msgpack.Decoder(RunCell).decode
 decode_task = msgspec.msgpack.Decoder(TaskCell).decode
+encode_message = encode
+decode_message = msgspec.msgpack.Decoder(AnyMessage).decode
 
 
 class InputRest(Struct, frozen=True, array_like=True):

@@ -21,6 +21,7 @@ from headrace.store.rows import (
     ArtifactRow,
     AttemptRow,
     Batch,
+    ChildRow,
     CommitRow,
     Document,
     DueRow,
@@ -33,6 +34,7 @@ from headrace.store.rows import (
     LeasedRow,
     Logged,
     LogSegment,
+    Outgoing,
     Place,
     ReadyRow,
     RunFilter,
@@ -87,6 +89,9 @@ class Writer(Protocol):
 
     async def load_documents(self, digests: Sequence[bytes]) -> dict[bytes, int]:
         """Graph numbers of documents that are already kept."""
+
+    async def lock_outbox(self, seqs: Sequence[int]) -> set[int]:
+        """Those of these rows that are there and that no other node delivers at this moment; locked until the commit."""
 
     async def write(self, batch: Batch) -> None: ...
 
@@ -173,6 +178,15 @@ class Reader(Protocol):
         """Cells whose ``due_at`` has come, soonest first; and with ``until`` in the future: the next ones."""
 
     async def leased(self, agent: int, after: TaskKey | None, limit: int) -> list[LeasedRow]: ...
+
+    async def outbox(self, kind: str, until: int, limit: int) -> list[Outgoing]:
+        """Rows of this kind whose ``due_at`` has come, in the order in which they were written."""
+
+    async def children(self, parent: int, *, after: TaskKey | None = None, limit: int = 500) -> list[ChildRow]:
+        """The runs that are the work of this run's tasks, in (no, index, epoch) order."""
+
+    async def child(self, parent: int, no: int, index: int, epoch: int) -> int | None:
+        """The run that is the work of this attempt."""
 
     async def counts(self) -> dict[str, int]:
         """Live rows by state: ready, leased, due, runs not ended. From partial indexes only."""

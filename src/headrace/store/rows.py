@@ -163,6 +163,26 @@ class OutboxRow(Struct, frozen=True, gc=False):
     due_at: int
 
 
+class Outgoing(Struct, frozen=True, gc=False):
+    """A row of the outbox as its loop reads it: what still has to be told."""
+
+    seq: int
+    kind: str
+    subject: str
+    body: bytes
+    due_at: int
+
+
+class ChildRow(Struct, frozen=True, gc=False):
+    """``run`` is the work of the attempt with this epoch. At most one per attempt, whoever delivers it how often."""
+
+    parent: int
+    no: int
+    index: int
+    epoch: int
+    run: int
+
+
 class Document(Struct, frozen=True, gc=False):
     """A kept definition document, by digest; ``graph`` is its number. Kept as long as any run or job version uses it."""
 
@@ -191,6 +211,9 @@ class Batch(Struct):
     classes: list[tuple[int, bytes]] = field(default_factory=list)
     """(klass, MessagePack of core's Placement), for classes this node has not written yet."""
     outbox: list[OutboxRow] = field(default_factory=list)
+    told: list[int] = field(default_factory=list)
+    """Rows of the outbox, by ``seq``, that this commit delivers: they go."""
+    children: list[ChildRow] = field(default_factory=list)
 
 
 class ReadyRow(Struct, frozen=True, gc=False):
@@ -250,6 +273,8 @@ class RunFilter(Struct, frozen=True, gc=False):
     after: tuple[int, int] | None = None
     ascending: bool = False
     limit: int = 100
+    parent: int | None = None
+    """Only the children of this run; in the order in which they were made, other filters are not looked at."""
 
 
 class RunRow(Struct, frozen=True, gc=False):

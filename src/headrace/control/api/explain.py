@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from headrace.control.api.call import Call, Reply
-from headrace.control.api.lookup import run_of
+from headrace.control.api.lookup import children_of, run_of
 from headrace.control.api.table import BASE, Route
 from headrace.control.api.views import instant
 from headrace.control.auth import Permission
 from headrace.control.graphs import Known
 from headrace.core.eligible import Reason
 from headrace.core.explaining import explain
+from headrace.core.moving import DELAYED
 from headrace.core.work import Working
 from headrace.model.cells import RunCell, TaskCell
 from headrace.model.ids import WHOLE
@@ -32,11 +33,13 @@ async def get_explain(call: Call) -> Reply:
         return Reply(_view(run.state.name, reasons))
     working = Working(runs={run.run: run}, tasks={cell.key: cell for cell in cells})
     offers = list(services.offers())
+    children = await children_of(call, known, run.run) if any(c.state is TaskState.running for c in cells) else {}
     found: list[Reason] = []
     for cell in [*cells, *await _instances(call, run.run, cells)]:
         if cell.state not in TASK_FINAL and len(found) < REASONS_MAX:
-            found.extend(explain(known.graph, run, cell, working, offers, now=services.clock.now()))
-    due = [c.due_at for c in cells if c.state is TaskState.retrying and c.due_at]
+            child = children.get((cell.no, cell.index, cell.epoch))
+            found.extend(explain(known.graph, run, cell, working, offers, now=services.clock.now(), child=child))
+    due = [c.due_at for c in cells if c.due_at and _is_timed(known, c)]
     return Reply(_view(_decision(run.state.name, cells), list(dict.fromkeys(found)), min(due, default=0)))
 
 
@@ -48,6 +51,13 @@ async def _instances(call: Call, run: int, cells: Sequence[TaskCell]) -> list[Ta
             page = await call.services.reader.tasks(run, no=cell.no, after=(cell.no, WHOLE), limit=100)
             found.extend(c for c in page if c.state not in TASK_FINAL)
     return found[:REASONS_MAX]
+
+
+def _is_timed(known: Known, cell: TaskCell) -> bool:
+    """Whether what the cell is owed is its going on."""
+    if cell.state is TaskState.running:
+        return cell.counts is None and known.graph.nodes[cell.no].source.kind == "wait"
+    return cell.state is TaskState.retrying or bool(cell.state is TaskState.blocked and cell.flags & DELAYED)
 
 
 def _failures(run: RunCell, known: Known, cells: Sequence[TaskCell]) -> list[Reason]:
@@ -65,10 +75,14 @@ def _failures(run: RunCell, known: Known, cells: Sequence[TaskCell]) -> list[Rea
 def _decision(state: str, cells: Sequence[TaskCell]) -> str:
     """In one word: what the run does now."""
     states = {cell.state for cell in cells}
-    if states & TASK_LEASED or any(c.counts is not None and c.counts.live for c in cells):
+    if any(cell.state in TASK_LEASED and cell.agent for cell in cells) or any(
+        c.counts is not None and c.counts.live for c in cells
+    ):
         return "running"
     if TaskState.ready in states:
         return "waits for room"
+    if TaskState.running in states:
+        return "waits for a child run or for time"
     if TaskState.retrying in states:
         return "waits for the next attempt"
     return "waits" if states else state

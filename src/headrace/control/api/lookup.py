@@ -13,6 +13,7 @@ from headrace.control.changes.jobs import JOB, deleted_job
 from headrace.control.graphs import Known
 from headrace.model.cells import TaskCell
 from headrace.model.errors import NotFound
+from headrace.model.ids import TaskKey
 from headrace.model.naming import did_you_mean
 from headrace.store.rows import RunRow
 
@@ -60,3 +61,11 @@ async def agent_names(call: Call, cells: Iterable[TaskCell]) -> dict[int, str]:
         for row in await call.services.reader.entities(AGENT):
             names.setdefault(read_agent(row.image).number, row.name)
     return names
+
+
+async def children_of(call: Call, known: Known, run: int, after: tuple[int, int] = (-1, -2)) -> dict[TaskKey, int]:
+    """The child runs of a run by the attempt (no, index, epoch) whose work they are, those of tasks behind ``after``."""
+    if not any(node.source.kind == "job" for node in known.graph.nodes):
+        return {}
+    rows = await call.services.reader.children(run, after=(*after, 2**62))
+    return {(row.no, row.index, row.epoch): row.run for row in rows}

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 import msgspec
 
 from headrace.control.api.call import Call, Reply
-from headrace.control.api.lookup import agent_names, run_of, run_row, task_number
+from headrace.control.api.lookup import agent_names, children_of, run_of, run_row, task_number
 from headrace.control.api.outputs import with_output
 from headrace.control.api.records import Items
 from headrace.control.api.table import BASE, PAGE, Handler, Query, Route
@@ -37,6 +37,7 @@ async def list_runs(call: Call) -> Reply:
     sort = call.text("sort")
     if sort not in {None, "created_at", "-created_at"}:
         raise _bad("sort", "must be created_at or -created_at")
+    parent = _parent(call)
     where = RunFilter(
         job=call.text("job"),
         states=_states(call),
@@ -47,6 +48,7 @@ async def list_runs(call: Call) -> Reply:
         after=_after(call.text("cursor")),
         ascending=sort == "created_at",
         limit=limit,
+        parent=parent,
     )
     rows = await call.services.reader.runs(where)
     cursor = None
@@ -72,7 +74,8 @@ async def whole_run(call: Call, row: RunRow, known: Known) -> RunView:
     """A run with its tasks (groups by their counts) and, when it has succeeded, its result."""
     services = call.services
     cells = await services.reader.tasks(row.cell.run, groups_only=True, limit=TASKS_MAX)
-    views = TaskViews(services.values, known, row, await agent_names(call, cells))
+    children = await children_of(call, known, row.cell.run)
+    views = TaskViews(services.values, known, row, await agent_names(call, cells), children=children)
     states = {cell.no: cell.state for cell in cells}
     tasks = []
     for cell in cells:
@@ -143,7 +146,9 @@ async def _instances(call: Call, row: RunRow, known: Known, no: int) -> Reply:
 
 
 async def _views(call: Call, row: RunRow, known: Known, cells: Sequence[TaskCell]) -> list[TaskView]:
-    views = TaskViews(call.services.values, known, row, await agent_names(call, cells))
+    before = (cells[0].no, cells[0].index - 1) if cells else (-1, -2)
+    children = await children_of(call, known, row.cell.run, before)
+    views = TaskViews(call.services.values, known, row, await agent_names(call, cells), children=children)
     states = await _needed_states(call, known, cells)
     return [await views.brief(cell, states) for cell in cells]
 
@@ -155,7 +160,8 @@ async def _one_task(call: Call, row: RunRow, known: Known, key: tuple[int, int, 
         name = known.graph.nodes[key[1]].name
         what = name if key[2] == WHOLE else f"{name}[{key[2]}]"
         raise NotFound(f"run {key[0]} has no task {what} (yet)")
-    views = TaskViews(services.values, known, row, await agent_names(call, [cell]), alone=True)
+    children = await children_of(call, known, key[0], (key[1], key[2] - 1))
+    views = TaskViews(services.values, known, row, await agent_names(call, [cell]), children=children, alone=True)
     states = await _needed_states(call, known, [cell])
     return await views.full(cell, states, await services.reader.attempts(key) if cell.attempt > 1 else [])
 
@@ -192,6 +198,19 @@ def _labels(call: Call) -> tuple[tuple[str, str], ...]:
     return tuple(found)
 
 
+def _parent(call: Call) -> int | None:
+    """The run whose children are asked for: these alone, the oldest first."""
+    text = call.text("parent")
+    if text is None:
+        return None
+    if not (text.isascii() and text.isdigit() and len(text) <= 16):
+        raise _bad("parent", "must be the number of a run")
+    others = [name for name in ("job", "state", "label", "since", "until", "q", "sort") if call.text(name) is not None]
+    if others:
+        raise _bad("parent", f"cannot be joined with {others[0]}")
+    return int(text)
+
+
 def _cursor(pair: tuple[int, int]) -> str:
     return base64.urlsafe_b64encode(msgspec.msgpack.encode(pair)).decode().rstrip("=")
 
@@ -216,6 +235,7 @@ _LIST = (
     Query("label", "with this label, name=value; may be repeated"),
     Query("since", "created at or after this instant"),
     Query("until", "created at or before this instant"),
+    Query("parent", "the child runs of this run, oldest first"),
     Query("q", "with this text in job, labels or reason"),
     Query("sort", "created_at (oldest first) or -created_at (default)"),
     *PAGE,

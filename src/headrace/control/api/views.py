@@ -5,7 +5,7 @@ Pure but for reading values aside. Knows no route and no HTTP. Called by the han
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -14,6 +14,7 @@ import msgspec
 from headrace.control.api.values import ALONE_MAX, SHOWN_MAX, Room, Values
 from headrace.control.graphs import Known
 from headrace.core.expression import MISSING, MissingValue, render_text, walk
+from headrace.core.moving import REPEAT
 from headrace.model.cells import Counts, RunCell, TaskCell
 from headrace.model.errors import TooLarge
 from headrace.model.ids import WHOLE
@@ -33,6 +34,9 @@ _ATTEMPT_STATES = {
     TaskState.skipped: AttemptState.succeeded,
     TaskState.held: AttemptState.failed,
 }
+Children = Mapping[tuple[int, int, int], int]
+"""(no, index, epoch) of an attempt → the run that is its work."""
+
 _BETWEEN = frozenset({TaskState.blocked, TaskState.ready})
 
 
@@ -61,6 +65,7 @@ def run_view(row: RunRow, *, result: Any = None, omitted: str | None = None, tas
         priority=cell.priority,
         labels=given.labels,
         reason=cell.reason or given.reason,
+        parent=None if given.more is None or given.more.parent is None else given.more.parent.run,
         created_at=moment(given.created_at),
         started_at=instant(cell.started_at),
         ended_at=instant(cell.ended_at),
@@ -97,10 +102,14 @@ def attempt_state(cell: TaskCell) -> str | None:
         return None
     if cell.state is TaskState.retrying and cell.reason == "lost":
         return AttemptState.lost.name
+    if cell.state is TaskState.retrying and cell.reason == REPEAT:
+        return AttemptState.succeeded.name
     return _ATTEMPT_STATES[cell.state].name
 
 
-def attempt_view(cell: TaskCell, error: ErrorView | None, agents: dict[int, str]) -> AttemptView:
+def attempt_view(
+    cell: TaskCell, error: ErrorView | None, agents: dict[int, str], child: int | None = None
+) -> AttemptView:
     """The attempt that a cell describes: its newest one, or an earlier one kept as a row."""
     return AttemptView(
         attempt=cell.attempt,
@@ -114,6 +123,7 @@ def attempt_view(cell: TaskCell, error: ErrorView | None, agents: dict[int, str]
         started_at=instant(cell.started_at),
         ended_at=instant(cell.ended_at),
         error=error,
+        child=child,
     )
 
 
@@ -134,8 +144,16 @@ class TaskViews:
     """Builds the views of one run's tasks. ``alone``: only one task is asked for, so its result may be as large as any."""
 
     def __init__(
-        self, values: Values, known: Known, row: RunRow, agents: dict[int, str], *, alone: bool = False
+        self,
+        values: Values,
+        known: Known,
+        row: RunRow,
+        agents: dict[int, str],
+        *,
+        children: Children | None = None,
+        alone: bool = False,
     ) -> None:
+        self._children = children or {}
         self._alone = alone
         self._room = Room(ALONE_MAX if alone else SHOWN_MAX)
         self._values = values
@@ -153,7 +171,7 @@ class TaskViews:
         attempts = []
         for row in rows:
             error = error_view(await self._values.error(row.cell))
-            attempts.append(attempt_view(row.cell, error, self._agents))
+            attempts.append(attempt_view(row.cell, error, self._agents, self._child(row.cell)))
         return await self._view(cell, states, attempts, newest=True)
 
     async def _view(
@@ -163,7 +181,7 @@ class TaskViews:
         error = error_view(await self._values.error(cell))
         result, omitted = await self._result(cell)
         if newest and attempt_state(cell) is not None and (not attempts or attempts[-1].attempt != cell.attempt):
-            attempts.append(attempt_view(cell, error, self._agents))
+            attempts.append(attempt_view(cell, error, self._agents, self._child(cell)))
         return TaskView(
             name=node.name,
             index=None if cell.index == WHOLE else cell.index,
@@ -183,7 +201,11 @@ class TaskViews:
             waits_for=self._waits_for(cell, states),
             attempts=attempts,
             counts=None if cell.counts is None else counts_view(cell.counts),
+            child=self._child(cell),
         )
+
+    def _child(self, cell: TaskCell) -> int | None:
+        return self._children.get((cell.no, cell.index, cell.epoch))
 
     async def _result(self, cell: TaskCell) -> tuple[Any, str | None]:
         try:

@@ -30,6 +30,8 @@ class Decided(Struct, frozen=True):
     segments: tuple[LogSegment, ...] = ()
     artifacts: tuple[ArtifactRow, ...] = ()
     outbox: tuple[OutboxRow, ...] = ()
+    told: tuple[int, ...] = ()
+    """Rows of the outbox that have been delivered, or that nobody waits for any more."""
 
 
 class NamedChange(Protocol):

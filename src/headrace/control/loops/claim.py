@@ -18,6 +18,7 @@ from headrace.control.loops.loop import Loop
 from headrace.control.placement import Placement
 from headrace.core.eligible import room_of
 from headrace.core.graph import Placement as Class
+from headrace.core.nodes import INNER
 from headrace.core.work import Offer
 from headrace.model.changes import SYSTEM, Claim
 from headrace.model.errors import Busy
@@ -161,7 +162,12 @@ class ClaimLoop(Loop):
 
 
 def place(kind: Class, klass: int, offers: list[Offer]) -> Offer | None:
-    """The offer with the most room for this class, if any has some. A guess that spares claims: core decides."""
+    """The offer with the most room for this class, if any has some. A guess that spares claims: core decides.
+
+    What no agent does needs no room.
+    """
+    if kind.kind in INNER:
+        return Offer(0, 0, 1)
     best: Offer | None = None
     most = 0
     for offer in offers:

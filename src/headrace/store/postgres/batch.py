@@ -197,6 +197,11 @@ def _records(batch: Batch, incarnation: int) -> Iterator[Call]:
                 Bytes([o.body for o in outbox]),
             ],
         )
+    if told := batch.told:
+        yield Call("drop_outbox", [Ints(sorted(told))])
+    if children := batch.children:
+        keys = _keys([(c.parent, c.no, c.index) for c in children])
+        yield Call("add_children", [*keys, Ints([c.epoch for c in children]), Ints([c.run for c in children])])
 
 
 def _entities(entities: list[Entity]) -> Iterator[Call]:

@@ -23,6 +23,7 @@ from headrace.store.postgres.pool import Pool
 from headrace.store.rows import (
     ArtifactRow,
     AttemptRow,
+    ChildRow,
     CommitRow,
     Document,
     DueRow,
@@ -31,6 +32,7 @@ from headrace.store.rows import (
     HistoryRow,
     LeasedRow,
     LogSegment,
+    Outgoing,
     ReadyRow,
     RunFilter,
     RunRow,
@@ -52,6 +54,10 @@ class PostgresReader(PostgresLog):
 
     async def runs(self, where: RunFilter) -> list[RunRow]:
         """Runs in (created_at, id) order."""
+        if where.parent is not None:
+            at = where.after or (-1, -1)
+            rows = await self._pool.rows("child_runs", [where.parent, *at, min(where.limit, ROWS_MAX)])
+            return [_run_row(row) for row in rows]
         after = where.after or ((-1, -1) if where.ascending else (_FAR, _FAR))
         params = [
             where.since if where.since is not None else 0,
@@ -65,6 +71,20 @@ class PostgresReader(PostgresLog):
         ]
         name = f"{_walk(where)}_{'oldest' if where.ascending else 'newest'}"
         return [_run_row(row) for row in await self._pool.rows(name, params)]
+
+    async def outbox(self, kind: str, until: int, limit: int) -> list[Outgoing]:
+        """What has to be told, in the order of its writing."""
+        return [Outgoing(*row) for row in await self._pool.rows("outbox", [kind, until, min(limit, ROWS_MAX)])]
+
+    async def children(self, parent: int, *, after: TaskKey | None = None, limit: int = ROWS_MAX) -> list[ChildRow]:
+        """Attempts in order; ``after`` is (no, index, epoch)."""
+        params = [parent, *(after or (-1, -2, 0)), min(limit, ROWS_MAX)]
+        return [ChildRow(*row) for row in await self._pool.rows("children", params)]
+
+    async def child(self, parent: int, no: int, index: int, epoch: int) -> int | None:
+        """The run that is this attempt's work."""
+        row = await self._pool.row("child", [parent, no, index, epoch])
+        return None if row is None else int(row[0])
 
     async def run(self, run: int) -> RunRow | None:
         """One run."""

@@ -174,6 +174,10 @@ class PostgresWriter:
         rows = await self._rows("load_documents", [Bytes(digests)]) if digests else []
         return {row[0]: row[1] for row in rows}
 
+    async def lock_outbox(self, seqs: Sequence[int]) -> set[int]:
+        """Those that are there and not being delivered elsewhere; never waits."""
+        return {row[0] for row in await self._rows("lock_outbox", [Ints(sorted(seqs))])} if seqs else set()
+
     async def write(self, batch: Batch) -> None:
         """Send every statement of the batch in one round trip. Raises Busy when another node wrote the same key."""
         self._fault("store.before_write")

@@ -21,6 +21,7 @@ from headrace.store.port import Blobs
 from headrace.store.rows import (
     ArtifactRow,
     AttemptRow,
+    ChildRow,
     CommitRow,
     Document,
     DueRow,
@@ -29,6 +30,7 @@ from headrace.store.rows import (
     HistoryRow,
     LeasedRow,
     LogSegment,
+    Outgoing,
     ReadyRow,
     RunFilter,
     RunRow,
@@ -60,6 +62,18 @@ class SqliteReader(SqliteLog):
         """A page of runs in (created_at, id) order."""
         name, values = run_question(where)
         return [_run_row(row) for row in await self._ask(name, values)]
+
+    async def outbox(self, kind: str, until: int, limit: int) -> list[Outgoing]:
+        return [Outgoing(*row) for row in await self._ask("outbox", (kind, until, min(limit, ROWS_MAX)))]
+
+    async def children(self, parent: int, *, after: TaskKey | None = None, limit: int = ROWS_MAX) -> list[ChildRow]:
+        """Attempts in order; ``after`` is (no, index, epoch)."""
+        values = (parent, *(after or (-1, -2, 0)), min(limit, ROWS_MAX))
+        return [ChildRow(*row) for row in await self._ask("children", values)]
+
+    async def child(self, parent: int, no: int, index: int, epoch: int) -> int | None:
+        rows = await self._ask("child", (parent, no, index, epoch))
+        return rows[0][0] if rows else None
 
     async def run(self, run: int) -> RunRow | None:
         rows = await self._ask("run_by_id", (run,))
@@ -207,6 +221,9 @@ class SqliteReader(SqliteLog):
 
 def run_question(where: RunFilter) -> tuple[str, dict[str, Any]]:
     """The statement that answers this filter along an index, and its values."""
+    if where.parent is not None:
+        at, run = where.after or (0, 0)
+        return "child_runs", {"parent": where.parent, "at": at, "id": run, "limit": min(where.limit, ROWS_MAX)}
     at, run = where.after or ((0, 0) if where.ascending else (FAR, FAR))
     values: dict[str, Any] = {
         "since": 0 if where.since is None else where.since,

@@ -105,6 +105,9 @@ class SqliteWriter:
     async def load_documents(self, digests: Sequence[bytes]) -> dict[bytes, int]:
         return {row[0]: row[1] for row in self._each("load_documents", [(digest,) for digest in digests])}
 
+    async def lock_outbox(self, seqs: Sequence[int]) -> set[int]:
+        return {row[0] for row in self._each("lock_outbox", [(seq,) for seq in seqs])}
+
     async def write(self, batch: Batch) -> None:
         """All rows of one commit. Nothing is written twice: an image stands in ``new_*`` or in the others, not both."""
         self._fault("store.before_write")
@@ -270,6 +273,8 @@ def _rare_rows(batch: Batch) -> list[tuple[str, list[Row]]]:
         ("add_entity_history", [(*entity_row(e), e.commit) for e in batch.entities if e.facts]),
         ("put_answers", [(a.scope, a.key, a.request, a.status, a.location, a.body, a.at) for a in batch.answers]),
         ("add_outbox", [(o.kind, o.subject, o.body, o.due_at) for o in batch.outbox]),
+        ("drop_outbox", [(seq,) for seq in batch.told]),
+        ("add_children", [(c.parent, c.no, c.index, c.epoch, c.run) for c in batch.children]),
     ]  # fmt: skip
 
 

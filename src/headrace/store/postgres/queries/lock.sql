@@ -55,3 +55,6 @@ join answer a on a.scope = k.scope and a.key = k.key
 
 -- name: load_documents
 select digest, graph from document where digest = any($1)
+
+-- name: lock_outbox
+select seq from outbox where seq = any($1) order by seq for update skip locked

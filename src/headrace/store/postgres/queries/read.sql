@@ -192,6 +192,20 @@ order by t.run, t.no, t.idx limit $5
 -- name: commits
 select commit_no, at, node, actor, source, why from commit_row where commit_no = any($1)
 
+-- name: outbox
+select seq, kind, subject, body, due_at from outbox where kind = $1 and due_at <= $2 order by seq limit $3
+
+-- name: children
+select parent, no, idx, epoch, run from child
+where parent = $1 and (no, idx, epoch) > ($2::bigint, $3::bigint, $4::bigint) order by no, idx, epoch limit $5
+
+-- name: child
+select run from child where parent = $1 and no = $2 and idx = $3 and epoch = $4
+
+-- name: child_runs
+select r.id, r.job, r.created_at, r.input, r.params, r.image from child c join run r on r.id = c.run
+where c.parent = $1 and (r.created_at, r.id) > ($2::bigint, $3::bigint) order by r.created_at, r.id limit $4
+
 -- name: outbox_after
 select seq, kind, subject, body, due_at from outbox where seq > $1 order by seq limit $2
 

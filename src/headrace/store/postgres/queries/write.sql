@@ -112,3 +112,10 @@ on conflict (klass) do nothing
 -- name: add_outbox
 insert into outbox (due_at, kind, subject, body)
 select * from unnest($1::bigint[], $2::text[], $3::text[], $4::bytea[])
+
+-- name: drop_outbox
+delete from outbox where seq = any($1)
+
+-- name: add_children
+insert into child (parent, no, idx, epoch, run)
+select * from unnest($1::bigint[], $2::bigint[], $3::bigint[], $4::bigint[], $5::bigint[])

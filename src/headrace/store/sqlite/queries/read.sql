@@ -161,6 +161,22 @@ SELECT count(*) FROM run INDEXED BY run_open WHERE state < 4;
 -- name: outbox_after
 SELECT seq, kind, subject, body, due_at FROM outbox WHERE seq > ? ORDER BY seq LIMIT ?;
 
+-- name: outbox
+SELECT seq, kind, subject, body, due_at FROM outbox INDEXED BY outbox_kind
+WHERE kind = ? AND due_at <= ? ORDER BY seq LIMIT ?;
+
+-- name: children
+SELECT parent, no, idx, epoch, run FROM child WHERE parent = ? AND (no, idx, epoch) > (?, ?, ?)
+ORDER BY no, idx, epoch LIMIT ?;
+
+-- name: child
+SELECT run FROM child WHERE parent = ? AND no = ? AND idx = ? AND epoch = ?;
+
+-- name: child_runs
+SELECT r.job, r.created_at, r.input, r.params, p.data, r.image
+FROM child c JOIN run r ON r.id = c.run LEFT JOIN run_params p ON p.run = r.id
+WHERE c.parent = :parent AND (r.created_at, r.id) > (:at, :id) ORDER BY r.created_at, r.id LIMIT :limit;
+
 -- name: history_count
 SELECT count(*) FROM history_run;
 

@@ -89,3 +89,12 @@ ON CONFLICT (scope, key) DO UPDATE SET
 
 -- name: add_outbox
 INSERT INTO outbox (kind, subject, body, due_at) VALUES (?, ?, ?, ?);
+
+-- name: lock_outbox
+SELECT seq FROM outbox WHERE seq = ?;
+
+-- name: drop_outbox
+DELETE FROM outbox WHERE seq = ?;
+
+-- name: add_children
+INSERT INTO child (parent, no, idx, epoch, run) VALUES (?, ?, ?, ?, ?);
