@@ -121,7 +121,7 @@ tasks:
   command: [y]
   timeout: soon
 - name: d
-  wait: {for: 10s}
+  wait: {topic: news}
 """
 
 
