@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 import pytest
 
+from headrace.control.clock import SystemClock
 from headrace.control.loops.claim import ClaimLoop, place
 from headrace.control.loops.dispatch import Starter
 from headrace.control.loops.due import DueLoop
@@ -96,7 +97,7 @@ def test_the_best_ranked_are_claimed_and_no_more_than_there_is_room_for() -> Non
         placement = room(2)
         rows = Rows([ready(1, 30), ready(2, 10), ready(3, 20)])
         ledger = Asked(rows, placement)
-        claims = ClaimLoop(rows, ledger, placement)  # type: ignore[arg-type] # a part of a reader
+        claims = ClaimLoop(rows, ledger, placement, SystemClock())  # type: ignore[arg-type] # a part of a reader
         await claims.start()
         await claims.run_once()
         assert [c.run for c in ledger.asked] == [2, 3]
@@ -121,7 +122,7 @@ def test_work_nobody_can_place_is_not_even_read() -> None:
         placement = room(2)
         rows = Rows([ready(n, n, LABELED) for n in range(1, 50)])
         ledger = Asked(rows, placement)
-        claims = ClaimLoop(rows, ledger, placement)  # type: ignore[arg-type] # a part of a reader
+        claims = ClaimLoop(rows, ledger, placement, SystemClock())  # type: ignore[arg-type] # a part of a reader
         await claims.start()
         for _ in range(3):
             await claims.run_once()
@@ -135,7 +136,7 @@ def test_a_class_with_nothing_left_waits_no_longer() -> None:
     async def work() -> None:
         placement = room(8)
         rows = Rows([ready(1, 1)])
-        claims = ClaimLoop(rows, Asked(rows, placement), placement)  # type: ignore[arg-type] # a part of a reader
+        claims = ClaimLoop(rows, Asked(rows, placement), placement, SystemClock())  # type: ignore[arg-type] # a part of a reader
         await claims.start()
         assert placement.waiting == {ANY}
         await claims.run_once()
@@ -149,7 +150,7 @@ def test_what_was_told_while_a_page_was_read_is_not_forgotten() -> None:
     async def work() -> None:
         placement = room(8)
         rows = Rows([])
-        claims = ClaimLoop(rows, Asked(rows, placement), placement)  # type: ignore[arg-type] # a part of a reader
+        claims = ClaimLoop(rows, Asked(rows, placement), placement, SystemClock())  # type: ignore[arg-type] # a part of a reader
         rows.rows = [ready(1, 1)]
         await claims.start()
         rows.rows = []
@@ -324,7 +325,7 @@ def test_a_page_whose_rows_were_all_canceled_meanwhile_does_not_end_the_claiming
                 return await super().ask_many([c for c in changes if c not in late], origin)
 
         ledger = Late(rows, placement)
-        claims = ClaimLoop(rows, ledger, placement)  # type: ignore[arg-type] # a part of a reader
+        claims = ClaimLoop(rows, ledger, placement, SystemClock())  # type: ignore[arg-type] # a part of a reader
         await claims.start()
         looping = asyncio.ensure_future(claims.run())
         while not ledger.asked:

@@ -123,8 +123,8 @@ def test_a_later_kind_is_not_available_yet(kind):
 
 @pytest.mark.parametrize(
     ("field", "value"),
-    [("secrets", {"A": "b"}), ("secret_files", {"a": "b"}), ("resources", {"cpus": 1}), ("limits", {"crm": 1}),
-     ("cache", {"for": "1h"}), ("listeners", [1])],
+    [("secrets", {"A": "b"}), ("secret_files", {"a": "b"}), ("resources", {"cpus": 1}), ("cache", {"for": "1h"}),
+     ("listeners", [1])],
 )  # fmt: skip
 def test_a_later_feature_of_a_task_is_not_available_yet(field, value):
     problems = told(define({field: value}))
@@ -198,7 +198,7 @@ def test_packages_are_inferred_when_exactly_one_has_the_task():
 
 def test_what_a_later_version_builds_is_listed_for_the_reference():
     assert {"schedules", "concurrency"} <= set(later_fields("job"))
-    assert {"container", "limits"} <= set(later_fields("task"))
+    assert {"container", "secrets"} <= set(later_fields("task"))
     assert "command" not in later_fields("task")
 
 

@@ -89,7 +89,7 @@ class LocalRun:
         self._works = works
         self._params = params if definition.params is UNSET else ParamsSchema(definition.params).fill(params)
         self._host = LocalHost()
-        self._working = Working(offers=[Offer(1, 1, 1)])
+        self._working = Working(offers=[Offer(1, 1, 1)], unlimited=True)
         self._ready: deque[TaskKey] = deque()
         self._waits: set[TaskKey] = set()
         self._orders: deque[Dispatch] = deque()

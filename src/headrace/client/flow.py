@@ -212,3 +212,29 @@ def put_package(name: str, data: bytes) -> Flow[views.PackageView]:
 def listed(noun: str) -> Flow[dict[str, Any]]:
     """A list of ``packages``, ``tasks`` or ``agents``."""
     return expect((yield Request("GET", _at(noun))), dict[str, Any])
+
+
+def put_limit(name: str, limit: Mapping[str, Any]) -> Flow[views.LimitView]:
+    """Make or change a named limit: slots, or rate and burst; key, description."""
+    return expect((yield Request("PUT", _at("limits", name), _json(limit))), views.LimitView)
+
+
+def patch_limit(name: str, fields: Mapping[str, Any]) -> Flow[views.LimitView]:
+    """Change some fields of a limit; None takes one away."""
+    return expect((yield Request("PATCH", _at("limits", name), _json(fields))), views.LimitView)
+
+
+def limit(name: str) -> Flow[views.LimitView]:
+    """A limit, what of it is in use, and by whom."""
+    return expect((yield Request("GET", _at("limits", name))), views.LimitView)
+
+
+def limit_verb(name: str, verb: str, reason: str | None) -> Flow[views.LimitView]:
+    """``pause`` or ``resume`` a limit."""
+    body = _json({"reason": reason} if reason else {})
+    return expect((yield Request("POST", _at("limits", name, verb), body)), views.LimitView)
+
+
+def delete_limit(name: str) -> Flow[None]:
+    """Delete a limit."""
+    check((yield Request("DELETE", _at("limits", name))))

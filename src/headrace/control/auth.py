@@ -61,6 +61,9 @@ class Permission(StrEnum):
     packages_read = "packages:read"
     packages_write = "packages:write"
     agents_read = "agents:read"
+    limits_read = "limits:read"
+    limits_write = "limits:write"
+    limits_pause = "limits:pause"
     system_read = "system:read"
     me = "me"
     """See who one is, log out, change the own password."""
@@ -76,7 +79,8 @@ _ALWAYS = frozenset({Permission.public, Permission.me})
 _READS = frozenset(p for p in Permission if p.value.endswith(":read")) - {Permission.users_read} | _ALWAYS
 ROLES: dict[Role, frozenset[Permission]] = {
     Role.admin: frozenset(Permission),
-    Role.operator: _READS | {Permission.runs_submit, Permission.runs_stop, Permission.tokens_own},
+    Role.operator: _READS
+    | {Permission.runs_submit, Permission.runs_stop, Permission.tokens_own, Permission.limits_pause},
     Role.watcher: _READS | {Permission.tokens_own},
     Role.run: frozenset({Permission.public, Permission.runs_read}),
 }

@@ -13,7 +13,7 @@ from headrace.control.links import Links
 from headrace.control.loops.claim import ClaimLoop
 from headrace.control.loops.due import DueLoop
 from headrace.control.placement import Placement
-from headrace.core.work import Alarm, Command, Dispatch, Ended, StopAttempt, Tell, Waits
+from headrace.core.work import Alarm, Command, Dispatch, Ended, Freed, Parked, StopAttempt, Tell, Waits
 
 
 class Commands:
@@ -58,6 +58,10 @@ class Commands:
                 waits.add(c.klass)
             elif isinstance(c, Tell):
                 self._told()
+            elif isinstance(c, Parked):
+                self._claims.parked(c.klass, c.limit, c.at)
+            elif isinstance(c, Freed):
+                self._claims.freed(c.limits)
             elif isinstance(c, StopAttempt):
                 stops.setdefault(c.agent, []).append(c)
                 # Nothing will be heard of a fenced attempt: its place is free from here on.

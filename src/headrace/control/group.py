@@ -9,7 +9,7 @@ import logging
 from collections.abc import Sequence
 from typing import Any
 
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from headrace.control.changes.agents import AGENT, advanced
 from headrace.control.changes.named import Decided, Rows
@@ -20,13 +20,16 @@ from headrace.control.loading import Loader
 from headrace.control.loops.outcomes import Delivery
 from headrace.control.recording import Recorder
 from headrace.control.unit import Answered, Unit
+from headrace.core.limits import account, account_run
 from headrace.core.reaching import reach
 from headrace.core.stepping import apply, step
-from headrace.core.work import Command, Dispatch, Follow, Keys, Step, StopAttempt, Tell, Working
+from headrace.core.work import Command, Dispatch, Follow, Freed, Keys, Step, StopAttempt, Tell, Working
 from headrace.model.cells import RunCell
 from headrace.model.changes import Change, Origin, Settle, Started, Submit
 from headrace.model.errors import Conflict, HeadraceError, Refused
+from headrace.model.limits import LIMIT
 from headrace.model.ports import Dice
+from headrace.model.states import RunState, TaskState
 from headrace.store.port import Writer
 from headrace.store.rows import Answer, Batch, Entity
 
@@ -87,8 +90,11 @@ class Group:
         changes = [change for unit in units for change in unit.changes[unit.done : unit.until]]
         reached: list[RunCell | None] = []
         if changes:
-            await self._loader.runs(changes, wait=any(unit.waits >= HELD_TWICE for unit in units))
+            wait = any(unit.waits >= HELD_TWICE for unit in units)
+            await self._loader.limits(changes, self._rows, wait=wait)
+            await self._loader.runs(changes, wait=wait)
             reached = await self._reach(changes)
+            await self._loader.uses(changes)
             self._rise()
         place = 0
         first = True
@@ -195,6 +201,9 @@ class Group:
         decided: Decided = unit.named.decide(self._rows, self._now)
         for entity in decided.entities:
             self._rows.entities[entity.kind, entity.name] = entity
+            if entity.kind == LIMIT:
+                self._loader.know(entity)
+                self.commands.append(Freed(((entity.name, ""),)))
         for document in decided.documents:
             self._rows.documents[document.digest] = document.graph
         self._recorder.named(decided, unit.origin)
@@ -340,6 +349,8 @@ class Group:
         if tasks or decided.run is not None or decided.facts:
             decided = self._recorder.step(known, working, change, decided, before, olds, origin)
             apply(working, decided)
+            if decided.ticks:
+                self._recorder.ticks(decided.ticks)
             if isinstance(change, Submit):
                 working.inputs[change.run] = change.input
             if None in olds:
@@ -357,6 +368,9 @@ class Group:
         if undo is not None:
             undo.append((decided, working.runs.get(run.run), [old]))
         self._recorder.one(change, decided, run, task, old, origin)
+        if task.more is not None or run.more is not None:
+            apply(working, decided)
+            self._recorder.ticks(decided.ticks)
         working.runs[run.run] = run
         working.tasks[key] = task
         if old is None:
@@ -379,12 +393,16 @@ class Group:
         working = self._working
         for decided, before, olds in reversed(done):
             for cell, old in zip(decided.tasks, olds, strict=True):
+                if cell.more is not None:
+                    account(working, cell, old or structs.replace(cell, state=TaskState.blocked))
                 if old is None:
                     working.tasks.pop(cell.key, None)
                     self._loader.new_tasks.discard(cell.key)
                 else:
                     working.tasks[cell.key] = old
             if decided.run is not None:
+                if decided.run.more is not None:
+                    account_run(working, decided.run, before or structs.replace(decided.run, state=RunState.canceled))
                 if before is None:
                     working.runs.pop(decided.run.run, None)
                     working.inputs.pop(decided.run.run, None)

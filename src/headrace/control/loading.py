@@ -11,14 +11,18 @@ from typing import Any
 
 import msgspec
 
+from headrace.control.changes.limits import read_limit
+from headrace.control.changes.named import Rows
 from headrace.control.graphs import Graphs, Known
 from headrace.control.lists import Lists
 from headrace.core.work import Keys, Working
 from headrace.model.cells import RunCell, TaskCell, Value
-from headrace.model.changes import Change, Submit
+from headrace.model.changes import Change, Claim, Submit
 from headrace.model.ids import WHOLE, TaskKey
+from headrace.model.limits import LIMIT
 from headrace.model.states import TaskState
 from headrace.store.port import Writer
+from headrace.store.rows import Entity, EntityKey
 
 GROUP_PAGE = 2_000
 
@@ -37,6 +41,44 @@ class Loader:
         self._lists = lists
         self._asked: set[TaskKey] = set()
         self._asked_runs: set[int] = set()
+        self._limits: dict[EntityKey, Entity | None] = {}
+
+    async def limits(self, changes: Sequence[Change], rows: Rows, *, wait: bool) -> None:
+        """Lock and load the limits that these changes take from, before any run: then nobody waits in a circle."""
+        claims = [change for change in changes if type(change) is Claim and change.limits]
+        wanted = {(LIMIT, name) for change in claims for name in change.limits} - self._limits.keys()
+        if not wanted:
+            return
+        found, held = await self._writer.lock_limits(sorted(wanted - rows.entities.keys()), wait=wait)
+        rows.entities.update(found)
+        for key in wanted - held:
+            self._limits[key] = entity = rows.entities.get(key)
+            if entity is not None:
+                self.know(entity)
+        if held:
+            names = {name for _, name in held}
+            self.held |= {change.run for change in claims if not names.isdisjoint(change.limits)}
+
+    def know(self, entity: Entity) -> None:
+        """A limit as it is in force from here on."""
+        if entity.deleted_at:
+            self.working.limits.pop(entity.name, None)
+        else:
+            self.working.limits[entity.name] = read_limit(entity.image)
+
+    async def uses(self, changes: Sequence[Change]) -> None:
+        """What is in use of the limits that these claims take from."""
+        if not self._limits:
+            return
+        uses, wanted = self.working.uses, set()
+        for change in changes:
+            if type(change) is Claim and change.limits:
+                cell = self.working.tasks.get((change.run, change.no, change.index))
+                takes = () if cell is None or cell.more is None else cell.more.takes
+                wanted |= {(n, k) for n, k, _ in takes if (n, k) not in uses and (LIMIT, n) in self._limits}
+        if wanted:
+            for key, (used, tick) in (await self._writer.load_uses(sorted(wanted))).items():
+                uses[key], self.working.ticks[key] = used, tick
 
     async def runs(self, changes: Sequence[Change], *, wait: bool) -> None:
         """Lock and load the runs that these changes name; ``held`` are those that another node has.

@@ -81,7 +81,7 @@ class Node:
             fault=fault,
             worked=worked,
         )
-        self.claims = ClaimLoop(store.reader, self.ledger, self.placement)
+        self.claims = ClaimLoop(store.reader, self.ledger, self.placement, clock)
         self.due = DueLoop(store.reader, self.ledger, clock)
         self.jobs = SavedJobs(store.reader, alone=alone)
         self.values = Values(store.reader, store.blobs)
@@ -161,6 +161,8 @@ class Node:
             self.claims.waits(hint.classes)
         for run in hint.runs:
             self.waiters.ended(run)
+        if hint.freed:
+            self.claims.freed_elsewhere()
         if hint.all:
             self._look_again()
 

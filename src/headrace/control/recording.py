@@ -16,6 +16,7 @@ from headrace.model.cells import ASIDE_MAX, RunCell, RunInput, TaskCell, Value
 from headrace.model.changes import Change, Lose, Origin, OutcomeKind, Settle, Started, Submit
 from headrace.model.facts import AnyFact, OutcomeRejected
 from headrace.model.ids import RUN_ITSELF, WHOLE, TaskKey
+from headrace.model.limits import LimitKey
 from headrace.model.messages import CHILD, AnyMessage
 from headrace.model.states import TASK_FINAL, TASK_LEASED, TaskState
 from headrace.store.images import encode_message
@@ -214,6 +215,10 @@ class Recorder:
         """A message was delivered: by this commit."""
         self._out.told.append(seq)
         self.rows += 1
+
+    def ticks(self, ticks: Sequence[tuple[LimitKey, int]]) -> None:
+        """Rates whose instant a start has moved."""
+        self._out.ticks.update(ticks)
 
     def answer(self, answer: Answer) -> None:
         """An answer to give again."""

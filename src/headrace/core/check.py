@@ -25,13 +25,14 @@ NOT_YET = "not available yet: "
 """How the message about a feature of a later version begins."""
 
 _LATER_OF_JOB = ("concurrency", "exclusive", "phases", "schedules", "notify", "listeners")
-_LATER_OF_TASK = ("secrets", "secret_files", "resources", "limits", "cache", "listeners")
-_NOTHING_LATER: tuple[object, ...] = ({}, {}, UNSET, {}, UNSET, [])
+_LATER_OF_TASK = ("secrets", "secret_files", "resources", "cache", "listeners")
+_NOTHING_LATER: tuple[object, ...] = ({}, {}, UNSET, UNSET, [])
 _later = attrgetter(*_LATER_OF_TASK)
 _kinds = attrgetter(*KINDS)
 _OPERATORS = ("eq", "ne", "lt", "le", "gt", "ge", "in_", "glob", "exists")
 _JOINS = ("all", "any", "not_")
 _REFERENCE = re.compile(r"[^\W\d]\w*(?:\.[^\W\d]\w*)*:[^\W\d]\w*(?:\.[^\W\d]\w*)*")
+_LIMIT_NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}")
 _RETRY_WORD = re.compile(r"exit:.+|timeout|lost|[^\W\d]\w*(?:[.:][^\W\d]\w*)*")
 
 
@@ -111,6 +112,8 @@ def _task(no: int, task: Task, found: Found) -> None:
     _belongs(task, kind, path, found)
     if kind in ("job", "wait", "http"):
         check_kind(task, path, found)
+    if task.limits:
+        _limits(task, path, found)
     _durations(task, path, found)
     if task.env:
         _env(task.env, f"{path}.env", found)
@@ -195,6 +198,16 @@ def _env(env: Mapping[str, str], path: str, found: Found) -> None:
             found.add(path, f"{name[:80]!r}: an environment name is not empty and has no =, and neither part has NUL")
         elif name.startswith("HEADRACE_"):
             found.add(path, f"{name[:80]!r}: names that begin with HEADRACE_ are set by headrace")
+
+
+def _limits(task: Task, path: str, found: Found) -> None:
+    if task.job is not UNSET or task.wait is not UNSET:
+        found.add(f"{path}.limits", "what an agent does takes from limits: put them on the tasks of the child job")
+    for name, units in task.limits.items():
+        if not _LIMIT_NAME.fullmatch(name):
+            found.add(f"{path}.limits", f"{name[:80]!r} is no name of a limit: lower-case letters, digits, _ and -")
+        if not units:
+            found.add(f"{path}.limits.{name}", "0 units: leave it out, or take at least 1")
 
 
 def _condition(outer: Condition, path: str, found: Found) -> None:

@@ -11,12 +11,14 @@ from typing import Any
 import msgspec
 from msgspec.structs import replace
 
+from headrace.core.limits import released
 from headrace.core.nodes import Graph, Node, Reads
-from headrace.core.work import Alarm, Command, Ended, Follow, Step, Tell, Working
+from headrace.core.work import Alarm, Command, Ended, Follow, Freed, Step, Tell, Working
 from headrace.model.cells import INLINE_MAX, RunCell, RunMore, TaskCell, Value
 from headrace.model.changes import Wake
 from headrace.model.facts import AnyFact, RunChanged, RunEnded
 from headrace.model.ids import WHOLE, TaskKey
+from headrace.model.limits import LimitKey
 from headrace.model.messages import ChildEnded
 from headrace.model.states import RUN_FINAL, RunState, StopIntent
 
@@ -47,6 +49,7 @@ class Draft:
         "run_changed",
         "taken",
         "tasks",
+        "ticks",
         "values",
         "working",
     )
@@ -65,6 +68,7 @@ class Draft:
         self.commands: list[Command] = []
         self.values: list[tuple[TaskKey, Value]] = []
         self.taken: dict[int, int] = {}
+        self.ticks: dict[LimitKey, int] = {}
         self.brought: dict[TaskKey, Value] = {}
         self.fresh: dict[TaskKey, Any] = {}
         """Decoded values of this step and of cells, so that each text is decoded once."""
@@ -190,12 +194,14 @@ class Draft:
         run = self.run
         if run.left == 0 and self.run_changed and run.state not in RUN_FINAL:
             self._close_run()
+        self._give_back()
         step = Step(
             self.run if self.run_changed else None,
             tuple(self.tasks.values()),
             tuple(self.facts),
             tuple(self.commands),
             tuple(self.values),
+            tuple(self.ticks.items()),
         )
         for place, count in self.taken.items():
             self.working.offers[place].free -= count
@@ -207,6 +213,18 @@ class Draft:
         if more is not None and (parent := more.parent) is not None:
             key = (parent.run, parent.no, parent.index, parent.epoch)
             self.commands.append(Tell(ChildEnded(*key, self.run.run)))
+
+    def _give_back(self) -> None:
+        """Tell what this step gives back of limits, so that those who wait look again."""
+        freed: list[LimitKey] = []
+        for key, cell in self.tasks.items():
+            if cell.more is not None:
+                freed.extend(released(self.working.tasks.get(key), cell))
+        run = self.run
+        if run.more is not None and run.more.gate and run.state in RUN_FINAL:
+            freed.append((run.more.gate, run.more.key))
+        if freed:
+            self.commands.append(Freed(tuple(dict.fromkeys(freed))))
 
     def _close_run(self) -> None:
         """All ordinary tasks have ended: open the gate of the ``finally`` tasks, or end the run."""

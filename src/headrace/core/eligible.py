@@ -6,13 +6,15 @@ a reason that is added to the rules below shows up in both. Nothing else in the 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from msgspec import Struct
 
+from headrace.core import limits
 from headrace.core.nodes import Node, Placement
-from headrace.core.work import Offer
+from headrace.core.work import Offer, Working
 from headrace.model.cells import RunCell
+from headrace.model.limits import Limit, LimitKey, Take
 from headrace.model.states import RUN_FINAL, RunState, StopIntent
 
 
@@ -22,6 +24,15 @@ class Reason(Struct, frozen=True):
     code: str
     message: str
     refers_to: str = ""
+    at: int = 0
+    """When this may be over by time alone; 0 where nobody knows."""
+
+
+class Hold(Struct, frozen=True):
+    """A limit that keeps an attempt from beginning now."""
+
+    reason: Reason
+    limit: LimitKey
 
 
 class Decision(Struct, frozen=True):
@@ -94,6 +105,46 @@ def _suits(kind: Placement, offer: Offer) -> bool:
         if rule(kind, offer):
             return False
     return True
+
+
+def held_back(takes: Iterable[Take], working: Working, now: int) -> Hold | None:
+    """The first limit that does not let these units begin now; None when all of them do.
+
+    What was not loaded gives nothing: a claim that took without looking could exceed a limit.
+    """
+    if working.unlimited:
+        return None
+    for name, key, units in takes:
+        limit = working.limits.get(name)
+        if reason := _limit_reason(limit, (name, key), units, working, now):
+            return Hold(reason, (name, key))
+    return None
+
+
+def _limit_reason(limit: Limit | None, of: LimitKey, units: int, working: Working, now: int) -> Reason | None:
+    name, used, tick = of[0], working.uses.get(of, limits.MOST), working.ticks.get(of, 0)
+    called = f"limit {name}" + (f" for {of[1]}" if of[1] else "")
+    if limit is None:
+        return Reason("limit_missing", f"there is no {called}: it waits until one is put", name)
+    if limits.starts(limit, units, used, tick, now) and of in working.uses:
+        return None
+    if limit.paused:
+        return Reason("limit_paused", f"{called} is paused" + (f": {limit.reason}" if limit.reason else ""), name)
+    if not limits.fits(limit, units):
+        most = limit.burst if limit.slots is None else limit.slots
+        return Reason("limit_full", f"{called} has {most} units, the task asks for {units}", name)
+    if limit.slots is not None and limit.slots - used < units:
+        holders = working.holders.get(of, ())
+        by = f", held by {', '.join(holders)}" if holders else ""
+        return Reason("limit_full", f"{called} is full: {used} of {limit.slots} units are in use{by}", name)
+    at = limits.next_start(limit, units, tick)
+    return Reason(
+        "rate", f"{called} lets {limit.rate or 'no more'} begin; the next in {_seconds(at - now)} s", name, at
+    )
+
+
+def _seconds(span: int) -> str:
+    return f"{max(0, span) / 1_000_000:.1f}"
 
 
 def is_spared(node: Node, run: RunCell) -> bool:

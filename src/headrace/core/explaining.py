@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from headrace.core.eligible import Reason, eligible, may_begin, stopped
+from headrace.core.eligible import Reason, eligible, held_back, may_begin, stopped
 from headrace.core.moving import DELAYED, REPEAT
 from headrace.core.nodes import Graph, Node
 from headrace.core.work import Offer, Working
@@ -56,7 +56,7 @@ def explain(
     elif task.state == TaskState.held:
         found.append(Reason("held", f"{_called(node, task)} waits for a person{_because(task)}", node.name))
     elif not stopped(node, run):
-        found.extend(_unplaced(node, run, working, offers))
+        found.extend(_limited(task, working, now) or _unplaced(node, run, working, offers))
     return list(dict.fromkeys(found))
 
 
@@ -76,6 +76,12 @@ def _delayed(node: Node, task: TaskCell, now: int) -> Reason:
 
 def _seconds(task: TaskCell, now: int) -> str:
     return f"{max(0, task.due_at - now) / 1_000_000:.1f} s"
+
+
+def _limited(task: TaskCell, working: Working, now: int) -> list[Reason]:
+    """The limit that holds a ready task back."""
+    hold = held_back(task.more.takes, working, now) if task.more is not None else None
+    return [hold.reason] if hold else []
 
 
 def _unplaced(node: Node, run: RunCell, working: Working, offers: Sequence[Offer]) -> list[Reason]:

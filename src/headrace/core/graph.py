@@ -70,7 +70,12 @@ def compile(definition: doc.JobDefinition) -> Graph:  # noqa: A001  the word of 
         result=definition.result,
         result_reads=_reads(refs_of(definition.result), by_name, groups) if definition.result is not UNSET else Reads(),
         result_no=_only_leaf(nodes),
-        fast=len(nodes) == 1 and not finals and not groups and nodes[0].when is UNSET and not long,
+        fast=len(nodes) == 1
+        and not finals
+        and not groups
+        and nodes[0].when is UNSET
+        and not long
+        and not nodes[0].limited,
         long=long,
     )
 
@@ -107,10 +112,11 @@ def _node(definition: doc.JobDefinition, no: int, by_name: dict[str, int], group
         final=task.finally_,
         allow_failure=task.allow_failure,
         on_lost=task.on_lost,
-        plain=not texts and when is UNSET and each is None,
+        plain=not texts and when is UNSET and each is None and not placement.limits,
         inner=placement.kind in INNER,
         delay_ms=_ms(task.delay, 0),
         repeat=None if task.repeat is UNSET else Again(task.repeat.times, millis(task.repeat.delay)),
+        limited=bool(placement.limits),
     )
 
 

@@ -24,6 +24,7 @@ from headrace.core.moving import (
     look_for_room,
     message_value,
     rank_of,
+    ready_more,
     side_end,
 )
 from headrace.core.nodes import CHUNK, PARKED, Each, Node
@@ -88,6 +89,7 @@ def _create(draft: Draft, node: Node, group: TaskCell, counts: Counts, window: i
         draft.commands.append(Follow(Wake(group.run, group.no, WHOLE, created)))
     rank, klass = rank_of(draft.now, node, draft.run), class_now(node, draft.run)
     waits = False
+    more_of_each = ready_more(node, group)
     for index in range(start, created):
         cell = TaskCell(
             group.run,
@@ -99,6 +101,7 @@ def _create(draft: Draft, node: Node, group: TaskCell, counts: Counts, window: i
             klass=klass,
             ready_at=draft.now,
             item=item_value(items.at(index)),
+            more=more_of_each,
         )
         draft.put(cell)
         if node.inner:

@@ -13,14 +13,15 @@ from msgspec.structs import replace
 
 from headrace.core.conditions import holds, met
 from headrace.core.draft import SWEPT_BY, Draft
-from headrace.core.eligible import choose, stopped
+from headrace.core.eligible import choose, held_back, stopped
 from headrace.core.expression import MissingValue
+from headrace.core.limits import ticks_of
 from headrace.core.nodes import INLINE_READS, PARKED, RANK_SLOPE_MS, Edge, Graph, Node
 from headrace.core.policy import AFTER_LOSS
 from headrace.core.render import Rendered, plain_attempt, render_attempt
 from headrace.core.scope import RunScope
-from headrace.core.work import Alarm, Dispatch, Follow, Waits
-from headrace.model.cells import Counts, RunCell, TaskCell, Value
+from headrace.core.work import Alarm, Dispatch, Follow, Parked, Waits
+from headrace.model.cells import Counts, RunCell, TaskCell, TaskMore, Value
 from headrace.model.changes import Claim
 from headrace.model.facts import RunChanged, TaskDispatched, TaskEnded, TaskReadied
 from headrace.model.ids import INCARNATION_SHIFT, RUN_ITSELF, WHOLE
@@ -66,6 +67,7 @@ def make_ready(draft: Draft, node: Node, cell: TaskCell, *, claim: bool = True) 
         rank=rank_of(draft.now, node, draft.run),
         klass=klass,
         ready_at=draft.now,
+        more=ready_more(node, cell),
     )
     draft.facts.append(TaskReadied(cell.no, cell.index))
     look_for_room(draft, node, cell, klass)
@@ -85,12 +87,13 @@ def look_for_room(draft: Draft, node: Node, cell: TaskCell, klass: int) -> None:
 def claim_task(draft: Draft, node: Node, cell: TaskCell, *, fresh: bool) -> bool:
     """Give the task to an agent with room, or end it when its texts cannot be rendered. False: it has to wait.
 
-    ``fresh``: it becomes ready in this step, and so queues behind older tasks of its class that wait.
+    ``fresh``: it becomes ready in this step, and so queues behind older tasks of its class that wait. What takes from
+    limits is given out by the claim loop only, whose changes lock their rows.
     """
-    if not draft.working.offers or (fresh and node.klass in draft.working.waiting):
+    if not draft.working.offers or (fresh and (node.limited or node.klass in draft.working.waiting)):
         return False
     place = choose(node, draft.run, draft.working.offers, draft.taken)
-    if place < 0:
+    if place < 0 or (node.limited and _held(draft, node, cell)):
         return False
     try:
         spec = rendering(draft, node, cell)
@@ -119,11 +122,29 @@ def claim_task(draft: Draft, node: Node, cell: TaskCell, *, fresh: bool) -> bool
         ended_at=0,
     )
     lease(draft, cell)
+    if node.limited and cell.more is not None:
+        draft.ticks.update(ticks_of(draft.working, cell.more.takes, draft.now))
     draft.facts.append(TaskDispatched(cell.no, cell.index, attempt, epoch, offer.agent))
     draft.commands.append(
         Dispatch(cell.key, draft.run.graph, offer.agent, offer.boot, attempt, epoch, spec, node.klass)
     )
     return True
+
+
+def ready_more(node: Node, cell: TaskCell) -> TaskMore | None:
+    """What a ready task says of the limits that it will take from."""
+    if not node.limited:
+        return cell.more
+    takes = tuple([(name, "", units) for name, units in node.placement.limits])
+    return TaskMore(takes) if cell.more is None else replace(cell.more, takes=takes)
+
+
+def _held(draft: Draft, node: Node, cell: TaskCell) -> bool:
+    """Whether a limit holds it back; the claim loop is told which, and until when."""
+    hold = held_back(cell.more.takes if cell.more is not None else (), draft.working, draft.now)
+    if hold is not None:
+        draft.commands.append(Parked(node.klass, hold.limit, hold.reason.at))
+    return hold is not None
 
 
 def lease(draft: Draft, cell: TaskCell) -> None:

@@ -145,19 +145,21 @@ class Node(Struct, frozen=True):
     allow_failure: bool = False
     on_lost: str = "retry"
     plain: bool = False
-    """Nothing about it is rendered: neither texts nor a condition nor items."""
+    """Nothing about it is rendered: neither texts nor a condition nor items; and nothing but room holds it back."""
     quiet: bool = False
     """All that wait for it are ``plain``, so that its end reads nothing but their cells."""
     inner: bool = False
     """Its work is a child run or a wait: no agent does it and it holds no slot."""
     delay_ms: int = 0
     repeat: Again | None = None
+    limited: bool = False
+    """It takes from named limits: only the claim loop gives it out, never the change that made it ready."""
 
 
 class Graph(Struct, frozen=True):
     """One job version, compiled. ``ordinary`` counts tasks without ``finally``; ``finals`` are the others.
 
-    ``fast``: one task without conditions, instances or ``finally``: its steps take the short way.
+    ``fast``: one task without conditions, instances, limits or ``finally``: its steps take the short way.
     """
 
     name: str

@@ -41,6 +41,7 @@ def settle_plain(graph: Graph, working: Working, run: RunCell, change: Settle, n
         or (task.state is not _DISPATCHED and task.state is not _TASK_RUNS)
         or run.state > _RUNNING
         or change.skip
+        or task.more is not None
     ):
         return None
     result = change.result
@@ -187,6 +188,8 @@ def claim_plain(graph: Graph, working: Working, run: RunCell, change: Claim) -> 
     if graph.timeout_ms and run.deadline_at == 0:
         return None
     node = graph.nodes[change.no]
+    if node.limited:
+        return None
     place = choose(node, run, working.offers)
     if place < 0:
         return None

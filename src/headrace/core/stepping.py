@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from headrace.core.draft import Draft
 from headrace.core.inner import begin
+from headrace.core.limits import account, account_run
 from headrace.core.moving import claim_task
 from headrace.core.nodes import Graph
 from headrace.core.plain import claim_plain, settle_plain
@@ -64,11 +65,18 @@ def step(graph: Graph, working: Working, change: Change, now: int, dice: float) 
 
 def apply(working: Working, decided: Step) -> None:
     """Lay a step over the working set, so that the next change sees it."""
-    if decided.run is not None:
-        working.runs[decided.run.run] = decided.run
-    tasks = working.tasks
+    run, tasks = decided.run, working.tasks
+    if run is not None:
+        if run.more is not None:
+            account_run(working, working.runs.get(run.run), run)
+        working.runs[run.run] = run
     for cell in decided.tasks:
-        tasks[cell.run, cell.no, cell.index] = cell
+        key = (cell.run, cell.no, cell.index)
+        if cell.more is not None:
+            account(working, tasks.get(key), cell)
+        tasks[key] = cell
+    if decided.ticks:
+        working.ticks.update(decided.ticks)
     for key, value in decided.values:
         working.values[key] = value
 

@@ -14,6 +14,7 @@ from headrace.model.cells import RunCell, RunInput, TaskCell, Value
 from headrace.model.changes import Change
 from headrace.model.facts import AnyFact
 from headrace.model.ids import TaskKey
+from headrace.model.limits import Limit, LimitKey
 from headrace.model.messages import AnyMessage
 
 
@@ -55,6 +56,13 @@ class Offer(Struct):
     ahead: dict[int, int] = field(default_factory=dict)
 
 
+class Gate(Struct):
+    """The runs of one job and key that count now, oldest first, and those that wait; the first thousand of each."""
+
+    holders: list[int] = field(default_factory=list)
+    waiting: list[int] = field(default_factory=list)
+
+
 class Working(Struct):
     """The working set of one group of changes: what was loaded, overlaid by what was decided.
 
@@ -72,6 +80,17 @@ class Working(Struct):
     incarnation: int = 1
     waiting: frozenset[int] = frozenset()
     """Classes in which older ready tasks wait for room: new ones queue behind them instead of being claimed at once."""
+    limits: dict[str, Limit] = field(default_factory=dict)
+    """Named limits that changes of the group take from; a name that was asked for and is absent does not exist."""
+    uses: dict[LimitKey, int] = field(default_factory=dict)
+    """Units of them in use; a key that is absent was not asked for, and then nothing may be taken of it."""
+    ticks: dict[LimitKey, int] = field(default_factory=dict)
+    """The instants of rates; absent means that nothing was started yet."""
+    gates: dict[LimitKey, Gate] = field(default_factory=dict)
+    holders: dict[LimitKey, tuple[str, ...]] = field(default_factory=dict)
+    """Who holds a limit, in words; only for explain."""
+    unlimited: bool = False
+    """Limits count for nothing: a run in the caller's own process, one task at a time."""
 
 
 class Dispatch(Struct, frozen=True, gc=False):
@@ -135,7 +154,21 @@ class Tell(Struct, frozen=True, gc=False):
     message: AnyMessage
 
 
-Command = Dispatch | StopAttempt | Follow | Alarm | Ended | Waits | Tell
+class Parked(Struct, frozen=True, gc=False):
+    """A limit holds this class back; ``at`` is when that may change by time alone, 0 when it does not. A hint."""
+
+    klass: int
+    limit: LimitKey
+    at: int = 0
+
+
+class Freed(Struct, frozen=True, gc=False):
+    """Something of these limits was given back: a hint for those that wait for it, the truth is the rows."""
+
+    limits: tuple[LimitKey, ...]
+
+
+Command = Dispatch | StopAttempt | Follow | Alarm | Ended | Waits | Tell | Parked | Freed
 
 
 class Step(Struct, frozen=True, gc=False):
@@ -147,3 +180,5 @@ class Step(Struct, frozen=True, gc=False):
     commands: tuple[Command, ...] = ()
     values: tuple[tuple[TaskKey, Value], ...] = ()
     """Results too large for the cell, to be written aside under this key."""
+    ticks: tuple[tuple[LimitKey, int], ...] = ()
+    """The instants of rates that this start has moved."""

@@ -10,6 +10,7 @@ from __future__ import annotations
 from msgspec import Struct
 
 from headrace.model.ids import WHOLE, TaskKey
+from headrace.model.limits import Take
 from headrace.model.states import RunState, StopIntent, TaskState
 
 INLINE_MAX = 1024
@@ -69,7 +70,15 @@ class ParentRef(Struct, frozen=True, array_like=True, gc=False):
 
 
 class TaskMore(Struct, frozen=True, array_like=True, gc=False):
-    """What only some tasks have. A cell without any of it has None, so that plain work pays nothing for it."""
+    """What only some tasks have. A cell without any of it has None, so that plain work pays nothing for it.
+
+    ``takes``: what its attempt takes of named limits; held exactly while the task is dispatched or running. ``cache``
+    names the work and its inputs: what a succeeded attempt is found again by; ``origin`` is whose result was taken.
+    """
+
+    takes: tuple[Take, ...] = ()
+    cache: bytes = b""
+    origin: TaskKey | None = None
 
     repeated: int = 0
     """How many attempts of a task with ``repeat`` have succeeded."""
@@ -79,11 +88,17 @@ class RunMore(Struct, frozen=True, array_like=True, gc=False):
     """What only some runs have. A cell without any of it has None, so that plain work pays nothing for it.
 
     ``hold`` is how far the sweep has come that makes ready rows agree with a pause or a resume, -1 when none is on its
-    way. ``held`` counts tasks and instances that wait for a person.
+    way. ``held`` counts tasks and instances that wait for a person. ``gate`` and ``key``: among which runs it is counted
+    where a job may have only so many at once. ``waiting``: it has not been let in yet, and nothing of it begins; ``rank``
+    is its place among those that wait.
     """
 
     hold: int = -1
     held: int = 0
+    gate: str = ""
+    key: str = ""
+    waiting: bool = False
+    rank: int = 0
 
     parent: ParentRef | None = None
     """Whose work it is: told when it ends."""

@@ -76,11 +76,15 @@ class Settle(Struct, frozen=True, gc=False):
 
 
 class Claim(Struct, frozen=True, gc=False):
-    """The claim loop found this ready task and an agent with room: give it out if it is still ready."""
+    """The claim loop found this ready task and an agent with room: give it out if it is still ready.
+
+    ``limits`` names the limits that its class takes from: their rows are locked before the run's.
+    """
 
     run: int
     no: int
     index: int
+    limits: tuple[str, ...] = ()
 
 
 class Wake(Struct, frozen=True, gc=False):

@@ -229,6 +229,34 @@ class PackageView(View, kw_only=True, frozen=True):
     jobs: list[str] = []
 
 
+class HolderView(View, kw_only=True, frozen=True):
+    """Who holds units of a limit now: an attempt of this task."""
+
+    run: int
+    task: str
+    index: int | None = None
+    units: int = 1
+    key: str = ""
+
+
+class LimitView(View, kw_only=True, frozen=True):
+    """A named limit. ``in_use``: units that live attempts hold now; ``holders``: the first hundred of them."""
+
+    name: str
+    slots: int | None = None
+    rate: str | None = None
+    burst: int | None = None
+    key: str | None = None
+    description: str = ""
+    paused: bool = False
+    reason: str | None = None
+    in_use: int = 0
+    holders: list[HolderView] = []
+    version: int = 1
+    created_at: datetime
+    updated_at: datetime
+
+
 class AgentView(View, kw_only=True, frozen=True):
     """An agent as control knows it."""
 

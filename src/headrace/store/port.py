@@ -16,6 +16,7 @@ from msgspec import Struct
 
 from headrace.model.cells import RunCell, RunInput, TaskCell, Value
 from headrace.model.ids import TaskKey
+from headrace.model.limits import LimitKey
 from headrace.store.rows import (
     Answer,
     ArtifactRow,
@@ -31,6 +32,7 @@ from headrace.store.rows import (
     Hint,
     HistoryAt,
     HistoryRow,
+    HolderRow,
     LeasedRow,
     Logged,
     LogSegment,
@@ -83,6 +85,17 @@ class Writer(Protocol):
         """Instances of one group in item order, for gathering their results."""
 
     async def lock_entities(self, keys: Sequence[EntityKey]) -> dict[EntityKey, Entity]: ...
+
+    async def lock_limits(
+        self, keys: Sequence[EntityKey], *, wait: bool = False
+    ) -> tuple[dict[EntityKey, Entity], set[EntityKey]]:
+        """Lock (sorted) and load the rows of limits and gates, before those of runs. As ``lock_runs``."""
+
+    async def load_uses(self, keys: Sequence[LimitKey]) -> dict[LimitKey, tuple[int, int]]:
+        """Units in use and the rate's instant (0: none), of all keys that are asked for. Only under the limit's lock."""
+
+    async def load_gates(self, keys: Sequence[LimitKey]) -> dict[LimitKey, tuple[list[int], list[int]]]:
+        """Runs that hold a gate, oldest first, and those that wait, in order; the first thousand of each."""
 
     async def load_answers(self, keys: Sequence[tuple[str, str]]) -> dict[tuple[str, str], Answer]:
         """Answers by (scope, idempotency key)."""
@@ -173,6 +186,21 @@ class Reader(Protocol):
 
     async def ready_classes(self) -> list[tuple[int, bytes]]:
         """Classes that have ready rows now, with their Placement. Costs one seek per class, never a scan."""
+
+    async def uses(self, keys: Sequence[LimitKey]) -> dict[LimitKey, tuple[int, int]]:
+        """Units in use and the rate's instant (0: none) of each key."""
+
+    async def holders(self, name: str, key: str | None = None, limit: int = 100) -> list[HolderRow]:
+        """Who holds units of a limit, by key."""
+
+    async def in_use(self, name: str) -> int:
+        """Units in use of a limit, whatever their key."""
+
+    async def gate_waiting(self, gate: LimitKey, limit: int) -> list[tuple[int, int]]:
+        """(run, rank) of runs that wait at a gate, in order."""
+
+    async def gates_waiting(self) -> list[LimitKey]:
+        """Gates at which runs wait. One seek per gate, never a scan."""
 
     async def due(self, until: int, limit: int) -> list[DueRow]:
         """Cells whose ``due_at`` has come, soonest first; and with ``until`` in the future: the next ones."""

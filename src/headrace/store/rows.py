@@ -10,6 +10,7 @@ from msgspec import Struct, field
 from headrace.model.cells import RunCell, RunInput, TaskCell, Value
 from headrace.model.facts import AnyFact
 from headrace.model.ids import MAIN_SPACE, RUN_ITSELF, WHOLE, TaskKey
+from headrace.model.limits import LimitKey
 
 
 class CommitRow(Struct, frozen=True, array_like=True, gc=False):
@@ -210,6 +211,8 @@ class Batch(Struct):
     documents: list[Document] = field(default_factory=list)
     classes: list[tuple[int, bytes]] = field(default_factory=list)
     """(klass, MessagePack of core's Placement), for classes this node has not written yet."""
+    ticks: dict[LimitKey, int] = field(default_factory=dict)
+    """Instants of rates that starts have moved. What is in use follows from the cells (``store.uses``)."""
     outbox: list[OutboxRow] = field(default_factory=list)
     told: list[int] = field(default_factory=list)
     """Rows of the outbox, by ``seq``, that this commit delivers: they go."""
@@ -249,6 +252,16 @@ class DueRow(Struct, frozen=True, gc=False):
     index: int = WHOLE
 
 
+class HolderRow(Struct, frozen=True, gc=False):
+    """Who holds units of a limit: a task's attempt, or (``no`` RUN_ITSELF) a run at its job's gate."""
+
+    key: str
+    run: int
+    no: int
+    index: int
+    units: int
+
+
 class Hint(Struct, frozen=True, gc=False):
     """What other nodes committed lately: classes in which tasks became ready, runs that ended.
 
@@ -259,6 +272,8 @@ class Hint(Struct, frozen=True, gc=False):
     classes: tuple[int, ...] = ()
     runs: tuple[int, ...] = ()
     all: bool = False
+    freed: bool = False
+    """Something of a limit was given back, or a limit was changed."""
 
 
 class RunFilter(Struct, frozen=True, gc=False):

@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from headrace.control.api.call import Call, Reply
+from headrace.control.api.limits import holder_view
 from headrace.control.api.lookup import children_of, run_of
 from headrace.control.api.table import BASE, Route
 from headrace.control.api.views import instant
 from headrace.control.auth import Permission
+from headrace.control.changes.limits import read_limit
 from headrace.control.graphs import Known
 from headrace.core.eligible import Reason
 from headrace.core.explaining import explain
@@ -16,10 +18,13 @@ from headrace.core.moving import DELAYED
 from headrace.core.work import Working
 from headrace.model.cells import RunCell, TaskCell
 from headrace.model.ids import WHOLE
+from headrace.model.limits import LIMIT
 from headrace.model.states import RUN_FINAL, TASK_FINAL, TASK_LEASED, RunState, TaskState
-from headrace.model.views import ExplainView, ReasonView
+from headrace.model.views import ExplainView, HolderView, ReasonView
 
 TASKS_MAX = 500
+HOLDERS_MAX = 5
+"""So many holders of a limit are named."""
 REASONS_MAX = 100
 
 
@@ -35,12 +40,36 @@ async def get_explain(call: Call) -> Reply:
     offers = list(services.offers())
     children = await children_of(call, known, run.run) if any(c.state is TaskState.running for c in cells) else {}
     found: list[Reason] = []
-    for cell in [*cells, *await _instances(call, run.run, cells)]:
+    all_cells = [*cells, *await _instances(call, run.run, cells)]
+    await load_limits(call, working, all_cells)
+    for cell in all_cells:
         if cell.state not in TASK_FINAL and len(found) < REASONS_MAX:
             child = children.get((cell.no, cell.index, cell.epoch))
             found.extend(explain(known.graph, run, cell, working, offers, now=services.clock.now(), child=child))
     due = [c.due_at for c in cells if c.due_at and _is_timed(known, c)]
+    due += [reason.at for reason in found if reason.at]
     return Reply(_view(_decision(run.state.name, cells), list(dict.fromkeys(found)), min(due, default=0)))
+
+
+async def load_limits(call: Call, working: Working, cells: Sequence[TaskCell]) -> None:
+    """What ready tasks of these take from: the limits, what is in use, and by whom."""
+    takes = {t for c in cells if c.state is TaskState.ready and c.more is not None for t in c.more.takes}
+    reader = call.services.reader
+    for name in {name for name, _, _ in takes}:
+        row = await reader.entity((LIMIT, name))
+        if row is not None and not row.deleted_at:
+            working.limits[name] = read_limit(row.image)
+    keys = sorted({(name, key) for name, key, _ in takes})
+    for of, (used, tick) in (await reader.uses(keys)).items() if keys else ():
+        working.uses[of], working.ticks[of] = used, tick
+    for of in keys[:HOLDERS_MAX]:
+        rows = await reader.holders(*of, limit=HOLDERS_MAX)
+        working.holders[of] = tuple([_holder(await holder_view(call, row)) for row in rows])
+
+
+def _holder(view: HolderView) -> str:
+    at = "" if view.index is None else f"[{view.index}]"
+    return f"run {view.run}" + (f" {view.task}{at}" if view.task else "")
 
 
 async def _instances(call: Call, run: int, cells: Sequence[TaskCell]) -> list[TaskCell]:

@@ -13,6 +13,7 @@ from headrace.control.api import (
     events,
     explain,
     jobs,
+    limits,
     logs,
     packages,
     runs,
@@ -48,6 +49,7 @@ def all_routes() -> tuple[Route, ...]:
         *sessions.ROUTES,
         *users.ROUTES,
         *tokens.ROUTES,
+        *limits.ROUTES,
         *system.ROUTES,
     )
     described = openapi([*routes, openapi_route(b"")])

@@ -2,26 +2,33 @@
 
 What becomes ready while there is room is claimed in the very change that made it ready; this loop sees only the rest.
 It knows which classes wait (told by ``Waits`` commands, read once at the start), reads only classes with room, in rank
-order, and asks ``Claim`` changes in one group. Work that nobody can place costs nothing. Core decides; a claim that
-comes too late is refused and harmless.
+order, and asks ``Claim`` changes in one group. Work that nobody can place costs nothing, nor does work that a limit
+holds back: its class is parked until something of that limit is given back. Core decides; a claim that comes too late
+is refused and harmless.
 """
 
 from __future__ import annotations
 
+import asyncio
 from collections import deque
 from collections.abc import Iterable
 
 import msgspec
 
+from headrace.control.changes.limits import read_limit
 from headrace.control.loops.dispatch import Asks
 from headrace.control.loops.loop import Loop
+from headrace.control.loops.parking import Parking
 from headrace.control.placement import Placement
-from headrace.core.eligible import room_of
+from headrace.core.eligible import held_back, room_of
 from headrace.core.graph import Placement as Class
+from headrace.core.limits import ticks_of
 from headrace.core.nodes import INNER
-from headrace.core.work import Offer
+from headrace.core.work import Offer, Working
 from headrace.model.changes import SYSTEM, Claim
 from headrace.model.errors import Busy
+from headrace.model.limits import LIMIT, LimitKey, Take
+from headrace.model.ports import Clock
 from headrace.store.port import Reader
 from headrace.store.rows import ReadyRow
 
@@ -38,8 +45,9 @@ PASS_MAX = 1_024
 class ClaimLoop(Loop):
     """One per node."""
 
-    def __init__(self, reader: Reader, ledger: Asks, placement: Placement) -> None:
+    def __init__(self, reader: Reader, ledger: Asks, placement: Placement, clock: Clock) -> None:
         super().__init__()
+        self._clock = clock
         self._reader = reader
         self._ledger = ledger
         self._placement = placement
@@ -48,11 +56,14 @@ class ClaimLoop(Loop):
         self._told: set[int] = set()
         self._barren = 0
         self._unsure = False
+        self._open: set[int] = set()
+        self._parking = Parking()
+        self._timers: dict[LimitKey, asyncio.TimerHandle] = {}
         placement.on_room(self.room)
 
     def room(self) -> None:
         """There may be room. Wakes only when something waits for it."""
-        if self._placement.waiting:
+        if self._open:
             self.wake()
 
     def waits(self, klasses: Iterable[int]) -> None:
@@ -60,7 +71,46 @@ class ClaimLoop(Loop):
         self._told.update(klasses)
         if not self._told <= self._placement.waiting:
             self._placement.waiting |= self._told
-        self.wake()
+        self._open.update(k for k in self._told if k not in self._parking)
+        if self._open:
+            self.wake()
+
+    def freed(self, limits: Iterable[LimitKey]) -> None:
+        """Something of these limits was given back, or they were changed."""
+        self._look(self._parking.freed(limits))
+
+    def freed_elsewhere(self) -> None:
+        """Another node gave something back, or changed a limit."""
+        self._look(self._parking.everything())
+
+    def parked(self, klass: int, limit: LimitKey, at: int) -> None:
+        """A claim came too late for this limit, which holds its class back until ``at`` where that is known."""
+        # What was taken from the page is still ready.
+        self._pages.pop(klass, None)
+        self._park(klass, limit, at)
+
+    def _park(self, klass: int, limit: LimitKey, at: int) -> None:
+        if klass in self._placement.waiting and self._parking.park(klass, limit):
+            self._open.discard(klass)
+            if at:
+                self._alarm(limit, at)
+
+    def _alarm(self, limit: LimitKey, at: int) -> None:
+        """Look again when a rate lets the next begin."""
+        old = self._timers.pop(limit, None)
+        if old is not None:
+            old.cancel()
+        delay = max(0.0, (at - self._clock.now()) / 1_000_000)
+        self._timers[limit] = asyncio.get_running_loop().call_later(delay, self._ring, limit)
+
+    def _ring(self, limit: LimitKey) -> None:
+        self._timers.pop(limit, None)
+        self.freed([limit])
+
+    def _look(self, klasses: Iterable[int]) -> None:
+        self._open.update(k for k in klasses if k in self._placement.waiting)
+        if self._open:
+            self.wake()
 
     def relearn(self) -> None:
         """What waits may be more than what was told: read it anew."""
@@ -79,6 +129,7 @@ class ClaimLoop(Loop):
             if self._unsure:
                 self._unsure = False
                 self._pages.clear()
+                self._look(self._parking.everything())
                 await self.start()
             claims = await self._choose(self._placement.offers())
             if not claims:
@@ -102,7 +153,9 @@ class ClaimLoop(Loop):
     async def _choose(self, offers: list[Offer]) -> list[Claim]:
         """The best-ranked waiting tasks of all classes that fit into these offers."""
         claims: list[Claim] = []
-        open_ = {klass: kind for klass in self._placement.waiting if (kind := await self._class(klass))}
+        self._parking.stir()
+        open_ = {klass: kind for klass in list(self._open) if (kind := await self._class(klass))}
+        picture = await self._picture(open_)
         heads: dict[int, ReadyRow] = {}
         read: set[int] = set()
         while open_ and len(claims) < PASS_MAX:
@@ -117,13 +170,41 @@ class ClaimLoop(Loop):
             klass = min(heads, key=lambda k: heads[k].rank) if len(heads) > 1 else next(iter(heads))
             del heads[klass]
             offer = place(open_[klass], klass, offers)
-            if offer is None:
+            if offer is None or (picture is not None and self._held(klass, open_[klass], picture)):
                 del open_[klass]
                 continue
             offer.free -= 1
             row = self._pages[klass].popleft()
-            claims.append(Claim(row.run, row.no, row.index))
+            claims.append(Claim(row.run, row.no, row.index, tuple([name for name, _ in open_[klass].limits])))
         return claims
+
+    async def _picture(self, open_: dict[int, Class]) -> Working | None:
+        """What is free of the limits of these classes, as far as it is committed; None when they have none."""
+        takes = {take for kind in open_.values() if kind.limits for take in takes_of(kind)}
+        if not takes:
+            return None
+        picture = Working()
+        for name in {name for name, _, _ in takes}:
+            row = await self._reader.entity((LIMIT, name))
+            if row is not None and not row.deleted_at:
+                picture.limits[name] = read_limit(row.image)
+        for key, (used, tick) in (await self._reader.uses(sorted({(n, k) for n, k, _ in takes}))).items():
+            picture.uses[key], picture.ticks[key] = used, tick
+        return picture
+
+    def _held(self, klass: int, kind: Class, picture: Working) -> bool:
+        """Whether a limit holds the class back; otherwise one of its tasks is counted as begun."""
+        if not kind.limits:
+            return False
+        takes, now = takes_of(kind), self._clock.now()
+        hold = held_back(takes, picture, now)
+        if hold is not None:
+            self._park(klass, hold.limit, hold.reason.at)
+            return True
+        picture.ticks.update(ticks_of(picture, takes, now))
+        for name, key, units in takes:
+            picture.uses[name, key] += units
+        return False
 
     async def _head(self, klass: int, read: set[int]) -> ReadyRow | None:
         """The next row of a class; None when nothing of it waits any longer.
@@ -147,6 +228,8 @@ class ClaimLoop(Loop):
         """Nothing of this class was there to be read: unless some was told meanwhile, it waits no longer."""
         if klass not in self._told:
             self._placement.waiting -= {klass}
+            self._open.discard(klass)
+            self._parking.leave(klass)
 
     async def _class(self, klass: int) -> Class | None:
         if klass not in self._classes:
@@ -159,6 +242,11 @@ class ClaimLoop(Loop):
     async def _learn(self) -> None:
         for klass, image in await self._reader.ready_classes():
             self._classes[klass] = msgspec.msgpack.decode(image, type=Class)
+
+
+def takes_of(kind: Class) -> tuple[Take, ...]:
+    """What each task of a class takes of limits."""
+    return tuple([(name, "", units) for name, units in kind.limits])
 
 
 def place(kind: Class, klass: int, offers: list[Offer]) -> Offer | None:

@@ -16,6 +16,7 @@ from headrace.store.images import encode, history_body, input_rest
 from headrace.store.postgres.arrays import Bytes, Gaps, Ints, Smalls, Texts
 from headrace.store.rows import Batch, Entity
 from headrace.store.touched import pack
+from headrace.store.uses import UseKey, Uses, WaitKey, uses_of
 
 
 class Call(NamedTuple):
@@ -32,6 +33,8 @@ def calls(batch: Batch, incarnation: int) -> Iterator[Call]:
     yield from _live(batch)
     yield from _aside(batch)
     yield from _records(batch, incarnation)
+    if (uses := uses_of(batch)) is not None:
+        yield from _limits(uses, batch)
 
 
 def _definitions(batch: Batch) -> Iterator[Call]:
@@ -202,6 +205,30 @@ def _records(batch: Batch, incarnation: int) -> Iterator[Call]:
     if children := batch.children:
         keys = _keys([(c.parent, c.no, c.index) for c in children])
         yield Call("add_children", [*keys, Ints([c.epoch for c in children]), Ints([c.run for c in children])])
+
+
+def _limits(uses: Uses, batch: Batch) -> Iterator[Call]:
+    # Rows belong to a run or a limit that this transaction has locked; sorted all the same.
+    if over := sorted(uses.over):
+        yield Call("drop_uses", _use_columns(over))
+    if held := sorted(uses.held):
+        yield Call("add_uses", [*_use_columns(held), Ints([uses.held[key] for key in held])], len(held))
+    if entered := sorted(uses.entered):
+        yield Call("drop_waits", _wait_columns(entered))
+    if waiting := sorted(uses.waiting):
+        yield Call("add_waits", _wait_columns(waiting))
+    if ticks := sorted(batch.ticks.items()):
+        names = [Texts([name for (name, _), _ in ticks]), Texts([key for (_, key), _ in ticks])]
+        yield Call("put_ticks", [*names, Ints([tick for _, tick in ticks])], len(ticks))
+
+
+def _use_columns(rows: list[UseKey]) -> list[Any]:
+    return [Texts([r[0] for r in rows]), Texts([r[1] for r in rows]), *_keys([r[2:] for r in rows])]
+
+
+def _wait_columns(rows: list[WaitKey]) -> list[Any]:
+    names = [Texts([r[0] for r in rows]), Texts([r[1] for r in rows])]
+    return [*names, Ints([r[2] for r in rows]), Ints([r[3] for r in rows])]
 
 
 def _entities(entities: list[Entity]) -> Iterator[Call]:

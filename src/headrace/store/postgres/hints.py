@@ -14,7 +14,8 @@ from contextlib import suppress
 import psycopg
 
 from headrace.model.errors import HeadraceError
-from headrace.model.states import RUN_FINAL, TaskState
+from headrace.model.limits import LIMIT
+from headrace.model.states import RUN_FINAL, TASK_LEASED, TaskState
 from headrace.store.postgres.connect import Connection, Queries, connect
 from headrace.store.rows import Batch, Hint
 
@@ -39,6 +40,7 @@ class Hints:
         self._on_hint: OnHint | None = None
         self._classes: set[int] = set()
         self._runs: set[int] = set()
+        self._freed = False
         self._news = asyncio.Event()
         self._own: set[int] = set()
         self._tasks: list[asyncio.Task[None]] = []
@@ -66,7 +68,8 @@ class Hints:
         for cells in (batch.new_tasks, batch.tasks):
             self._classes.update(cell.klass for cell in cells if cell.state == TaskState.ready)
         self._runs.update(cell.run for cell in batch.runs if cell.state in RUN_FINAL)
-        if self._classes or self._runs:
+        self._freed = self._freed or _frees(batch)
+        if self._classes or self._runs or self._freed:
             self._news.set()
 
     async def _forever(self, once: Callable[[], Awaitable[None]]) -> None:
@@ -108,23 +111,36 @@ class Hints:
         while True:
             await self._news.wait()
             self._news.clear()
-            classes, runs = self._classes, self._runs
-            self._classes, self._runs = set(), set()
-            await conn.execute(self._queries["notify"], [written(classes, runs)])
+            classes, runs, freed = self._classes, self._runs, self._freed
+            self._classes, self._runs, self._freed = set(), set(), False
+            await conn.execute(self._queries["notify"], [written(classes, runs, freed=freed)])
 
 
-def written(classes: set[int], runs: set[int]) -> str:
-    """The payload of a notice: ``classes;runs``, numbers apart by commas, ``;*`` behind it when there are too many."""
+def _frees(batch: Batch) -> bool:
+    """Whether somebody may wait for what this batch gave back, or for the limit that it changed."""
+    if any(e.kind == LIMIT for e in batch.entities):
+        return True
+    if any(cell.more is not None and cell.state in RUN_FINAL for cell in batch.runs):
+        return True
+    return any(cell.more is not None and cell.state not in TASK_LEASED for cell in batch.tasks)
+
+
+def written(classes: set[int], runs: set[int], *, freed: bool = False) -> str:
+    """The payload of a notice: ``classes;runs``, numbers apart by commas, ``;*`` behind it when there are too many.
+
+    An exclamation mark before it: something of a limit was given back.
+    """
     named = ",".join(map(str, sorted(classes)[:MOST])), ",".join(map(str, sorted(runs)[:MOST]))
-    return ";".join(named) + (";*" if len(classes) > MOST or len(runs) > MOST else "")
+    return "!" * freed + ";".join(named) + (";*" if len(classes) > MOST or len(runs) > MOST else "")
 
 
 def understood(payload: str) -> Hint:
     """The hint again; whatever else somebody notified means: look at everything."""
-    classes, _, rest = payload.partition(";")
+    freed = payload.startswith("!")
+    classes, _, rest = payload.removeprefix("!").partition(";")
     runs, _, more = rest.partition(";")
     try:
-        return Hint(_numbers(classes), _numbers(runs), all=bool(more))
+        return Hint(_numbers(classes), _numbers(runs), all=bool(more), freed=freed)
     except ValueError:
         return Hint(all=True)
 

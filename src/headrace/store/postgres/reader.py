@@ -13,9 +13,10 @@ import msgspec
 from headrace.model.cells import TaskCell, Value
 from headrace.model.errors import StoreError
 from headrace.model.ids import WHOLE, TaskKey
+from headrace.model.limits import LimitKey
 from headrace.model.states import RunState
 from headrace.store.images import decode_run, decode_task, history_of, input_of
-from headrace.store.postgres.arrays import Ints
+from headrace.store.postgres.arrays import Ints, Texts
 from headrace.store.postgres.blobs import PostgresBlobs
 from headrace.store.postgres.connect import Row
 from headrace.store.postgres.log import PostgresLog
@@ -30,6 +31,7 @@ from headrace.store.rows import (
     Entity,
     EntityKey,
     HistoryRow,
+    HolderRow,
     LeasedRow,
     LogSegment,
     Outgoing,
@@ -189,6 +191,27 @@ class PostgresReader(PostgresLog):
     async def ready_classes(self) -> list[tuple[int, bytes]]:
         """Classes with ready rows."""
         return [(row[0], row[1]) for row in await self._pool.rows("ready_classes", [])]
+
+    async def uses(self, keys: Sequence[LimitKey]) -> dict[LimitKey, tuple[int, int]]:
+        """What is in use, and rates' instants."""
+        names = [Texts([name for name, _ in keys]), Texts([key for _, key in keys])]
+        return {(row[0], row[1]): (row[2], row[3] or 0) for row in await self._pool.rows("limit_uses", names)}
+
+    async def holders(self, name: str, key: str | None = None, limit: int = 100) -> list[HolderRow]:
+        """Who holds a limit."""
+        return [HolderRow(*row) for row in await self._pool.rows("limit_holders", [name, key, min(limit, ROWS_MAX)])]
+
+    async def in_use(self, name: str) -> int:
+        """Units of a limit in use."""
+        return int((await self._pool.rows("limit_in_use", [name]))[0][0])
+
+    async def gate_waiting(self, gate: LimitKey, limit: int) -> list[tuple[int, int]]:
+        """Runs that wait at a gate."""
+        return [(row[0], row[1]) for row in await self._pool.rows("gate_waiting", [*gate, limit])]
+
+    async def gates_waiting(self) -> list[LimitKey]:
+        """Gates at which runs wait."""
+        return [(row[0], row[1]) for row in await self._pool.rows("gates_waiting", [])]
 
     async def due(self, until: int, limit: int) -> list[DueRow]:
         """Cells owed a Wake by ``until``, soonest first."""

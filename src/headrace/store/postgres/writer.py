@@ -18,6 +18,7 @@ from psycopg.pq import TransactionStatus
 from headrace.model.cells import RunCell, RunInput, TaskCell, Value
 from headrace.model.errors import Busy, StoreAway, StoreError, UnknownOutcome
 from headrace.model.ids import TaskKey
+from headrace.model.limits import LimitKey
 from headrace.model.ports import Fault
 from headrace.store.images import decode_run, decode_task, input_of
 from headrace.store.postgres.arrays import Bytes, Ints, Texts
@@ -160,6 +161,32 @@ class PostgresWriter:
         entities = [Entity(*row) for row in await self._patiently("lock_entities", columns)]
         self._seen(e.updated_at for e in entities)
         return {(e.kind, e.name): e for e in entities}
+
+    async def lock_limits(
+        self, keys: Sequence[EntityKey], *, wait: bool = False
+    ) -> tuple[dict[EntityKey, Entity], set[EntityKey]]:
+        """As ``lock_runs``: lock, sorted, and load; second are those that another node has."""
+        if wait or not keys:
+            return await self.lock_entities(keys), set()
+        entities = [Entity(*row) for row in await self._rows("lock_limits", _pairs(keys))]
+        self._seen(e.updated_at for e in entities)
+        found = {(e.kind, e.name): e for e in entities}
+        missing = sorted(set(keys) - found.keys())
+        held = await self._rows("held_entities", _pairs(missing)) if missing else []
+        return found, {(row[0], row[1]) for row in held}
+
+    async def load_uses(self, keys: Sequence[LimitKey]) -> dict[LimitKey, tuple[int, int]]:
+        """A statement of its own, so that its snapshot is younger than the limits' locks."""
+        rows = await self._rows("load_uses", _pairs(keys)) if keys else []
+        return {(row[0], row[1]): (row[2], row[3] or 0) for row in rows}
+
+    async def load_gates(self, keys: Sequence[LimitKey]) -> dict[LimitKey, tuple[list[int], list[int]]]:
+        """Who is in and who waits."""
+        found: dict[LimitKey, tuple[list[int], list[int]]] = {key: ([], []) for key in keys}
+        for place, name in enumerate(("load_holders", "load_waiting") if keys else ()):
+            for row in await self._rows(name, _pairs(keys)):
+                found[row[0], row[1]][place].append(row[2])
+        return found
 
     async def load_answers(self, keys: Sequence[tuple[str, str]]) -> dict[tuple[str, str], Answer]:
         """First answers given under these keys."""
@@ -308,6 +335,10 @@ class PostgresWriter:
         if self._conn is None or self._conn.closed:
             raise StoreAway("the connection to PostgreSQL was lost; nothing was written")
         return self._conn
+
+
+def _pairs(keys: Sequence[tuple[str, str]]) -> list[Any]:
+    return [Texts([first for first, _ in keys]), Texts([second for _, second in keys])]
 
 
 def _columns(keys: Iterable[TaskKey]) -> list[Any]:

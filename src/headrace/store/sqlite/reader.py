@@ -16,6 +16,7 @@ import msgspec
 from headrace.model.cells import RunCell, TaskCell, Value
 from headrace.model.errors import StoreError
 from headrace.model.ids import WHOLE, TaskKey
+from headrace.model.limits import LimitKey
 from headrace.store.images import decode_run, decode_task, history_of, input_of
 from headrace.store.port import Blobs
 from headrace.store.rows import (
@@ -28,6 +29,7 @@ from headrace.store.rows import (
     Entity,
     EntityKey,
     HistoryRow,
+    HolderRow,
     LeasedRow,
     LogSegment,
     Outgoing,
@@ -157,6 +159,23 @@ class SqliteReader(SqliteLog):
 
     async def ready_classes(self) -> list[tuple[int, bytes]]:
         return [(row[0], row[1]) for row in await self._ask("ready_classes", ())]
+
+    async def uses(self, keys: Sequence[LimitKey]) -> dict[LimitKey, tuple[int, int]]:
+        rows = await self._ask("limit_uses", (json.dumps(list(keys)),))
+        return {(row[0], row[1]): (row[2], row[3] or 0) for row in rows}
+
+    async def holders(self, name: str, key: str | None = None, limit: int = 100) -> list[HolderRow]:
+        rows = await self._ask("limit_holders", (name, key, key, min(limit, ROWS_MAX)))
+        return [HolderRow(*row) for row in rows]
+
+    async def in_use(self, name: str) -> int:
+        return int((await self._ask("limit_in_use", (name,)))[0][0])
+
+    async def gate_waiting(self, gate: LimitKey, limit: int) -> list[tuple[int, int]]:
+        return [(row[0], row[1]) for row in await self._ask("gate_waiting", (*gate, limit))]
+
+    async def gates_waiting(self) -> list[LimitKey]:
+        return [(row[0], row[1]) for row in await self._ask("gates_waiting", ())]
 
     async def due(self, until: int, limit: int) -> list[DueRow]:
         def work(conn: apsw.Connection) -> list[DueRow]:

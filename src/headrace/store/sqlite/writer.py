@@ -16,6 +16,7 @@ from msgspec import structs
 from headrace.model.cells import INLINE_MAX, RunCell, RunInput, TaskCell, Value
 from headrace.model.errors import NotFound, StoreError
 from headrace.model.ids import TaskKey
+from headrace.model.limits import LimitKey
 from headrace.model.ports import Fault
 from headrace.store.images import decode_run, decode_task, encode, history_body, input_of, input_rest
 from headrace.store.port import Blobs
@@ -24,6 +25,7 @@ from headrace.store.sqlite.connection import translated
 from headrace.store.sqlite.live import LiveCells
 from headrace.store.sqlite.offload import Offload
 from headrace.store.touched import pack
+from headrace.store.uses import uses_of
 
 Row = tuple[Any, ...]
 
@@ -99,6 +101,25 @@ class SqliteWriter:
     async def lock_entities(self, keys: Sequence[EntityKey]) -> dict[EntityKey, Entity]:
         return {(row[0], row[1]): Entity(*row) for row in self._each("load_entities", keys)}
 
+    async def lock_limits(
+        self, keys: Sequence[EntityKey], *, wait: bool = False
+    ) -> tuple[dict[EntityKey, Entity], set[EntityKey]]:
+        """There is only one writer, so nothing is ever held elsewhere."""
+        return await self.lock_entities(keys), set()
+
+    async def load_uses(self, keys: Sequence[LimitKey]) -> dict[LimitKey, tuple[int, int]]:
+        asked = [{"name": name, "key": key} for name, key in keys]
+        return {(row[0], row[1]): (row[2], row[3] or 0) for row in self._each("load_uses", asked)}
+
+    async def load_gates(self, keys: Sequence[LimitKey]) -> dict[LimitKey, tuple[list[int], list[int]]]:
+        return {
+            key: (
+                [row[0] for row in self._each("load_holders", [key])],
+                [row[0] for row in self._each("load_waiting", [key])],
+            )
+            for key in keys
+        }
+
     async def load_answers(self, keys: Sequence[tuple[str, str]]) -> dict[tuple[str, str], Answer]:
         return {(row[0], row[1]): Answer(*row) for row in self._each("load_answers", keys)}
 
@@ -160,7 +181,7 @@ class SqliteWriter:
         await self.commit()
         return int(first)
 
-    def _each(self, name: str, keys: Sequence[Row] | Sequence[TaskKey] | Sequence[EntityKey]) -> Iterator[Row]:
+    def _each(self, name: str, keys: Sequence[Row | TaskKey | EntityKey | dict[str, Any]]) -> Iterator[Row]:
         if not keys:
             return iter(())
         try:
@@ -209,6 +230,7 @@ def rows_of(batch: Batch) -> list[tuple[str, list[Row]]]:
         ]),
         ("add_commits", _commit_rows(batch)),
         *_rare_rows(batch),
+        *_limit_rows(batch),
     ]  # fmt: skip
 
 
@@ -276,6 +298,19 @@ def _rare_rows(batch: Batch) -> list[tuple[str, list[Row]]]:
         ("drop_outbox", [(seq,) for seq in batch.told]),
         ("add_children", [(c.parent, c.no, c.index, c.epoch, c.run) for c in batch.children]),
     ]  # fmt: skip
+
+
+def _limit_rows(batch: Batch) -> list[tuple[str, list[Row]]]:
+    uses = uses_of(batch)
+    if uses is None:
+        return []
+    return [
+        ("drop_uses", list(uses.over)),
+        ("add_uses", [(*key, units) for key, units in uses.held.items()]),
+        ("drop_waits", list(uses.entered)),
+        ("add_waits", list(uses.waiting)),
+        ("put_ticks", [(*key, tick) for key, tick in batch.ticks.items()]),
+    ]
 
 
 def entity_row(e: Entity) -> Row:

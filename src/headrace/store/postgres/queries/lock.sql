@@ -30,6 +30,29 @@ select set_config('lock_timeout', '200ms', true), set_config('statement_timeout'
 -- As in writer_patience.
 select set_config('lock_timeout', '2s', true), set_config('statement_timeout', '10s', true)
 
+-- name: lock_limits
+select kind, name, version, created_at, updated_at, image, deleted_at, facts, space from entity
+where space = 1 and (kind, name) in (select * from unnest($1::text[], $2::text[]))
+order by kind, name for update skip locked
+
+-- name: held_entities
+select kind, name from entity where space = 1 and (kind, name) in (select * from unnest($1::text[], $2::text[]))
+
+-- name: load_uses
+select k.name, k.key,
+    (select coalesce(sum(u.units), 0)::bigint from limit_use u where u.name = k.name and u.key = k.key),
+    (select t.tick from limit_tick t where t.name = k.name and t.key = k.key)
+from unnest($1::text[], $2::text[]) as k (name, key)
+
+-- name: load_holders
+select k.name, k.key, u.run from unnest($1::text[], $2::text[]) as k (name, key),
+lateral (select run from limit_use u where u.name = k.name and u.key = k.key order by run limit 1000) u
+
+-- name: load_waiting
+select k.name, k.key, w.run from unnest($1::text[], $2::text[]) as k (name, key),
+lateral (select run, rank from gate_wait w where w.name = k.name and w.key = k.key order by rank, run limit 1000) w
+order by w.rank, w.run
+
 -- name: load_tasks
 select t.image, t.at from unnest($1::bigint[], $2::bigint[], $3::bigint[]) as k (run, no, idx)
 join task t on t.run = k.run and t.no = k.no and t.idx = k.idx

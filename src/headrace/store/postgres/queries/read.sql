@@ -224,3 +224,35 @@ where h.run = $1 and c.commit_no is null limit 10
 
 -- name: last_instant
 select at from commit_row order by commit_no desc limit 1
+
+-- name: limit_uses
+select k.name, k.key,
+    (select coalesce(sum(u.units), 0)::bigint from limit_use u where u.name = k.name and u.key = k.key),
+    (select t.tick from limit_tick t where t.name = k.name and t.key = k.key)
+from unnest($1::text[], $2::text[]) as k (name, key)
+
+-- name: limit_holders
+select key, run, no, idx, units from limit_use where name = $1 and ($2::text is null or key = $2)
+order by key, run, no, idx limit $3
+
+-- name: limit_in_use
+select coalesce(sum(units), 0)::bigint from limit_use where name = $1
+
+-- name: gate_waiting
+select run, rank from gate_wait where name = $1 and key = $2 order by rank, run limit $3
+
+-- name: gates_waiting
+with recursive walk as (
+    (select name, key from gate_wait order by name, key limit 1)
+    union all
+    select n.name, n.key from walk,
+    lateral (select m.name, m.key from gate_wait m where (m.name, m.key) > (walk.name, walk.key)
+             order by m.name, m.key limit 1) n
+)
+select name, key from walk
+
+-- name: uses_against_tasks
+select (select count(*) from limit_use u where u.no >= 0 and not exists
+         (select 1 from task t where t.run = u.run and t.no = u.no and t.idx = u.idx and t.state in (2, 3)))
+     + (select count(*) from limit_use u where u.no < 0 and not exists
+         (select 1 from run r where r.id = u.run and r.state < 4))

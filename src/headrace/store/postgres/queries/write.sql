@@ -119,3 +119,27 @@ delete from outbox where seq = any($1)
 -- name: add_children
 insert into child (parent, no, idx, epoch, run)
 select * from unnest($1::bigint[], $2::bigint[], $3::bigint[], $4::bigint[], $5::bigint[])
+
+-- name: drop_uses
+delete from limit_use u using unnest($1::text[], $2::text[], $3::bigint[], $4::bigint[], $5::bigint[])
+    as k (name, key, run, no, idx)
+where u.name = k.name and u.key = k.key and u.run = k.run and u.no = k.no and u.idx = k.idx
+
+-- name: add_uses
+insert into limit_use (name, key, run, no, idx, units)
+select * from unnest($1::text[], $2::text[], $3::bigint[], $4::bigint[], $5::bigint[], $6::bigint[])
+on conflict (name, key, run, no, idx) do update set units = excluded.units
+
+-- name: drop_waits
+delete from gate_wait w using unnest($1::text[], $2::text[], $3::bigint[], $4::bigint[]) as k (name, key, rank, run)
+where w.name = k.name and w.key = k.key and w.rank = k.rank and w.run = k.run
+
+-- name: add_waits
+insert into gate_wait (name, key, rank, run)
+select * from unnest($1::text[], $2::text[], $3::bigint[], $4::bigint[])
+on conflict (name, key, rank, run) do nothing
+
+-- name: put_ticks
+insert into limit_tick (name, key, tick)
+select * from unnest($1::text[], $2::text[], $3::bigint[])
+on conflict (name, key) do update set tick = excluded.tick

@@ -189,3 +189,34 @@ SELECT at FROM commit_row ORDER BY commit_no DESC LIMIT 1;
 
 -- name: every_run
 SELECT id, state FROM run ORDER BY id LIMIT 100000;
+
+-- name: limit_uses
+SELECT w.value ->> 0, w.value ->> 1,
+  (SELECT coalesce(sum(u.units), 0) FROM limit_use u WHERE u.name = w.value ->> 0 AND u.key = w.value ->> 1),
+  (SELECT t.tick FROM limit_tick t WHERE t.name = w.value ->> 0 AND t.key = w.value ->> 1)
+FROM json_each(?) w;
+
+-- name: limit_holders
+SELECT key, run, no, idx, units FROM limit_use WHERE name = ? AND (? IS NULL OR key = ?) ORDER BY key, run, no, idx LIMIT ?;
+
+-- name: limit_in_use
+SELECT coalesce(sum(units), 0) FROM limit_use WHERE name = ?;
+
+-- name: gate_waiting
+SELECT run, rank FROM gate_wait WHERE name = ? AND key = ? ORDER BY rank, run LIMIT ?;
+
+-- name: gates_waiting
+WITH RECURSIVE walk (name, key) AS (
+  SELECT * FROM (SELECT name, key FROM gate_wait ORDER BY name, key LIMIT 1)
+  UNION ALL
+  SELECT n.name, n.key FROM walk, gate_wait n
+  WHERE (n.name, n.key) = (SELECT m.name, m.key FROM gate_wait m WHERE (m.name, m.key) > (walk.name, walk.key)
+                           ORDER BY m.name, m.key LIMIT 1)
+)
+SELECT DISTINCT name, key FROM walk;
+
+-- name: uses_against_tasks
+SELECT (SELECT count(*) FROM limit_use u WHERE u.no >= 0 AND NOT EXISTS
+         (SELECT 1 FROM task t WHERE t.run = u.run AND t.no = u.no AND t.idx = u.idx AND t.state IN (2, 3)))
+     + (SELECT count(*) FROM limit_use u WHERE u.no < 0 AND NOT EXISTS
+         (SELECT 1 FROM run r WHERE r.id = u.run AND r.state < 4));

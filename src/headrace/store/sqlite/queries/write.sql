@@ -98,3 +98,30 @@ DELETE FROM outbox WHERE seq = ?;
 
 -- name: add_children
 INSERT INTO child (parent, no, idx, epoch, run) VALUES (?, ?, ?, ?, ?);
+
+-- name: load_uses
+SELECT :name, :key,
+  (SELECT coalesce(sum(units), 0) FROM limit_use WHERE name = :name AND key = :key),
+  (SELECT tick FROM limit_tick WHERE name = :name AND key = :key);
+
+-- name: load_holders
+SELECT run FROM limit_use WHERE name = ? AND key = ? ORDER BY run LIMIT 1000;
+
+-- name: load_waiting
+SELECT run FROM gate_wait WHERE name = ? AND key = ? ORDER BY rank, run LIMIT 1000;
+
+-- name: add_uses
+INSERT INTO limit_use (name, key, run, no, idx, units) VALUES (?, ?, ?, ?, ?, ?)
+ON CONFLICT (name, key, run, no, idx) DO UPDATE SET units = excluded.units;
+
+-- name: drop_uses
+DELETE FROM limit_use WHERE name = ? AND key = ? AND run = ? AND no = ? AND idx = ?;
+
+-- name: put_ticks
+INSERT INTO limit_tick (name, key, tick) VALUES (?, ?, ?) ON CONFLICT (name, key) DO UPDATE SET tick = excluded.tick;
+
+-- name: add_waits
+INSERT INTO gate_wait (name, key, rank, run) VALUES (?, ?, ?, ?) ON CONFLICT (name, key, rank, run) DO NOTHING;
+
+-- name: drop_waits
+DELETE FROM gate_wait WHERE name = ? AND key = ? AND rank = ? AND run = ?;

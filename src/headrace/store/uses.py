@@ -1,0 +1,69 @@
+"""Who uses what of a limit, who waits for a turn, whose result may be taken again: rows that follow from cells alone.
+
+Pure. A row of use exists exactly while its task is leased, or its run holds its job's gate: whatever moves the cell
+writes or deletes the row in the same commit, so nothing can leak. Called by both writers.
+"""
+
+from __future__ import annotations
+
+from msgspec import Struct, field
+
+from headrace.model.cells import RunCell, TaskCell
+from headrace.model.ids import RUN_ITSELF, WHOLE
+from headrace.model.states import RUN_FINAL, TASK_LEASED
+from headrace.store.rows import Batch
+
+UseKey = tuple[str, str, int, int, int]
+"""(limit, key, run, no, index)."""
+
+WaitKey = tuple[str, str, int, int]
+"""(gate, key, rank, run)."""
+
+
+class Uses(Struct):
+    """What a batch means for these rows. ``held`` with units."""
+
+    held: dict[UseKey, int] = field(default_factory=dict)
+    over: set[UseKey] = field(default_factory=set)
+    waiting: set[WaitKey] = field(default_factory=set)
+    entered: set[WaitKey] = field(default_factory=set)
+
+
+def uses_of(batch: Batch) -> Uses | None:
+    """The rows to write and to delete; None when no cell of the batch has to do with limits."""
+    tasks = [c for part in (batch.new_tasks, batch.tasks) for c in part if c.more is not None]
+    runs = [n.cell for n in batch.new_runs if n.cell.more is not None] + [c for c in batch.runs if c.more is not None]
+    if not tasks and not runs:
+        return None
+    found = Uses()
+    for cell in tasks:
+        _task(found, cell)
+    for run in runs:
+        _run(found, run)
+    return found
+
+
+def _task(found: Uses, cell: TaskCell) -> None:
+    if cell.more is None:
+        return
+    for name, key, units in cell.more.takes:
+        row = (name, key, cell.run, cell.no, cell.index)
+        if cell.state in TASK_LEASED:
+            found.held[row] = units
+        else:
+            found.over.add(row)
+
+
+def _run(found: Uses, run: RunCell) -> None:
+    more = run.more
+    if more is None or not more.gate:
+        return
+    use, wait = (more.gate, more.key, run.run, RUN_ITSELF, WHOLE), (more.gate, more.key, more.rank, run.run)
+    if run.state in RUN_FINAL:
+        found.over.add(use)
+        found.entered.add(wait)
+    elif more.waiting:
+        found.waiting.add(wait)
+    else:
+        found.held[use] = 1
+        found.entered.add(wait)
