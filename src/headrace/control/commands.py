@@ -56,12 +56,8 @@ class Commands:
                 self._due.alarm(c.at)
             elif isinstance(c, Waits):
                 waits.add(c.klass)
-            elif isinstance(c, Tell):
-                self._told()
-            elif isinstance(c, Parked):
-                self._claims.parked(c.klass, c.limit, c.at)
-            elif isinstance(c, Freed):
-                self._claims.freed(c.limits)
+            elif isinstance(c, Tell | Parked | Freed):
+                self._other(c)
             elif isinstance(c, StopAttempt):
                 stops.setdefault(c.agent, []).append(c)
                 # Nothing will be heard of a fenced attempt: its place is free from here on.
@@ -75,3 +71,11 @@ class Commands:
             self._placement.room()
         if waits:
             self._claims.waits(waits)
+
+    def _other(self, c: Tell | Parked | Freed) -> None:
+        if isinstance(c, Tell):
+            self._told()
+        elif isinstance(c, Parked):
+            self._claims.parked(c.klass, c.limit, c.at)
+        else:
+            self._claims.freed(c.limits)
