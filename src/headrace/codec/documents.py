@@ -6,6 +6,7 @@ a job is saved, by the client and CLI when a file is read.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -14,12 +15,15 @@ from msgspec import UNSET, Struct, structs
 from headrace.codec.params import ParamsSchema
 from headrace.codec.positions import Positions
 from headrace.codec.shape import salvage
-from headrace.codec.wire import JSON, MEDIA, SUFFIXES, YAML, media_of, plain, positions_of
+from headrace.codec.wire import EDN, JSON, MEDIA, SUFFIXES, YAML, media_of, plain, positions_of
 from headrace.model.definition import JobDefinition
 from headrace.model.errors import Invalid, Problem
 from headrace.model.naming import parent_path
 
 Check = Callable[[JobDefinition], Iterable[Problem]]
+
+
+_EDN = re.compile(rb"\{[\s,]*:|#:")
 
 
 class Document(Struct, frozen=True):
@@ -30,15 +34,18 @@ class Document(Struct, frozen=True):
     name: str = ""
 
 
-def read_document(data: bytes, *, media: str | None = None, name: str | None = None) -> Document:
+def read_document(
+    data: bytes, *, media: str | None = None, name: str | None = None, type_: Any = JobDefinition
+) -> Document:
     """The plain data of a document. The format is ``media``, else what the file's suffix says, else a look at it.
 
-    Raises ``Invalid`` (malformed, with line and column), ``TooLarge`` or ``NotAvailable``.
+    ``type_`` is what the document describes; EDN's keywords are read by it. Raises ``Invalid`` (malformed, with line
+    and column) or ``TooLarge``.
     """
     format_ = media_of(media) if media is not None else _guess(data, name or "")
-    if format_ in (JSON, YAML):
+    if format_ in (JSON, YAML, EDN):
         data = data.removeprefix(b"\xef\xbb\xbf")
-    return Document(plain(data, format_), positions_of(data, format_), name or "")
+    return Document(plain(data, format_, type_), positions_of(data, format_), name or "")
 
 
 def definition_from(document: Document, check: Check | None = None) -> JobDefinition:
@@ -98,4 +105,7 @@ def _guess(data: bytes, name: str) -> str:
     for suffix, media in SUFFIXES.items():
         if name.lower().endswith(suffix):
             return MEDIA[media]
-    return JSON if data.removeprefix(b"\xef\xbb\xbf").lstrip()[:1] in (b"{", b"[") else YAML
+    start = data.removeprefix(b"\xef\xbb\xbf").lstrip()
+    if _EDN.match(start):
+        return EDN
+    return JSON if start[:1] in (b"{", b"[") else YAML

@@ -89,7 +89,7 @@ def kind_of(value: Any) -> str:
         return f"the text {shown(value)}"
     if isinstance(value, (list, tuple)):
         return "a list"
-    return "an object" if isinstance(value, dict) else type(value).__name__
+    return "an object" if isinstance(value, dict) else f"the {type(value).__name__.lower()} {shown(str(value))}"
 
 
 def _headline(count: int) -> str:

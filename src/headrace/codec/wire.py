@@ -12,12 +12,12 @@ from typing import Any, Final, TypeVar
 
 import msgspec
 
-from headrace.codec import strict_json
+from headrace.codec import edn, msgpack_keys, strict_json
 from headrace.codec.positions import Positions
 from headrace.codec.shape import MAX_DEPTH, shape
 from headrace.codec.strict_json import INT_MAX, INT_MIN, MAX_BYTES
 from headrace.model.errors import Invalid, NotAvailable, Problem, TooLarge
-from headrace.model.naming import did_you_mean
+from headrace.model.naming import did_you_mean, shown
 
 T = TypeVar("T")
 
@@ -54,18 +54,24 @@ def media_of(header: str) -> str:
     known = MEDIA.get(name)
     if known is None:
         hint = did_you_mean(name, MEDIA)
-        raise Invalid(f"the media type {name!r} is not known{hint}; send {JSON}, {MSGPACK} or {YAML}", malformed=True)
+        raise Invalid(
+            f"the media type {name!r} is not known{hint}; send {JSON}, {EDN}, {MSGPACK} or {YAML}", malformed=True
+        )
     return known
 
 
-def plain(data: bytes, media: str) -> Any:
-    """Plain data of a body. Raises ``Invalid`` (malformed), ``TooLarge`` or ``NotAvailable``."""
-    return _READERS[media_of(media)](data)
+def plain(data: bytes, media: str, type_: Any = Any) -> Any:
+    """Plain data of a body in which a ``type_`` is expected. Raises ``Invalid`` (malformed) or ``TooLarge``.
+
+    Only EDN needs the type: it says which keywords are names of fields.
+    """
+    format_ = media_of(media)
+    return edn.read_plain(data, type_) if format_ == EDN else _READERS[format_](data)
 
 
 def decode(data: bytes, media: str, type_: type[T]) -> T:
-    """A record from a body. Raises ``Invalid`` with every problem, ``TooLarge`` or ``NotAvailable``."""
-    return shape(plain(data, media), type_)
+    """A record from a body. Raises ``Invalid`` with every problem, or ``TooLarge``."""
+    return shape(plain(data, media, type_), type_)
 
 
 def encode(value: Any, media: str) -> bytes:
@@ -80,6 +86,8 @@ def positions_of(data: bytes, media: str) -> Positions:
         return Positions(lambda: strict_json.places(data))
     if name == YAML:
         return Positions(lambda: _yaml().places(data))
+    if name == EDN:
+        return Positions(lambda: edn.places(data))
     return Positions()
 
 
@@ -90,7 +98,7 @@ def _read_msgpack(data: bytes) -> Any:
         value = msgspec.msgpack.decode(data)
     except (msgspec.DecodeError, RecursionError, UnicodeDecodeError, ValueError, OverflowError, TypeError) as error:
         raise Invalid(f"malformed MessagePack: {error}", malformed=True) from None
-    wrong = _not_plain(value)
+    wrong = _not_plain(value) or _key_twice(data, value)
     if wrong:
         raise Invalid(f"malformed MessagePack: {wrong}", problems=(Problem("", wrong),), malformed=True)
     return value
@@ -116,6 +124,14 @@ def _not_plain(value: Any) -> str:
     return f"nested deeper than {MAX_DEPTH} levels"
 
 
+def _key_twice(data: bytes, value: Any) -> str:
+    """Whether an object names a key twice. What is written as msgspec writes it cannot; the rest is read once more."""
+    if msgspec.msgpack.encode(value) == data:
+        return ""
+    key = msgpack_keys.key_twice(data)
+    return "" if key is None else f"the key {shown(key)} stands in one object twice"
+
+
 def _not_leaf(value: Any) -> str:
     if isinstance(value, _LEAVES):
         return ""
@@ -137,23 +153,18 @@ def _yaml() -> Any:
     return yaml
 
 
-def _no_edn(_: Any) -> Any:
-    raise NotAvailable("not available yet: application/edn; send application/json")
-
-
 def _no_yaml(_: Any) -> bytes:
-    raise NotAvailable("not available: documents are read as YAML, answers are JSON or MessagePack")
+    raise NotAvailable("not available: documents are read as YAML, answers are JSON, EDN or MessagePack")
 
 
 _READERS: Final[dict[str, Callable[[bytes], Any]]] = {
     JSON: strict_json.loads,
     MSGPACK: _read_msgpack,
     YAML: _read_yaml,
-    EDN: _no_edn,
 }
 _WRITERS: Final[dict[str, Callable[[Any], bytes]]] = {
     JSON: msgspec.json.encode,
     MSGPACK: msgspec.msgpack.encode,
     YAML: _no_yaml,
-    EDN: _no_edn,
+    EDN: edn.write,
 }

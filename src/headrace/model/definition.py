@@ -7,7 +7,7 @@ This is the document as users write it, short forms included. It is decoded by `
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from msgspec import UNSET, Meta, UnsetType, field
 
@@ -221,6 +221,8 @@ class Concurrency(Record, frozen=True, kw_only=True):
 class Task(Record, frozen=True, kw_only=True, rename={"with_": "with", "finally_": "finally"}):
     """A named unit of work. Exactly one kind (``command`` … ``service``) is given."""
 
+    edn_namespace: ClassVar[str] = "task"
+
     name: Name
     """Its name in the job."""
     description: str = ""
@@ -307,6 +309,8 @@ class Task(Record, frozen=True, kw_only=True, rename={"with_": "with", "finally_
 
 class JobDefinition(Record, frozen=True, kw_only=True):
     """One document; JSON, EDN, YAML and Python give the same one, losslessly."""
+
+    edn_namespace: ClassVar[str] = "job"
 
     name: Name
     """Its name, by which it is saved and run."""

@@ -5,7 +5,7 @@ No rules. Used by ``model.definition`` and ``model.schedule``, and by the record
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from msgspec import Meta, Struct
 
@@ -15,6 +15,10 @@ Name = Annotated[
 ]
 Duration = Annotated[str, Meta(pattern=r"^[0-9]+(\.[0-9]+)?(ms|s|m|h|d)$(?!\n)", description="250ms, 5s, 10m, 2h, 1d")]
 Size = Annotated[str, Meta(pattern=r"^[0-9]+[KMGT]?$(?!\n)", description="512K, 512M, 2G")]
+State = Annotated[str, Meta(extra={"edn": "keyword"})]
+"""A state's name: a text in JSON, a keyword in EDN."""
+Ours = Annotated[dict[str, Any], Meta(extra={"edn": "record"})]
+"""A dictionary whose keys are ours, not a user's: keywords in EDN."""
 Count = Annotated[int, Meta(ge=0, le=1_000_000)]
 Priority = Annotated[int, Meta(ge=-100, le=100)]
 StateWord = Literal["succeeded", "failed", "skipped", "canceled", "ended"]

@@ -6,7 +6,7 @@ some. Instants and dates are texts, durations like ``15m``.
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from msgspec import UNSET, Meta, UnsetType
 
@@ -77,6 +77,8 @@ class Monitor(Record, frozen=True, kw_only=True):
 class JobSchedule(Trigger, frozen=True, kw_only=True):
     """A schedule inside of its job's document."""
 
+    edn_namespace: ClassVar[str] = "schedule"
+
     name: Name | UnsetType = UNSET
     """Unique among schedules."""
     description: str = ""
@@ -132,6 +134,8 @@ class DaysOff(Record, frozen=True, kw_only=True, rename={"from_": "from"}):
 class Calendar(Record, frozen=True, kw_only=True):
     """Named non-working days with a day-start."""
 
+    edn_namespace: ClassVar[str] = "calendar"
+
     name: Name
     """Unique among calendars."""
     description: str = ""
@@ -184,6 +188,8 @@ class Delivery(Record, frozen=True, kw_only=True):
 
 class JobSubscription(Record, frozen=True, kw_only=True):
     """A subscription inside of its job's document."""
+
+    edn_namespace: ClassVar[str] = "subscription"
 
     name: Name | UnsetType = UNSET
     """Unique among subscriptions."""

@@ -6,10 +6,11 @@ Instants are ISO 8601 UTC texts on the JSON wire (``…Z``, microseconds kept); 
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
-from msgspec import UNSET, Struct, UnsetType
+from msgspec import UNSET, Meta, Struct, UnsetType
 
+from headrace.model.document import Ours, State
 from headrace.model.errors import Problem
 
 
@@ -40,9 +41,11 @@ class ErrorView(Struct, frozen=True):
 class AttemptView(View, kw_only=True, frozen=True):
     """One try."""
 
+    edn_namespace: ClassVar[str] = "attempt"
+
     attempt: int
     epoch: int
-    state: str
+    state: State
     exit_code: int | None = None
     signal: int | None = None
     exit_status: str | None = None
@@ -63,10 +66,12 @@ class TaskView(View, kw_only=True, frozen=True):
     run that is the work of its newest attempt, where the task runs a job.
     """
 
+    edn_namespace: ClassVar[str] = "task"
+
     name: str
     index: int | None = None
     label: str | None = None
-    state: str
+    state: State
     exit_status: str | None = None
     exit_code: int | None = None
     attempt: int = 0
@@ -80,7 +85,7 @@ class TaskView(View, kw_only=True, frozen=True):
     reason: str | None = None
     waits_for: list[str] = []
     attempts: list[AttemptView] = []
-    counts: dict[str, int] | None = None
+    counts: Annotated[dict[str, int], Meta(extra={"edn": "record"})] | None = None
     child: int | None = None
     stdout: str | None = None
     stderr: str | None = None
@@ -89,10 +94,12 @@ class TaskView(View, kw_only=True, frozen=True):
 class RunView(View, kw_only=True, frozen=True):
     """One run. ``version`` is null for a definition that was never saved; ``result_omitted`` as that of a task."""
 
+    edn_namespace: ClassVar[str] = "run"
+
     id: int
     job: str | None
     version: int | None
-    state: str
+    state: State
     exit_status: str | None = None
     params: Any = None
     result: Any = None
@@ -119,6 +126,8 @@ class RunPage(View, kw_only=True, frozen=True):
 class LogView(View, kw_only=True, frozen=True):
     """One log record as JSON shows it; ``text`` is the bytes read as UTF-8 with replacement."""
 
+    edn_namespace: ClassVar[str] = "log"
+
     seq: int
     at: datetime
     stream: str
@@ -140,6 +149,8 @@ class LogPage(View, kw_only=True, frozen=True):
 
 class ArtifactView(View, kw_only=True, frozen=True):
     """A file that a task left."""
+
+    edn_namespace: ClassVar[str] = "artifact"
 
     task: str
     index: int | None = None
@@ -195,12 +206,14 @@ class VersionView(View, kw_only=True, frozen=True):
 class EventView(View, kw_only=True, frozen=True):
     """One event. ``sequence`` is the dense version within its subject."""
 
+    edn_namespace: ClassVar[str] = "event"
+
     sequence: int
     at: datetime
     actor: str
     kind: str
     subject: str
-    body: dict[str, Any]
+    body: Ours
 
 
 class FeedEvent(EventView, kw_only=True, frozen=True):
@@ -219,6 +232,8 @@ class FeedPage(View, kw_only=True, frozen=True):
 
 class PackageView(View, kw_only=True, frozen=True):
     """A registered package: its digest and the tasks and jobs found in it."""
+
+    edn_namespace: ClassVar[str] = "package"
 
     name: str
     digest: str
@@ -260,9 +275,11 @@ class LimitView(View, kw_only=True, frozen=True):
 class AgentView(View, kw_only=True, frozen=True):
     """An agent as control knows it."""
 
+    edn_namespace: ClassVar[str] = "agent"
+
     id: int
     name: str
-    state: str
+    state: State
     boot: str
     slots: int
     labels: dict[str, str] = {}

@@ -7,12 +7,12 @@ Fields whose behaviour a later version builds are read and refused with "not ava
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Annotated, Any
+from typing import Annotated, Any, ClassVar
 
 from msgspec import UNSET, Meta, Struct, UnsetType, field
 
 from headrace.model.definition import AgentChoice, Container, JobDefinition, Retries
-from headrace.model.document import Duration, Name, Priority
+from headrace.model.document import Duration, Name, Priority, State
 from headrace.model.errors import Problem
 from headrace.model.views import View
 
@@ -30,6 +30,8 @@ class Request(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omi
 
 class NewRun(Request, frozen=True, kw_only=True):
     """``POST /jobs/{name}/runs``: a run of a saved job. ``version``: an older one instead of the newest."""
+
+    edn_namespace: ClassVar[str] = "run"
 
     params: dict[str, Any] = {}
     priority: Priority | None = None
@@ -82,6 +84,8 @@ class TaskRun(NewRun, frozen=True, kw_only=True):
 class Why(Request, frozen=True, kw_only=True):
     """``POST /runs/{id}/cancel`` and the like."""
 
+    edn_namespace: ClassVar[str] = "run"
+
     reason: Reason | None = None
 
 
@@ -117,8 +121,10 @@ class CheckView(View, frozen=True, kw_only=True):
 class Accepted(View, frozen=True, kw_only=True):
     """A command on a run was accepted; the run's state says how far it is."""
 
+    edn_namespace: ClassVar[str] = "run"
+
     id: int
-    state: str
+    state: State
 
 
 class RunEvents(View, frozen=True, kw_only=True):
@@ -130,6 +136,8 @@ class RunEvents(View, frozen=True, kw_only=True):
 
 class TaskName(View, frozen=True, kw_only=True):
     """A registered task."""
+
+    edn_namespace: ClassVar[str] = "task"
 
     reference: str
     package: str
