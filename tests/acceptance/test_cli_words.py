@@ -267,7 +267,6 @@ def test_unknown_words_get_the_nearest_one_and_later_ones_say_so(words: Words) -
     assert words("schedule", "ls", code=3).stderr == "error: not available yet: headrace schedule\n"
     assert "not available yet" in words("job", "rm", "greet", code=3).stderr
     assert "not available yet" in words("run", "greet", "--local", code=3).stderr
-    assert "not available yet" in words("runs", "--edn", code=3).stderr
     assert "--nonsense" in words("runs", "--nonsense", code=2).stderr
     assert "usage: headrace" in words(code=2).stdout
     assert "invalid int value" in words("show", "seven", code=2).stderr

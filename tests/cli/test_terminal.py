@@ -12,7 +12,8 @@ import pytest
 
 from headrace.cli.main import main
 from headrace.cli.terminal import Terminal, clean, elapsed, fit, short, visible
-from headrace.model.errors import NotAvailable
+from headrace.codec.edn import Keyword, loads
+from headrace.model.views import RunView
 
 LONG = "a very long description " * 20
 
@@ -96,9 +97,27 @@ def test_spans_are_said_as_people_say_them() -> None:
     assert [elapsed(start, start + timedelta(seconds=s)) for s in spans] == ["320 ms", "4.2 s", "3 m 05 s", "2 h 10 m"]
 
 
-def test_a_form_that_is_not_built_yet_says_so() -> None:
-    with pytest.raises(NotAvailable):
-        Terminal(form="edn")
+def test_records_are_printed_as_edn_with_keys_of_their_own() -> None:
+    out = io.StringIO()
+    assert Terminal(form="edn", out=out).data(
+        {
+            "items": [
+                RunView(
+                    id=1,
+                    job="j",
+                    version=1,
+                    state="succeeded",
+                    params={"day": "2026-03-29"},
+                    created_at=datetime.now(UTC),
+                )
+            ],
+            "labels": {"a": "b"},
+        }
+    )
+    read = loads(out.getvalue().encode())
+    run = read[Keyword("items")][0]
+    assert run[Keyword("run/state")] == Keyword("succeeded")
+    assert run[Keyword("run/params")] == {"day": "2026-03-29"}
 
 
 def test_commands_are_listed_as_a_day_goes_and_json_is_one_document(capsys: pytest.CaptureFixture[str]) -> None:

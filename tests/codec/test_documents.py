@@ -12,7 +12,7 @@ from headrace.codec.positions import Positions
 from headrace.codec.wire import MSGPACK, encode
 from headrace.core.check import check
 from headrace.model.definition import JobDefinition
-from headrace.model.errors import Invalid, NotAvailable, Problem
+from headrace.model.errors import Invalid, Problem
 
 BAD_YAML = b"""name: nightly-report
 params:
@@ -107,9 +107,14 @@ def test_the_format_is_what_is_said_or_looks_so(data, given):
     assert definition.tasks[0].command == ["x"]
 
 
-def test_edn_is_not_available_yet():
-    with pytest.raises(NotAvailable):
-        read_document(b"{}", name="job.edn")
+EDN_JOB = b"""{:job/name "j" ; a comment
+ :job/tasks [{:task/name "a" :task/comand ["x"]}]}"""
+
+
+def test_a_problem_of_an_edn_document_has_its_place():
+    error = refused(EDN_JOB, name="job.edn")
+    assert [(p.path, p.line, p.column) for p in error.problems] == [("tasks[0].comand", 2, 46)]
+    assert definition_from(read_document(EDN_JOB.replace(b"comand", b"command")), check).tasks[0].command == ["x"]
 
 
 @given(DEFINITIONS)

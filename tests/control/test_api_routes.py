@@ -97,7 +97,7 @@ async def test_msgpack_and_json_hold_the_same(tmp_path: Path) -> None:
             for accept in (
                 "application/msgpack",
                 "application/x-msgpack",
-                "application/edn;q=1, application/msgpack;q=0.5",
+                "application/edn;q=0.4, application/msgpack;q=0.5",
             ):
                 packed = await world.get(path, headers={"accept": accept})
                 assert packed.headers["content-type"] == MSGPACK
@@ -111,15 +111,9 @@ async def test_msgpack_and_json_hold_the_same(tmp_path: Path) -> None:
 @run_async
 async def test_formats_that_are_not_spoken_are_406_and_415(tmp_path: Path) -> None:
     async with World(tmp_path) as world:
-        edn = await world.get("/runs", headers={"accept": "application/edn"})
-        assert edn.status == 406
-        assert "not available yet" in edn.json["detail"]
         assert (await world.get("/runs", headers={"accept": "image/png"})).status == 406
         assert (await world.get("/runs", headers={"accept": "application/json;q=0"})).status == 406
         assert (await world.get("/runs", headers={"accept": "text/html, */*;q=0.1"})).status == 200
-        sent = await world.post("/jobs", b"{}", headers={"content-type": "application/edn"})
-        assert sent.status == 415
-        assert "not available yet" in sent.json["detail"]
         for kind in ("image/png", "application/x-www-form-urlencoded", "multipart/form-data; boundary=x", "x"):
             assert (await world.post("/runs", b"{}", headers={"content-type": kind})).status == 415
         assert (

@@ -1,4 +1,4 @@
-"""The agent's HTTP API: MessagePack or JSON, a fixed allow-list of routes.
+"""The agent's HTTP API: MessagePack, JSON or EDN, a fixed allow-list of routes.
 
 Turns requests into ``Calls`` and errors into problem documents; decides nothing. Served by ``agent.app`` on the Unix
 socket.
@@ -13,6 +13,8 @@ from typing import Any, TypeVar
 import msgspec
 
 from headrace.agent.calls import Calls
+from headrace.codec import edn
+from headrace.codec.wire import EDN, decode
 from headrace.link.records import AttemptName, Start, StopOrder
 from headrace.link.server import Asked, Told
 from headrace.link.wire import BODY_MAX, FETCH_PIECE, JSON, MSGPACK, PACKAGE_MAX, check_digest, parse_name
@@ -33,8 +35,8 @@ class Request:
         self.path = asked.path
         self._query = asked.query
         self._body = asked.body
-        self.json_in = b"json" in asked.headers.get(b"content-type", b"")
-        self.json_out = MSGPACK.encode() not in asked.headers.get(b"accept", b"")
+        self.media_in = _media(asked.headers.get(b"content-type", b""), MSGPACK)
+        self.media_out = _media(asked.headers.get(b"accept", b""), JSON)
 
     def number(self, name: str, default: int) -> int:
         """A query parameter that is a whole number, or a wait like ``20s`` (then ms)."""
@@ -56,12 +58,29 @@ class Request:
     def record(self, kind: type[T]) -> T:
         """The body as this record. Raises ``Invalid``."""
         data = self.body(BODY_MAX)
+        if self.media_in != MSGPACK:
+            return decode(data, self.media_in, kind)
         try:
-            return msgspec.json.decode(data, type=kind) if self.json_in else msgspec.msgpack.decode(data, type=kind)
+            return msgspec.msgpack.decode(data, type=kind)
         except msgspec.ValidationError as e:
             raise Invalid(str(e)) from e
         except (msgspec.DecodeError, UnicodeDecodeError) as e:
             raise Invalid(str(e), malformed=True) from e
+
+
+def _media(header: bytes, default: str) -> str:
+    """Which of the three formats a header names."""
+    if MSGPACK.encode() in header:
+        return MSGPACK
+    if b"application/edn" in header:
+        return EDN
+    return JSON if b"json" in header else default
+
+
+def _written(answer: Any, media: str) -> bytes:
+    if media == MSGPACK:
+        return _MSGPACK.encode(answer)
+    return _JSON.encode(answer) if media == JSON else edn.write(answer, ours=True)
 
 
 class AgentApi:
@@ -79,23 +98,20 @@ class AgentApi:
             answer = await self._route(request)
         except HeadraceError as e:
             problem = {"title": type(e).__name__, "status": e.status, "detail": str(e), "kind": _kind(e)}
-            if request.json_out:
-                return Told(e.status, "application/problem+json", _JSON.encode(problem))
-            return Told(e.status, MSGPACK, _MSGPACK.encode(problem))
+            media = request.media_out
+            return Told(e.status, "application/problem+json" if media == JSON else media, _written(problem, media))
         if isinstance(answer, bytes):
             return Told(200, "application/octet-stream", answer)
         if answer is None:
             return Told(204, MSGPACK, b"")
-        if request.json_out:
-            return Told(200, JSON, _JSON.encode(answer))
-        return Told(200, MSGPACK, _MSGPACK.encode(answer))
+        return Told(200, request.media_out, _written(answer, request.media_out))
 
     async def _route(self, r: Request) -> Any:
         calls = self._calls
         match (r.method, r.path):
             case ("GET", "/outcomes"):
                 wire = await calls.feed(r.number("after", 0), r.number("wait", 0), r.number("link", 0))
-                return wire.opened() if r.json_out else wire
+                return wire if r.media_out == MSGPACK else wire.opened()
             case ("POST", "/attempts"):
                 return await calls.start(r.record(Start))
             case ("POST", "/attempts/stop"):

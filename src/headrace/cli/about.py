@@ -8,9 +8,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-import msgspec
-
-from headrace.cli.terminal import Terminal
+from headrace.cli.terminal import Terminal, formatted
 from headrace.client.config import Config, data_folder, settings
 
 
@@ -59,5 +57,6 @@ def show_schema(args: argparse.Namespace, terminal: Terminal) -> int:
         schema = {"$schema": DRAFT, "title": "Headrace configuration", **schema_of(Config)}
     else:
         schema = schemas()[args.what]
-    terminal.out.write(msgspec.json.format(msgspec.json.encode(schema), indent=2).decode() + "\n")
+    if not terminal.data(schema):
+        terminal.out.write(formatted(schema, "json") + "\n")
     return 0

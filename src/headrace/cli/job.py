@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 import msgspec
 
 from headrace.cli import targets
 from headrace.cli.runs import connect
-from headrace.cli.terminal import Terminal
+from headrace.cli.terminal import Terminal, formatted
 from headrace.client import flow
+from headrace.model import views
 from headrace.model.errors import Invalid, Problem
 
+T = TypeVar("T")
 SERVER_FIELDS = ("version", "created_at", "updated_at")
 
 
@@ -37,7 +39,7 @@ def add(commands: Any) -> None:
     show.set_defaults(do=show_job)
     save = job.add_parser("save", help="write a saved job's definition to a file")
     save.add_argument("name")
-    save.add_argument("-o", dest="file", metavar="FILE", help="default: NAME.json")
+    save.add_argument("-o", dest="file", metavar="FILE", help="default: NAME.json; as EDN when it ends in .edn")
     save.set_defaults(do=save_job)
     check2 = commands.add_parser("check", help="every problem of definitions, saving nothing")
     check2.add_argument("paths", nargs="+", metavar="PATH")
@@ -69,7 +71,7 @@ def put_job(args: argparse.Namespace, terminal: Terminal) -> int:
             client.packages.put(name, data)
             definition = {**definition, "package": name}
         saved = client.jobs.put(definition)
-    if not terminal.data(saved):
+    if not terminal.data(saved, _job_view):
         terminal.line(f"job {saved.get('name')} version {saved.get('version')}")
     return 0
 
@@ -120,11 +122,37 @@ def _definition_type() -> Any:
     return JobDefinition
 
 
+def _job_view() -> Any:
+    from headrace.model.job_view import JobView
+
+    return JobView
+
+
+class Page(msgspec.Struct, Generic[T]):
+    """A page of a list, as EDN is printed from."""
+
+    items: list[T]
+    next_cursor: str | None = None
+
+
+def _job_page() -> Any:
+    return Page[_job_view()]  # type: ignore[misc]  # a type that is found when it is needed
+
+
+def _page_of(noun: str) -> Any:
+    pages: dict[str, Any] = {
+        "package": Page[views.PackageView],
+        "task": Page[views.TaskName],
+        "agent": Page[views.AgentView],
+    }
+    return pages[noun]
+
+
 def list_jobs(args: argparse.Namespace, terminal: Terminal) -> int:
     """``headrace job ls``."""
     with connect(args) as client:
         page = client.do(flow.jobs(q=args.q, limit=500))
-    if not terminal.data(page):
+    if not terminal.data(page, _job_page):
         rows = [
             (str(j["name"]), str(j["version"]), terminal.when(j.get("updated_at")), str(j.get("description") or ""))
             for j in page.items
@@ -140,7 +168,7 @@ def show_job(args: argparse.Namespace, terminal: Terminal) -> int:
     """``headrace job show``."""
     with connect(args) as client:
         job = client.jobs.get(args.name, args.job_version)
-    if not terminal.data(job):
+    if not terminal.data(job, _job_view):
         terminal.line(msgspec.json.format(msgspec.json.encode(job), indent=2).decode())
     return 0
 
@@ -151,7 +179,8 @@ def save_job(args: argparse.Namespace, terminal: Terminal) -> int:
         job = client.jobs.get(args.name)
     definition = {k: v for k, v in job.items() if k not in SERVER_FIELDS}
     path = Path(args.file or f"{args.name}.json")
-    path.write_bytes(msgspec.json.format(msgspec.json.encode(definition), indent=2) + b"\n")
+    form = "edn" if path.suffix.lower() == ".edn" else "json"
+    path.write_text(formatted(definition, form, _definition_type) + "\n", encoding="utf-8")
     if not terminal.data({"file": str(path)}):
         terminal.line(f"wrote {path}")
     return 0
@@ -161,7 +190,7 @@ def list_noun(args: argparse.Namespace, terminal: Terminal) -> int:
     """``headrace package|task|agent ls``."""
     with connect(args) as client:
         listed = client.do(flow.listed(f"{args.noun}s"))
-    if terminal.data(listed):
+    if terminal.data(listed, lambda: _page_of(args.noun)):
         return 0
     items: list[dict[str, Any]] = listed.get("items", [])
     columns = [k for k in (items[0] if items else {}) if not isinstance(items[0][k], list | dict)][:6]

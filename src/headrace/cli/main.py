@@ -96,7 +96,7 @@ def parser(words: Sequence[str]) -> argparse.ArgumentParser:
         "--json", dest="form", action="store_const", const="json", default=argparse.SUPPRESS, help="print JSON"
     )
     common.add_argument(
-        "--edn", dest="form", action="store_const", const="edn", default=argparse.SUPPRESS, help=argparse.SUPPRESS
+        "--edn", dest="form", action="store_const", const="edn", default=argparse.SUPPRESS, help="print EDN"
     )
     common.add_argument("--utc", action="store_true", default=argparse.SUPPRESS, help="times in UTC")
     common.add_argument("--url", default=argparse.SUPPRESS, help="the server")

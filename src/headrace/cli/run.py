@@ -24,7 +24,7 @@ def add(commands: Any) -> None:
     run = commands.add_parser(
         "run",
         help="run a saved job, a definition file, or file.py:job",
-        description="TARGET is a saved job's name, a definition file (.yaml, .json), or file.py:job. "
+        description="TARGET is a saved job's name, a definition file (.yaml, .json, .edn), or file.py:job. "
         "Parameters follow as --name value.",
     )
     run.add_argument("target", metavar="TARGET")
@@ -79,11 +79,17 @@ def run_command(args: argparse.Namespace, terminal: Terminal) -> int:
 
 
 def _dry(definition: dict[str, Any], terminal: Terminal) -> int:
-    if not terminal.data(definition):
+    if not terminal.data(definition, _definition):
         import msgspec
 
         terminal.line(msgspec.json.format(msgspec.json.encode(definition), indent=2).decode())
     return 0
+
+
+def _definition() -> Any:
+    from headrace.model.definition import JobDefinition
+
+    return JobDefinition
 
 
 def _schema(client: Client, target: targets.Target) -> dict[str, Any] | None:

@@ -123,7 +123,7 @@ def show_logs(args: argparse.Namespace, terminal: Terminal) -> int:
         run = client.runs.get(args.id)
         where = {"stream": args.stream, "level": args.level, "q": args.q}
         records = run.logs(args.task, follow=args.follow, **where)
-        if terminal.form == "json":
+        if terminal.form != "text":
             terminal.data(list(records))
             return 0
         pieces = Pieces()

@@ -18,7 +18,12 @@ from headrace.model.naming import nearest
 
 T = TypeVar("T")
 
-MEDIA = {".yaml": "application/yaml", ".yml": "application/yaml", ".json": "application/json"}
+MEDIA = {
+    ".yaml": "application/yaml",
+    ".yml": "application/yaml",
+    ".json": "application/json",
+    ".edn": "application/edn",
+}
 
 
 class Target(msgspec.Struct, frozen=True):

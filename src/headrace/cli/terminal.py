@@ -1,24 +1,25 @@
 """How the command line speaks to people: colours on terminals and none in pipes, tables that fit, times in their zone.
 
-Every command prints through a ``Terminal``; ``--json`` turns all of them into one JSON document on stdout. Never used by
+Every command prints through a ``Terminal``; ``--json`` and ``--edn`` turn all of them into one document on stdout. Never used by
 servers.
 """
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import shutil
 import sys
 import unicodedata
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime
 from io import StringIO
 from typing import Any, TextIO
 
 import msgspec
 
-from headrace.model.errors import HeadraceError, NotAvailable
+from headrace.model.errors import HeadraceError
 
 STYLES = {"bold": "1", "dim": "2", "red": "31", "green": "32", "yellow": "33", "blue": "34", "cyan": "36"}
 STATE_STYLE = {
@@ -42,8 +43,6 @@ class Terminal:
     """Where a command prints. ``form`` is text | json | edn."""
 
     def __init__(self, *, form: str = "text", utc: bool = False, out: TextIO | None = None) -> None:
-        if form == "edn":
-            raise NotAvailable("not available yet: --edn; use --json")
         self.out = out or sys.stdout or StringIO()  # None: the caller closed it (``>&-``)
         self.form = form
         self.utc = utc
@@ -62,15 +61,18 @@ class Terminal:
         return self.style(word, STATE_STYLE.get(word, ""))
 
     def line(self, text: str = "") -> None:
-        """One line of text; nothing in JSON form."""
+        """One line of text; nothing in JSON or EDN form."""
         if self.form == "text":
             print(text, file=self.out, flush=True)
 
-    def data(self, value: Any) -> bool:
-        """In JSON form: print the value and say True. Else say False: the command then prints text."""
-        if self.form != "json":
+    def data(self, value: Any, record: Callable[[], Any] | None = None) -> bool:
+        """In JSON or EDN form: print the value and say True. Else say False: the command then prints text.
+
+        ``record`` gives the record type of a value that came as plain data: EDN's keys need it.
+        """
+        if self.form == "text":
             return False
-        print(msgspec.json.format(msgspec.json.encode(value), indent=2).decode(), file=self.out, flush=True)
+        print(formatted(value, self.form, record), file=self.out, flush=True)
         return True
 
     def when(self, instant: datetime | str | None) -> str:
@@ -100,6 +102,19 @@ class Terminal:
                 place = headings.index("state")
                 cells[place] = cells[place].replace(row[place], self.state(row[place]), 1)
             self.line("  ".join(cells).rstrip())
+
+
+def formatted(value: Any, form: str, record: Callable[[], Any] | None = None) -> str:
+    """A value as indented ``json`` or ``edn``."""
+    if form == "json":
+        return msgspec.json.format(msgspec.json.encode(value), indent=2).decode()
+    from headrace.codec import edn
+
+    if record is not None:
+        # fields that a newer server has are not known here: then all keys are plain
+        with contextlib.suppress(msgspec.ValidationError):
+            value = msgspec.convert(value, record())
+    return edn.indented(edn.write(value, ours=True))
 
 
 def clean(text: Any) -> str:
@@ -149,10 +164,10 @@ def elapsed(start: datetime | None, end: datetime | None) -> str:
 
 
 def tell(error: HeadraceError, form: str = "text") -> None:
-    """An error as a tired person reads it: what, where, and every problem; on stderr. In JSON form: one object there."""
-    if form == "json":
+    """An error as a tired person reads it: what, where, and every problem; on stderr. In JSON or EDN form: one object there."""
+    if form != "text":
         told = {"error": error.message or str(error), "status": error.status, "problems": error.problems}
-        print(msgspec.json.encode(told).decode(), file=sys.stderr)
+        print(msgspec.json.encode(told).decode() if form == "json" else formatted(told, form), file=sys.stderr)
         return
     colour = sys.stderr.isatty() and not os.environ.get("NO_COLOR")
     head = "\x1b[31merror:\x1b[0m" if colour else "error:"

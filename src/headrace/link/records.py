@@ -6,7 +6,7 @@ Control calls the agent (``Assign``, ``StopOrder``, ``Feed`` requests); the agen
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 from msgspec import Struct
 
@@ -29,6 +29,8 @@ class Assignment(Struct, frozen=True, omit_defaults=True):
     interpreter's own modules), ``args`` the JSON text of the keyword arguments. ``timeout_ms`` 0 means none; it counts
     from the start. ``graph`` and ``attempt`` are carried back in the outcome.
     """
+
+    edn_namespace: ClassVar[str] = "attempt"
 
     run: int
     no: int
@@ -145,6 +147,8 @@ class Outcome(Struct, frozen=True, omit_defaults=True):
     ``result`` is a JSON text (at most 256 KiB inline, else ``result_digest`` names bytes to fetch, JSON Lines when
     ``result_lines``). ``error`` is the JSON text of ``{type, message, traceback, frames, cause}``.
     """
+
+    edn_namespace: ClassVar[str] = "attempt"
 
     m: int
     run: int

@@ -203,6 +203,12 @@ class VersionView(View, kw_only=True, frozen=True):
     settings: dict[str, str] = {}
 
 
+class HealthView(View, kw_only=True, frozen=True):
+    """Whether the server answers (``live``) and makes progress (``ready``)."""
+
+    status: State
+
+
 class EventView(View, kw_only=True, frozen=True):
     """One event. ``sequence`` is the dense version within its subject."""
 
@@ -296,9 +302,11 @@ class JobPage(View, kw_only=True, frozen=True):
 class JobVersionView(View, kw_only=True, frozen=True):
     """A version of a job: when it was made, by whom and why. ``change`` is saved, deleted or restored."""
 
+    edn_namespace: ClassVar[str] = "job"
+
     version: int
     at: datetime
-    change: str
+    change: State
     actor: str | None = None
     source: str | None = None
     reason: str | None = None
@@ -335,3 +343,14 @@ class Ids(View, kw_only=True, frozen=True):
     """The ids of a batch, in the order of the request."""
 
     ids: list[int]
+
+
+class TaskName(View, frozen=True, kw_only=True):
+    """A registered task."""
+
+    edn_namespace: ClassVar[str] = "task"
+
+    reference: str
+    package: str
+    digest: str
+    summary: str = ""

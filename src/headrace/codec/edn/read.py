@@ -61,7 +61,7 @@ def _loads(data: bytes, *, plain: bool) -> Any:
         _fail(text, words, error)
 
 
-def _read(words: Iterator[str], keyword: Callable[[str], Keyword], *, plain: bool) -> Any:
+def _read(words: Iterator[str], keyword: Callable[[str], Keyword], *, plain: bool) -> Any:  # noqa: PLR0912 # a call per word costs a third
     """The one value of the words. ``items`` are those of the innermost container so far; raises ValueError.
 
     One loop without calls on the way of ordinary words: most of the time of reading is spent here.
@@ -69,6 +69,7 @@ def _read(words: Iterator[str], keyword: Callable[[str], Keyword], *, plain: boo
     stack: list[tuple[list[Any], int, Any]] = []
     items: list[Any] = []
     kind, extra, muted = _ROOT, None, 0
+    value: Any
     for word in words:
         first = word[0]
         if first == ":":
@@ -130,7 +131,7 @@ def _finished(kind: int, name: Any, value: Any, *, muted: bool) -> Any:
     if kind == _TAG:
         return value if muted else tokens.tagged(name, value)
     if not isinstance(value, (dict, Map)):
-        raise ValueError(f"#:{name} stands before a map")
+        raise ValueError(f"#:{name} stands before a map")  # noqa: TRY004 # a word of the text, no argument of ours
     return value
 
 

@@ -118,14 +118,14 @@ class _Scalar(_Plan):
     """Anything but lists and objects. Records' own values stay what they are; msgspec knows instants and ids."""
 
     def __init__(self, *, words: bool, text: bool) -> None:
-        self._words = words
-        self._text = text
+        self.words = words
+        self.text = text
 
     def plain(self, value: Any) -> Any:
         """A keyword where words are expected, an instant as text where only text is."""
         if isinstance(value, Keyword):
-            return value.name if self._words and "/" not in value.name else value
-        if isinstance(value, Char) or (self._text and isinstance(value, (datetime, UUID))):
+            return value.name if self.words and "/" not in value.name else value
+        if isinstance(value, Char) or (self.text and isinstance(value, (datetime, UUID))):
             return _text(value)
         return _loose(value)
 
@@ -259,5 +259,5 @@ def _union(info: inspect.UnionType) -> _Plan:
     others = [option for option in options if isinstance(option, _Scalar)]
     if len(options) == 1:
         return options[0]
-    scalar = _Scalar(words=any(o._words for o in others), text=any(o._text for o in others))
+    scalar = _Scalar(words=any(o.words for o in others), text=any(o.text for o in others))
     return _Union(objects[0] if objects else None, lists[0] if lists else None, scalar)

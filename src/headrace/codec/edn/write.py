@@ -39,10 +39,13 @@ def dumps(value: Any) -> bytes:
     return write(value)
 
 
-def write(value: Any) -> bytes:
-    """A record or data as EDN. What has no form in EDN is written as msgspec writes it in JSON."""
+def write(value: Any, *, ours: bool = False) -> bytes:
+    """A record or data as EDN. What has no form in EDN is written as msgspec writes it in JSON.
+
+    ``ours``: the outermost dictionary is ours, not a user's: its keys become keywords.
+    """
     out: list[str] = []
-    _any(out, value, DATA)
+    _any(out, value, OURS if ours else DATA)
     text = "".join(out)
     try:
         return text.encode()
@@ -67,23 +70,22 @@ def _any(out: list[str], value: Any, mode: int) -> None:
 
 def _record(out: list[str], value: Any) -> None:
     """A record: its fields under keywords, without those that JSON leaves out too."""
-    fields = fields_of(type(value))
-    if type(value).__struct_config__.array_like:
+    kind: Any = type(value)
+    fields, config = fields_of(kind), kind.__struct_config__
+    if config.array_like:
         _tree(out, [getattr(value, field[0]) for field in fields])
         return
     opening = len(out)
-    tag = type(value).__struct_config__.tag
-    if tag is not None:
-        out.append(f", :{type(value).__struct_config__.tag_field} {_keyword(tag)}")
+    if config.tag is not None:
+        out.append(f", :{config.tag_field} {_keyword(config.tag)}")
     for name, key, default, factory, mode in fields:
         item = getattr(value, name)
         if item is UNSET or (item is default and default is not _ALWAYS):
             continue
-        kind = type(item)
-        if factory is not None and kind is factory and not item:
+        if factory is not None and type(item) is factory and not item:
             continue
         out.append(key)
-        scalar = _SCALARS.get(kind)
+        scalar = _SCALARS.get(type(item))
         if scalar is not None and mode == DATA:
             out.append(scalar(item))
         else:
@@ -159,23 +161,22 @@ def _entered(out: list[str], value: Any) -> tuple[Iterator[Any], str, bool] | No
         _any(out, msgspec.json.decode(value), DATA)
     elif isinstance(value, Enum):
         out.append(_keyword(value.value) if isinstance(value.value, str) else str(value.value))
-    elif type(value) in _RARE:
-        out.append(_RARE[type(value)](value))
     else:
         _any(out, msgspec.to_builtins(value), DATA)
     return None
 
 
 @lru_cache(maxsize=1_024)
-def fields_of(record: type[Struct]) -> tuple[Field, ...]:
+def fields_of(record: Any) -> tuple[Field, ...]:
     """The fields of a record class: attribute, key with a separator in front, default, factory, how it is written."""
     space = namespace_of(record)
     omit = record.__struct_config__.omit_defaults
     found = []
-    for field in inspect.type_info(record).fields:  # type: ignore[attr-defined]  # a record's info is a StructType
+    info: Any = inspect.type_info(record)
+    for field in info.fields:
         key = f", :{space}{field.encode_name} "
         given = omit and not field.required
-        default = field.default if given and field.default is not inspect.NODEFAULT else _ALWAYS
+        default = field.default if given and field.default is not msgspec.NODEFAULT else _ALWAYS
         factory = field.default_factory if given and field.default_factory in (list, dict, set) else None
         found.append((field.name, key, default, factory, _mode(field.type)))
     return tuple(found)
@@ -254,8 +255,6 @@ _SCALARS: Final[dict[type, Callable[[Any], str]]] = {
     type(None): lambda _: "nil",
     float: _float,
     datetime: _instant,
-}
-_RARE: Final[dict[type, Callable[[Any], str]]] = {
     UUID: lambda value: f'#uuid "{value}"',
     Decimal: _exact,
     bytes: lambda value: f'"{b64encode(value).decode()}"',

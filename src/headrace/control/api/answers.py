@@ -116,4 +116,4 @@ def _again(call: Call, answer: Answer) -> Reply:
         return Reply(status=204, headers=tuple(headers))
     if call.accept == "application/json":
         return Reply(status=answer.status, body=answer.body, media=call.accept, headers=tuple(headers))
-    return Reply(msgspec.json.decode(answer.body), answer.status, headers=tuple(headers))
+    return Reply(msgspec.json.decode(answer.body, type=call.answer_type), answer.status, headers=tuple(headers))

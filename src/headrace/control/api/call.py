@@ -65,6 +65,7 @@ class Call:
         "_query",
         "_query_text",
         "accept",
+        "answer_type",
         "asked",
         "body",
         "caller",
@@ -87,6 +88,7 @@ class Call:
         self.values = values
         self.caller: Caller
         self.accept = ""
+        self.answer_type: Any = Any
         self.content_type = ""
         self.body: Any = None
         self.raw = b""

@@ -6,18 +6,19 @@ nothing about jobs or runs. Every error leaves as a problem document. Made by ``
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, MutableMapping, Sequence
 from typing import Any
 
 from headrace.control.api.answers import answered_before
 from headrace.control.api.call import Call, CutOff, Reply
 from headrace.control.api.entry import Answered, Entry
-from headrace.control.api.negotiate import content_type, encode, header_of, media_of
-from headrace.control.api.problems import encode_problem, problem_of
+from headrace.control.api.negotiate import content_type, encode, header_of, media_of, problem_media
+from headrace.control.api.problems import problem_of
 from headrace.control.api.router import Endpoint, Router
 from headrace.control.api.services import Services
 from headrace.control.api.standing import PATIENT, while_good
-from headrace.control.api.table import Route
+from headrace.control.api.table import JSON, Route
 from headrace.control.sockets import ServerSocket, accepted
 from headrace.model.errors import HeadraceError, Invalid, Problem, TooLarge, Unauthorized
 from headrace.model.views import ProblemView
@@ -31,6 +32,8 @@ Headers = tuple[tuple[bytes, bytes], ...]
 KEY_MAX = 200
 CREDENTIAL_OVER = 4401
 """The code that a WebSocket is closed with then."""
+DECODED_AT_ONCE = 65_536
+"""Bytes of a body that is read on the loop, whatever its format."""
 _FIXED: Headers = (
     (b"x-content-type-options", b"nosniff"),
     (b"cache-control", b"no-store"),
@@ -72,7 +75,7 @@ class Dispatch:
         except (Gone, CutOff):
             return
         except Answered as answered:
-            await _write_problem(started, answered.view, answered.headers)
+            await _write_problem(started, answered.view, answered.headers, scope)
         except Exception as error:
             # everything that went wrong leaves as a problem document; after the first byte only cutting the answer says so
             if started.yes:
@@ -80,7 +83,7 @@ class Dispatch:
                     return
                 raise
             view, headers = problem_of(error, path)
-            await _write_problem(started, view, headers)
+            await _write_problem(started, view, headers, scope)
 
     async def _socket(
         self, scope: Scope, call: Call, work: Callable[[ServerSocket], Coroutine[Any, Any, None]]
@@ -103,6 +106,7 @@ class Dispatch:
         if endpoint.unsafe:
             if b"idempotency-key" in headers:
                 call.key = _key(headers[b"idempotency-key"])
+                call.answer_type = Any if endpoint.route.response is None else endpoint.route.response
             call.if_match = headers.get(b"if-match")
         handler = endpoint.route.handler
         try:
@@ -164,7 +168,13 @@ async def _take_body(endpoint: Endpoint, call: Call, headers: dict[bytes, bytes]
     elif len(raw) > route.body_max:
         raise _too_large(route)
     call.raw = raw
-    call.body = raw if endpoint.decoders is None else endpoint.decoders.decode(raw, call.content_type)
+    if endpoint.decoders is None:
+        call.body = raw
+    elif len(raw) <= DECODED_AT_ONCE or call.content_type == JSON:
+        call.body = endpoint.decoders.decode(raw, call.content_type)
+    else:
+        # our own readers take a second for 4 MiB: nobody else shall wait for that
+        call.body = await asyncio.to_thread(endpoint.decoders.decode, raw, call.content_type)
 
 
 async def _rest(first: bytes, route: Route, receive: Receive) -> bytes:
@@ -219,10 +229,11 @@ async def _write_stream(send: Send, reply: Reply, stream: AsyncIterator[bytes], 
     await send({"type": "http.response.body", "body": b""})
 
 
-async def _write_problem(send: Send, view: ProblemView, extra: Headers) -> None:
-    body = encode_problem(view)
+async def _write_problem(send: Send, view: ProblemView, extra: Headers, scope: Scope) -> None:
+    media = problem_media(dict(scope["headers"]).get(b"accept"))
+    body = encode(view, media)
     headers = [
-        (b"content-type", b"application/problem+json"),
+        (b"content-type", media.encode()),
         (b"content-length", str(len(body)).encode()),
         *_FIXED,
         *extra,

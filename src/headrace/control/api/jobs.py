@@ -6,7 +6,6 @@ Called through the route table only.
 from __future__ import annotations
 
 from functools import partial
-from typing import Any
 
 import msgspec
 from msgspec import structs
@@ -19,7 +18,7 @@ from headrace.control.api.call import Call, Reply
 from headrace.control.api.catalog import read_catalog, unpinned
 from headrace.control.api.incoming import WRITTEN_BY_SERVER, Incoming, definition_of, named_definition
 from headrace.control.api.lookup import no_job
-from headrace.control.api.records import CheckView, JobView
+from headrace.control.api.records import CheckView, JobListing
 from headrace.control.api.saved import Saved
 from headrace.control.api.table import BASE, DOCUMENTS, MERGE_PATCH, PAGE, REASON, Kind, Query, Route
 from headrace.control.api.views import instant, moment
@@ -29,7 +28,7 @@ from headrace.control.changes.result import Result
 from headrace.core.check import check, warnings
 from headrace.model.definition import JobDefinition
 from headrace.model.errors import Busy, Invalid, Outdated, Problem
-from headrace.model.views import JobPage
+from headrace.model.job_view import JobView
 
 PATCH_TRIES = 5
 """So often a patch is made again of what somebody else saved meanwhile."""
@@ -143,7 +142,7 @@ async def list_jobs(call: Call) -> Reply:
     limit = call.limit()
     sought, labels, deleted = call.text("q"), _labels(call), call.yes("deleted")
     after = call.text("cursor") or ""
-    items: list[dict[str, Any]] = []
+    items: list[JobView] = []
     while len(items) < limit:
         rows = await call.services.reader.entities(JOB, after=after, limit=limit, deleted=deleted)
         for row in rows:
@@ -152,12 +151,12 @@ async def list_jobs(call: Call) -> Reply:
                 continue
             record = read_job(row.image)
             if _fits(row.name, record.description, sought) and labels.items() <= record.labels.items():
-                items.append(msgspec.to_builtins(await job_view(call, Saved(row, record))))
+                items.append(await job_view(call, Saved(row, record)))
                 if len(items) == limit:
-                    return Reply(JobPage(items=items, next_cursor=after))
+                    return Reply(JobListing(items=items, next_cursor=after))
         if len(rows) < limit:
             break
-    return Reply(JobPage(items=items))
+    return Reply(JobListing(items=items))
 
 
 def _fits(name: str, description: str, sought: str | None) -> bool:
@@ -208,7 +207,7 @@ ROUTES = (
         permission=Permission.jobs_read,
         handler=list_jobs,
         summary="Saved jobs, by name",
-        response=JobPage,
+        response=JobListing,
         query=(
             Query("q", "with this text in name or description"),
             Query("label", "with this label, name=value; may be repeated"),

@@ -12,7 +12,7 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from headrace.control.api.call import Call, CutOff, Reply
 from headrace.control.api.logbook import PAGE_MAX, Line, Logbook, Page, Position, position_of
 from headrace.control.api.lookup import run_of, task_number
-from headrace.control.api.table import BASE, JSON, MSGPACK, TEXT, Kind, Query, Route
+from headrace.control.api.table import BASE, RECORDS, TEXT, Kind, Query, Route
 from headrace.control.api.times import seconds_of
 from headrace.control.api.views import moment
 from headrace.control.auth import Permission
@@ -207,7 +207,7 @@ def _route(path: str, summary: str) -> Route:
         handler=get_logs,
         summary=summary,
         response=LogPage,
-        media=(JSON, MSGPACK, TEXT),
+        media=(*RECORDS, TEXT),
         query=_QUERY,
         run_token=True,
     )

@@ -1,6 +1,6 @@
 """Which format an answer takes and how a body is read: ``Accept`` and ``Content-Type``, nothing else.
 
-Called by ``control.api.dispatch`` for every request. EDN is known by name and answered "not available yet".
+Called by ``control.api.dispatch`` for every request.
 """
 
 from __future__ import annotations
@@ -9,11 +9,12 @@ from typing import Any
 
 import msgspec
 
+from headrace.codec import edn
 from headrace.codec.documents import attach, read_document
 from headrace.codec.shape import shape
 from headrace.codec.strict_json import surely_strict
 from headrace.codec.wire import plain
-from headrace.control.api.table import EDN, JSON, MSGPACK, MSGPACK_OLD, TEXT
+from headrace.control.api.table import EDN, JSON, MSGPACK, MSGPACK_OLD, PROBLEM, RECORDS, TEXT
 from headrace.model.errors import HeadraceError, Invalid, Problem
 
 ALIASES = {MSGPACK_OLD: MSGPACK, "application/x-yaml": "application/yaml", "text/yaml": "application/yaml"}
@@ -44,8 +45,6 @@ def media_of(header: bytes | None, offered: tuple[str, ...]) -> str:
             best, best_quality = media, quality
     if best:
         return best
-    if any(name == EDN for name, _ in ranges):
-        raise NotAcceptable(f"not available yet: {EDN}; this call answers {', '.join(offered)}")
     raise NotAcceptable(f"this call answers {', '.join(offered)}")
 
 
@@ -60,8 +59,6 @@ def content_type(header: bytes | None, accepted: tuple[str, ...]) -> str:
         return media
     if media == "application/x-www-form-urlencoded" and JSON in accepted:
         raise Unsupported(f"the body must be one of {', '.join(accepted)}: send the header Content-Type")
-    if media == EDN:
-        raise Unsupported(f"not available yet: {EDN}; this call reads {', '.join(accepted)}")
     raise Unsupported(f"{media[:80]!r} is not read here; this call reads {', '.join(accepted)}")
 
 
@@ -83,18 +80,20 @@ class Decoders:
                 return self._msgpack.decode(raw)
             except (msgspec.DecodeError, RecursionError, UnicodeDecodeError, ValueError):
                 return shape(data, self._record)
+        if media == EDN:
+            return self._shaped(raw, EDN)
         try:
             record = self._json.decode(raw)
         except (msgspec.DecodeError, RecursionError, UnicodeDecodeError, ValueError):
-            return self._refused(raw)
+            return self._shaped(raw, JSON)
         if surely_strict(raw):
             return record
         read_document(raw, media=JSON)
         return record
 
-    def _refused(self, raw: bytes) -> Any:
-        """Say what is wrong with a body, where: the fast reader says only that something is."""
-        document = read_document(raw, media=JSON)
+    def _shaped(self, raw: bytes, media: str) -> Any:
+        """The record by way of plain data, which says where everything that is wrong stands."""
+        document = read_document(raw, media=media, type_=self._record)
         try:
             return shape(document.data, self._record)
         except Invalid as error:
@@ -102,7 +101,9 @@ class Decoders:
 
 
 def encode(record: Any, media: str) -> bytes:
-    """A view in JSON or MessagePack. Both hold the same data: instants are texts in either."""
+    """A view in JSON, EDN or MessagePack. All hold the same; instants are texts in JSON and MessagePack."""
+    if media == EDN:
+        return edn.write(record)
     if media == MSGPACK:
         # by way of JSON, so that both formats cannot differ: texts that are JSON already stand in some views
         try:
@@ -110,6 +111,15 @@ def encode(record: Any, media: str) -> bytes:
         except (OverflowError, RecursionError) as error:
             raise NotAcceptable(f"this answer does not fit into {media} ({error}): ask for {JSON}") from error
     return msgspec.json.encode(record)
+
+
+def problem_media(header: bytes | None) -> str:
+    """The media type of a problem document: JSON unless the caller likes another one better."""
+    if header is None or header in _JSON_BY_DEFAULT:
+        return PROBLEM
+    ranges = _ranges(header)
+    best = max(RECORDS, key=lambda media: _quality(media, ranges))
+    return PROBLEM if best == JSON else best
 
 
 def header_of(media: str) -> bytes:

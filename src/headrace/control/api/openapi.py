@@ -12,7 +12,7 @@ from typing import Any
 
 import headrace
 from headrace.codec.schema import components_of
-from headrace.control.api.table import JSON, PROBLEM, YAML, Route
+from headrace.control.api.table import EDN, MSGPACK, PROBLEM, RECORDS, YAML, Route
 from headrace.control.auth import ROLES, Permission
 from headrace.model.definition import JobDefinition
 from headrace.model.views import ProblemView
@@ -92,7 +92,7 @@ def _body(route: Route, by_type: dict[str, Any]) -> dict[str, Any]:
 
 
 def _responses(route: Route, by_type: dict[str, Any]) -> dict[str, Any]:
-    problem = {PROBLEM: {"schema": by_type[repr(ProblemView)]}}
+    problem = {media: {"schema": by_type[repr(ProblemView)]} for media in (PROBLEM, EDN, MSGPACK)}
     found: dict[str, Any] = {}
     for status in (*route.statuses, *COMMON):
         words = HTTPStatus(status).phrase
@@ -100,7 +100,7 @@ def _responses(route: Route, by_type: dict[str, Any]) -> dict[str, Any]:
             found.setdefault(str(status), {"description": words, "content": problem})
             continue
         schema = by_type[repr(route.response)] if route.response is not None else {}
-        content = {media: {"schema": schema if media == JSON or "msgpack" in media else {}} for media in route.media}
+        content = {media: {"schema": schema if media in RECORDS else {}} for media in route.media}
         found[str(status)] = {"description": words, "content": content}
     return found
 

@@ -12,7 +12,7 @@ from functools import partial
 from headrace.codec.scan import scan
 from headrace.control.api.answers import Told, ask_named
 from headrace.control.api.call import Call, Reply
-from headrace.control.api.records import Items, TaskName
+from headrace.control.api.records import Items
 from headrace.control.api.table import BASE, BYTES, PACKAGE_BODY_MAX, PAGE, ZIP, Query, Route
 from headrace.control.api.views import moment
 from headrace.control.api.waiting import package_arrived
@@ -20,7 +20,7 @@ from headrace.control.auth import Permission
 from headrace.control.changes.packages import PACKAGE, PackageSaved, PutPackage, read_package
 from headrace.control.changes.result import Result
 from headrace.model.errors import Invalid, NotFound, Problem
-from headrace.model.views import PackageView
+from headrace.model.views import PackageView, TaskName
 from headrace.store.rows import Entity
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}")

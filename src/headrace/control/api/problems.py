@@ -9,8 +9,6 @@ from __future__ import annotations
 import logging
 from http import HTTPStatus
 
-import msgspec
-
 from headrace.model.errors import Busy, HeadraceError, StoreAway, StoreError, Unauthorized
 from headrace.model.views import ProblemView
 
@@ -36,11 +34,6 @@ def problem_of(error: BaseException, instance: str) -> tuple[ProblemView, tuple[
 def document(status: int, detail: str, instance: str) -> ProblemView:
     """A problem that no error record stands for (no such route, method not allowed)."""
     return ProblemView(status=status, title=HTTPStatus(status).phrase, detail=detail, instance=instance)
-
-
-def encode_problem(view: ProblemView) -> bytes:
-    """As JSON: a problem is readable whatever format was asked for."""
-    return msgspec.json.encode(view)
 
 
 def _known(error: HeadraceError, instance: str) -> tuple[ProblemView, tuple[tuple[bytes, bytes], ...]]:

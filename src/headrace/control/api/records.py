@@ -6,7 +6,6 @@ Fields whose behaviour a later version builds are read and refused with "not ava
 
 from __future__ import annotations
 
-from datetime import datetime
 from typing import Annotated, Any, ClassVar
 
 from msgspec import UNSET, Meta, Struct, UnsetType, field
@@ -14,6 +13,7 @@ from msgspec import UNSET, Meta, Struct, UnsetType, field
 from headrace.model.definition import AgentChoice, Container, JobDefinition, Retries
 from headrace.model.document import Duration, Name, Priority, State
 from headrace.model.errors import Problem
+from headrace.model.job_view import JobView
 from headrace.model.views import View
 
 BATCH_RUNS_MAX = 10_000
@@ -89,24 +89,18 @@ class Why(Request, frozen=True, kw_only=True):
     reason: Reason | None = None
 
 
-class JobView(JobDefinition, frozen=True, kw_only=True):
-    """A saved job: the fields of its definition, and which version this is since when.
-
-    ``waits_for``: Python tasks that no package has yet; the job takes no runs until they are registered.
-    """
-
-    version: int
-    created_at: datetime
-    updated_at: datetime
-    deleted_at: datetime | None = None
-    waits_for: list[str] = field(default_factory=list)
-
-
 class Restore(Request, frozen=True, kw_only=True):
     """``POST /jobs/{name}/restore``. ``version``: this older one becomes the newest; without it the job comes back."""
 
     version: Annotated[int, Meta(ge=1)] | None = None
     reason: Reason | None = None
+
+
+class JobListing(View, frozen=True, kw_only=True):
+    """A page of saved jobs, by name."""
+
+    items: list[JobView]
+    next_cursor: str | None = None
 
 
 class CheckView(View, frozen=True, kw_only=True):
@@ -132,17 +126,6 @@ class RunEvents(View, frozen=True, kw_only=True):
 
     items: list[Any] = field(default_factory=list)
     next_cursor: str | None = None
-
-
-class TaskName(View, frozen=True, kw_only=True):
-    """A registered task."""
-
-    edn_namespace: ClassVar[str] = "task"
-
-    reference: str
-    package: str
-    digest: str
-    summary: str = ""
 
 
 class Items(View, frozen=True, kw_only=True):

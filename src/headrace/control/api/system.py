@@ -13,12 +13,12 @@ from headrace.control.api.call import Call, Reply
 from headrace.control.api.table import BASE, JSON, Handler, Route
 from headrace.control.auth import Permission
 from headrace.model.errors import Busy
-from headrace.model.views import VersionView
+from headrace.model.views import HealthView, VersionView
 
 
 async def live(call: Call) -> Reply:
     """``GET /health/live``: the process answers."""
-    return Reply({"status": "live"})
+    return Reply(HealthView(status="live"))
 
 
 async def ready(call: Call) -> Reply:
@@ -27,7 +27,7 @@ async def ready(call: Call) -> Reply:
     if problems:
         raise Busy(f"not ready: {'; '.join(problems)}")
     await call.services.reader.counts()
-    return Reply({"status": "ready"})
+    return Reply(HealthView(status="ready"))
 
 
 async def version(call: Call) -> Reply:
@@ -44,11 +44,13 @@ async def version(call: Call) -> Reply:
 
 
 async def _schema(noun: str, call: Call) -> Reply:
-    return Reply(body=msgspec.json.encode(schemas()[noun]), media=JSON)
+    return Reply(schemas()[noun])
 
 
 async def _document(document: bytes, call: Call) -> Reply:
-    return Reply(body=document, media=JSON)
+    if call.accept == JSON:
+        return Reply(body=document, media=JSON)
+    return Reply(msgspec.json.decode(document))
 
 
 def openapi_route(document: bytes) -> Route:
@@ -59,7 +61,6 @@ def openapi_route(document: bytes) -> Route:
         permission=Permission.system_read,
         handler=partial(_document, document),
         summary="This description",
-        media=(JSON,),
     )
 
 
@@ -71,7 +72,7 @@ def _public(path: str, handler: Handler) -> Route:
         handler=handler,
         summary="Whether the server " + ("makes progress" if path.endswith("ready") else "answers"),
         statuses=(200, 503) if path.endswith("ready") else (200,),
-        response=dict[str, str],
+        response=HealthView,
     )
 
 
@@ -93,7 +94,6 @@ ROUTES = (
             permission=Permission.system_read,
             handler=partial(_schema, noun),
             summary=f"The JSON Schema of a {noun} as a document",
-            media=(JSON,),
         )
         for noun in ("job", "schedule", "calendar", "subscription")
     ),

@@ -26,8 +26,8 @@ BYTES = "application/octet-stream"
 ZIP = "application/zip"
 PROBLEM = "application/problem+json"
 
-RECORDS = (JSON, MSGPACK)
-DOCUMENTS = (JSON, MSGPACK, YAML)
+RECORDS = (JSON, EDN, MSGPACK)
+DOCUMENTS = (JSON, EDN, MSGPACK, YAML)
 BASE = "/api/v1"
 BODY_MAX = 4 * 1024 * 1024
 BATCH_BODY_MAX = 16 * 1024 * 1024
