@@ -113,7 +113,7 @@ EDN_JOB = b"""{:job/name "j" ; a comment
 
 def test_a_problem_of_an_edn_document_has_its_place():
     error = refused(EDN_JOB, name="job.edn")
-    assert [(p.path, p.line, p.column) for p in error.problems] == [("tasks[0].comand", 2, 46)]
+    assert [(p.path, p.line, p.column) for p in error.problems] == [("tasks[0].comand", 2, 43)]
     assert definition_from(read_document(EDN_JOB.replace(b"comand", b"command")), check).tasks[0].command == ["x"]
 
 
