@@ -52,6 +52,7 @@ class Story:
         kept = {k: v for k, v in os.environ.items() if not k.startswith("HEADRACE")}
         path = f"{Path(sys.executable).parent}:{kept['PATH']}"
         self.environ = {**kept, "PATH": path, "HEADRACE_DATA": str(folder / "data"), "HEADRACE_PORT": "0"}
+        self.environ["XDG_STATE_HOME"] = str(folder / "state")
 
     def live(self, kind: str, text: str, before: str) -> None:
         if kind == "sh":

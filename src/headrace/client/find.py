@@ -1,10 +1,14 @@
-"""Which server a client speaks to: what was given, else environment and files, else the one on the local data folder."""
+"""Which server a client speaks to: what was given, else environment and files, else the one on the local data folder.
+
+And with which credential: what was given, else the session of ``headrace login``, else the token of the data folder.
+"""
 
 from __future__ import annotations
 
 import os
 from pathlib import Path
 
+from headrace.client import logins
 from headrace.client.config import DEFAULT_PORT, data_folder, local_server, settings
 from headrace.model.errors import Unreachable
 
@@ -18,10 +22,15 @@ def server(url: str | None = None, token: str | None = None, data: str | Path | 
     folder = data_folder(found, os.environ, start)
     local = local_server(folder)
     if chosen:
-        return chosen, secret or (local[1] if local and local[0] == chosen else None)
+        return chosen, secret or _session(chosen) or (local[1] if local and local[0] == chosen else None)
     if local is None:
         raise Unreachable(
             f"no server runs on the data folder {folder}; start one with: headrace up "
             f"(or name another with --url, HEADRACE_URL=http://host:{DEFAULT_PORT})"
         )
-    return local[0], secret or local[1]
+    return local[0], secret or _session(local[0]) or local[1]
+
+
+def _session(url: str) -> str | None:
+    login = logins.read(os.environ).get(url)
+    return None if login is None else login.token
