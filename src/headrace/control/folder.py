@@ -37,6 +37,10 @@ class DataFolder:
             os.close(self._lock)
             raise Busy(f"another control process uses the data folder {self.path}") from e
 
+    def leave(self) -> None:
+        """Somebody else may take the folder."""
+        os.close(self._lock)
+
     def secret(self) -> bytes:
         """The key of run tokens; made once."""
         return bytes.fromhex(self._once(SECRET_NAME, secrets.token_hex(SECRET_BYTES)))

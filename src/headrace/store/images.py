@@ -39,6 +39,11 @@ class InputRest(Struct, frozen=True, array_like=True):
 _decode_rest = msgspec.msgpack.Decoder(InputRest).decode
 
 
+def labels_in(rest: bytes) -> dict[str, str]:
+    """The labels that a run's input holds."""
+    return _decode_rest(rest).labels
+
+
 class RunImage(Struct, frozen=True, array_like=True):
     """A run after one change, without what never changes. Instants are told as µs before the row's own; None is 0."""
 

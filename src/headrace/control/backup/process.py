@@ -1,0 +1,149 @@
+"""The process that makes, checks and restores backups, so that nobody in control waits for it.
+
+Takes one ``Work`` as JSON on stdin, answers one ``Done`` as JSON on stdout. It runs beside control at a lower priority
+and only reads what control writes. A store is named here because each brings its own dump; nothing is decided. Started by
+``control.backup.service`` and by ``headrace restore``.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import sys
+import time
+from pathlib import Path
+from typing import Literal
+
+import msgspec
+from msgspec import Struct
+
+import headrace
+from headrace.control.folder import DataFolder
+from headrace.model.errors import HeadraceError, Invalid, StoreError
+from headrace.store.archive import Archive, ArchiveWriter, Header, Manifest, disk_trouble, header_columns
+from headrace.store.restored import Restored
+from headrace.store.sql import load_migrations
+from headrace.store.tables import BLOBS, TABLES
+
+NICE = 10
+
+
+class Work(Struct, frozen=True, kw_only=True):
+    """What is to be done. ``dsn`` empty: SQLite in ``folder``. ``file``: the archive."""
+
+    do: Literal["save", "check", "restore"]
+    file: str
+    folder: str = ""
+    dsn: str = ""
+    force: bool = False
+
+
+class Done(Struct, frozen=True, kw_only=True):
+    """What came of it. ``error`` says why nothing did; ``kind`` is its class."""
+
+    manifest: Manifest | None = None
+    restored: Restored | None = None
+    size: int = 0
+    error: str = ""
+    kind: str = ""
+
+
+def work(todo: Work) -> Done:
+    """Do it here. Raises HeadraceError."""
+    path = Path(todo.file)
+    if todo.do == "save":
+        with disk_trouble(f"the backup could not be written to {path}"):
+            manifest = asyncio.run(_save_postgres(todo)) if todo.dsn else _save_sqlite(todo)
+        checked = Archive(path).check()
+        if checked != manifest:
+            raise StoreError(f"{path} does not hold what was written: the disk is not to be trusted")
+        return Done(manifest=_brief(manifest), size=path.stat().st_size)
+    manifest = Archive(path).check()
+    if todo.do == "check":
+        return Done(manifest=_brief(manifest), size=path.stat().st_size)
+    return Done(manifest=_brief(manifest), restored=_restore(todo, manifest), size=path.stat().st_size)
+
+
+def _brief(manifest: Manifest) -> Manifest:
+    """Without its list of pieces."""
+    return msgspec.structs.replace(manifest, pieces=[])
+
+
+def _now() -> int:
+    return time.time_ns() // 1000
+
+
+def _header(store: str, schema: int, incarnation: int, at: int) -> Header:
+    return Header(
+        headrace=headrace.__version__,
+        store=store,
+        schema=schema,
+        incarnation=incarnation,
+        at=at,
+        made_at=_now(),
+        columns=header_columns(),
+    )
+
+
+def _save_sqlite(todo: Work) -> Manifest:
+    from headrace.store.sqlite.dump import SqliteDump  # each store brings its driver along
+
+    path = Path(todo.file)
+    with SqliteDump(Path(todo.folder), path.with_name(f".{path.name}.{os.getpid()}.copy")) as dump:
+        header = _header("sqlite", *dump.identity(), dump.one("last_commit_at"))
+        with ArchiveWriter(path, header) as archive:
+            for table in TABLES:
+                archive.rows(table.name, dump.rows(table.name))
+            archive.rows(BLOBS.name, dump.blobs())
+            return archive.seal()
+
+
+async def _save_postgres(todo: Work) -> Manifest:
+    from headrace.store.postgres.dump import PostgresDump  # an optional extra
+
+    async with PostgresDump(todo.dsn) as dump:
+        header = _header("postgres", *await dump.identity(), await dump.one("last_commit_at"))
+        with ArchiveWriter(Path(todo.file), header) as archive:
+            for table in (*TABLES, BLOBS):
+                async for row in dump.rows(table):
+                    archive.put(table.name, row)
+            return archive.seal()
+
+
+def _restore(todo: Work, manifest: Manifest) -> Restored:
+    archive = Archive(Path(todo.file))
+    known = max(number for number, _ in load_migrations("headrace.store.sqlite"))
+    if manifest.header.schema > known:
+        schema = manifest.header.schema
+        raise Invalid(f"the backup has schema {schema}, this Headrace knows {known}: upgrade Headrace")
+    if todo.dsn:
+        from headrace.store.postgres.fill import fill_postgres  # an optional extra
+
+        return asyncio.run(fill_postgres(todo.dsn, archive, manifest, force=todo.force, now=_now()))
+    from headrace.store.sqlite.fill import fill_sqlite  # each store brings its driver along
+
+    folder = Path(todo.folder)
+    data = DataFolder(folder)
+    with disk_trouble(f"cannot restore into {folder}"):
+        data.take()
+    try:
+        return fill_sqlite(folder, archive, manifest, force=todo.force, now=_now())
+    finally:
+        data.leave()
+
+
+def main() -> int:
+    """Read what is to be done, do it, tell; gives the exit code."""
+    with contextlib.suppress(OSError):
+        os.nice(NICE)
+    try:
+        done = work(msgspec.json.decode(sys.stdin.buffer.read(), type=Work))
+    except HeadraceError as error:
+        done = Done(error=str(error), kind=type(error).__name__)
+    sys.stdout.buffer.write(msgspec.json.encode(done))
+    return 1 if done.error else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
