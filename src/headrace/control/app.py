@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import random
 import socket
 from time import thread_time
@@ -15,6 +16,7 @@ from time import thread_time
 from headrace.control.api import build_api
 from headrace.control.api.services import Services as ApiServices
 from headrace.control.auth import Auth
+from headrace.control.backup.renewal import renew
 from headrace.control.changes.admin import AdminToken, RunSecret
 from headrace.control.clock import SystemClock
 from headrace.control.connect import connect
@@ -27,6 +29,8 @@ from headrace.model.changes import SYSTEM
 from headrace.model.errors import Busy, Invalid, StoreError
 from headrace.model.ports import Clock, Fault, no_fault
 from headrace.store.port import Store
+
+log = logging.getLogger("headrace.control")
 
 
 class Control:
@@ -70,6 +74,8 @@ async def open_control(settings: ControlSettings, *, fault: Fault = no_fault) ->
     node = Node(store, clock=clock, dice=dice, fault=fault, worked=thread_time, alone=alone)
     links = await node.start(secret=folder.secret(), url=url, connect=connect)
     node.trust((await node.ledger.change(RunSecret(node.secret), SYSTEM)).value)
+    if lost := await renew(node.store.reader, node.ledger):
+        log.warning("a backup was restored: what became of %d attempts since is unknown; they count as lost", lost)
     token, _ = mint_token()
     await node.ledger.change(AdminToken(folder.admin_token(token)), SYSTEM)
     services = ApiServices(
