@@ -18,8 +18,9 @@ import msgspec
 import pytest
 from ledger_world import ALICE, HandClock, World, job, settle, world
 
-from headrace.control.backup.process import Done, Work, work
+from headrace.control.backup.process import work
 from headrace.control.backup.renewal import renew
+from headrace.control.backup.work import Done, Work
 from headrace.control.changes.admin import RunSecret
 from headrace.control.changes.agents import read_agent
 from headrace.control.changes.jobs import PutJob

@@ -11,12 +11,14 @@ import contextlib
 import logging
 import random
 import socket
+from functools import partial
 from time import thread_time
 
 from headrace.control.api import build_api
 from headrace.control.api.services import Services as ApiServices
 from headrace.control.auth import Auth
 from headrace.control.backup.renewal import renew
+from headrace.control.backup.service import Backups
 from headrace.control.changes.admin import AdminToken, RunSecret
 from headrace.control.clock import SystemClock
 from headrace.control.connect import connect
@@ -26,11 +28,13 @@ from headrace.control.node import Node
 from headrace.control.server import Doors, bind
 from headrace.control.settings import ControlSettings
 from headrace.model.changes import SYSTEM
-from headrace.model.errors import Busy, Invalid, StoreError
+from headrace.model.errors import Busy, HeadraceError, Invalid, StoreError
 from headrace.model.ports import Clock, Fault, no_fault
 from headrace.store.port import Store
 
 log = logging.getLogger("headrace.control")
+ANSWER_S = 0.3
+"""So long an answer may take to leave before control ends."""
 
 
 class Control:
@@ -68,6 +72,8 @@ async def open_control(settings: ControlSettings, *, fault: Fault = no_fault) ->
     port = tcp.getsockname()[1]
     url = settings.url or f"http://{settings.host}:{port}"
     clock = SystemClock()
+    backups = Backups(settings.data, settings.store, clock)
+    await _restore(backups)
     store = await _open_store(settings, clock, fault)
     alone = not settings.store
     dice = random.Random()  # noqa: S311 -- jitter only
@@ -96,11 +102,31 @@ async def open_control(settings: ControlSettings, *, fault: Fault = no_fault) ->
         alone=alone,
         store_name="postgres" if settings.store else "sqlite",
         store_settings=node.store.identity.settings,
+        backups=backups,
+        begin_anew=partial(_begin_anew, node),
     )
     doors = Doors(build_api(services), links.serve)
     await doors.open(tcp, settings.socket)
     folder.announce(url)
     return Control(node, doors, folder, url)
+
+
+async def _restore(backups: Backups) -> None:
+    """Restore what was asked for before this start. A restore that is refused leaves everything as it was."""
+    try:
+        done = await backups.restore_if_asked()
+    except HeadraceError as error:
+        log.error("the backup was not restored, nothing was changed: %s", error)
+        return
+    if done is not None and done.restored is not None:
+        log.warning(
+            "a backup was restored: incarnation %d; before: %s", done.restored.incarnation, done.restored.set_aside
+        )
+
+
+def _begin_anew(node: Node, why: str) -> None:
+    """End this life when the answer that is being written is out."""
+    asyncio.get_running_loop().call_later(ANSWER_S, node.failed, StoreError(why))
 
 
 def _bind(settings: ControlSettings, folder: DataFolder) -> socket.socket:

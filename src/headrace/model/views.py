@@ -339,6 +339,22 @@ class JobDiffView(View, kw_only=True, frozen=True):
     differences: list[Difference]
 
 
+class BackupView(View, kw_only=True, frozen=True):
+    """A backup. ``at``: the last commit in it. ``troubles``: blobs that were damaged or missing when it was made."""
+
+    name: str
+    size: int
+    made_at: datetime | None = None
+    at: datetime | None = None
+    store: str | None = None
+    schema: int | None = None
+    incarnation: int | None = None
+    rows: dict[str, int] = {}
+    blobs: int | None = None
+    blob_size: int | None = None
+    troubles: list[str] = []
+
+
 class Ids(View, kw_only=True, frozen=True):
     """The ids of a batch, in the order of the request."""
 

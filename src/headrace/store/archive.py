@@ -19,14 +19,13 @@ from pathlib import Path
 from typing import IO, Any, Self
 
 import msgspec
-from msgspec import Struct, field
+from msgspec import Struct
 
 from headrace.model.errors import Invalid, StoreError
 from headrace.store.images import decode_task
+from headrace.store.manifest import FORMAT, REVISION, Header, Manifest, Piece
 from headrace.store.tables import BLOBS, TABLES, Row
 
-FORMAT = "headrace-backup"
-REVISION = 1
 PIECE_SIZE = 1_048_576
 """Bytes of rows, before compression, that make a piece full."""
 SYNC_SIZE = 16 * 1_048_576
@@ -37,42 +36,6 @@ PIECE_MAX = 512 * 1_048_576
 
 _encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder(list[tuple[Any, ...]]).decode
-
-
-class Header(Struct, frozen=True, kw_only=True):
-    """What stands at the beginning: whose rows these are. ``at`` is the instant of the last commit in it, µs."""
-
-    format: str = FORMAT
-    revision: int = REVISION
-    headrace: str
-    store: str
-    schema: int
-    incarnation: int
-    at: int
-    made_at: int
-    columns: dict[str, list[str]]
-
-
-class Piece(Struct, frozen=True):
-    """One member of the file."""
-
-    name: str
-    table: str
-    rows: int
-    size: int
-    sha256: str
-
-
-class Manifest(Struct, frozen=True, kw_only=True):
-    """What stands at the end: everything that must be there."""
-
-    header: Header
-    rows: dict[str, int]
-    blobs: int
-    blob_size: int
-    troubles: list[str] = []
-    """What was wrong with the store itself when the backup was made: blobs that are damaged or missing."""
-    pieces: list[Piece] = field(default_factory=list)
 
 
 class ArchiveWriter:

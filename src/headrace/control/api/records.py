@@ -103,6 +103,19 @@ class JobListing(View, frozen=True, kw_only=True):
     next_cursor: str | None = None
 
 
+class NewBackup(Request, frozen=True, kw_only=True):
+    """``POST /backup``. ``name``: of the file in the server's folder; without it one of the instant."""
+
+    name: str | None = None
+
+
+class RestoreBackup(Request, frozen=True, kw_only=True):
+    """``POST /restore``. ``force``: what is in the store is set aside (never deleted)."""
+
+    name: str
+    force: bool = False
+
+
 class CheckView(View, frozen=True, kw_only=True):
     """What ``POST /jobs/check`` found. ``ok`` is false when there is a problem; warnings do not count."""
 

@@ -10,6 +10,7 @@ import msgspec
 from headrace.control.api import (
     agents,
     artifacts,
+    backups,
     events,
     explain,
     jobs,
@@ -50,6 +51,7 @@ def all_routes() -> tuple[Route, ...]:
         *users.ROUTES,
         *tokens.ROUTES,
         *limits.ROUTES,
+        *backups.ROUTES,
         *system.ROUTES,
     )
     described = openapi([*routes, openapi_route(b"")])

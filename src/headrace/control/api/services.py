@@ -14,6 +14,7 @@ from headrace.control.api.saved import SavedJobs
 from headrace.control.api.values import Values
 from headrace.control.api.waiters import Waiters
 from headrace.control.auth import Auth
+from headrace.control.backup.service import Backups
 from headrace.control.events.tail import Tail
 from headrace.control.graphs import Graphs
 from headrace.control.ledger import Ledger
@@ -39,6 +40,10 @@ def no_agent(_agent: int) -> AgentCalls | None:
 def no_offers() -> Sequence[Offer]:
     """No agent has room."""
     return ()
+
+
+def stay(_why: str) -> None:
+    """Nobody would start this control again."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,4 +76,7 @@ class Services:
     store_settings: Mapping[str, str] = field(default_factory=dict)
     passwords: Passwords = field(default_factory=Passwords)
     lockout: Lockout = field(default_factory=Lockout)
+    backups: Backups | None = None
+    begin_anew: Callable[[str], None] = stay
+    """End this life of control once the answer is on its way; whoever supervises it starts the next."""
     schemas: ParamsSchemas = field(default_factory=ParamsSchemas)

@@ -13,40 +13,20 @@ import os
 import sys
 import time
 from pathlib import Path
-from typing import Literal
 
 import msgspec
-from msgspec import Struct
 
 import headrace
+from headrace.control.backup.work import Done, Work
 from headrace.control.folder import DataFolder
 from headrace.model.errors import HeadraceError, Invalid, StoreError
-from headrace.store.archive import Archive, ArchiveWriter, Header, Manifest, disk_trouble, header_columns
+from headrace.store.archive import Archive, ArchiveWriter, disk_trouble, header_columns
+from headrace.store.manifest import Header, Manifest
 from headrace.store.restored import Restored
 from headrace.store.sql import load_migrations
 from headrace.store.tables import BLOBS, TABLES
 
 NICE = 10
-
-
-class Work(Struct, frozen=True, kw_only=True):
-    """What is to be done. ``dsn`` empty: SQLite in ``folder``. ``file``: the archive."""
-
-    do: Literal["save", "check", "restore"]
-    file: str
-    folder: str = ""
-    dsn: str = ""
-    force: bool = False
-
-
-class Done(Struct, frozen=True, kw_only=True):
-    """What came of it. ``error`` says why nothing did; ``kind`` is its class."""
-
-    manifest: Manifest | None = None
-    restored: Restored | None = None
-    size: int = 0
-    error: str = ""
-    kind: str = ""
 
 
 def work(todo: Work) -> Done:
@@ -124,6 +104,8 @@ def _restore(todo: Work, manifest: Manifest) -> Restored:
     from headrace.store.sqlite.fill import fill_sqlite  # each store brings its driver along
 
     folder = Path(todo.folder)
+    if todo.held:
+        return fill_sqlite(folder, archive, manifest, force=todo.force, now=_now())
     data = DataFolder(folder)
     with disk_trouble(f"cannot restore into {folder}"):
         data.take()

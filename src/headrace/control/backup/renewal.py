@@ -15,7 +15,7 @@ from headrace.control.ledger import Ledger
 from headrace.model.changes import Lose, Origin
 from headrace.model.ids import TaskKey
 from headrace.store.port import Reader
-from headrace.store.restored import RESTORED, Mark, read_mark
+from headrace.store.restored import Mark, read_mark
 from headrace.store.rows import Entity, EntityKey
 
 RESTORE = "restore"
@@ -62,7 +62,7 @@ def key_of(mark: Mark) -> EntityKey:
 
 async def renew(reader: Reader, ledger: Ledger) -> int:
     """Do it if a restore asks for it and it is not done; gives how many attempts were told lost."""
-    found = await reader.statement("meta_get", {"key": RESTORED})
+    found = await reader.statement("restored", {})
     if not found:
         return 0
     mark = read_mark(found[0][0])

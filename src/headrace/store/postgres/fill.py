@@ -9,8 +9,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 from headrace.model.errors import Conflict
-from headrace.store.archive import Archive, Manifest
+from headrace.store.archive import Archive
 from headrace.store.images import labels_in
+from headrace.store.manifest import Manifest
 from headrace.store.postgres.connect import Connection, Queries, connect, queries, translated
 from headrace.store.postgres.migrate import migrate
 from headrace.store.restored import (

@@ -16,8 +16,9 @@ import apsw
 
 from headrace.model.cells import INLINE_MAX
 from headrace.model.errors import Conflict
-from headrace.store.archive import Archive, Manifest, disk_trouble, sync_folder
+from headrace.store.archive import Archive, disk_trouble, sync_folder
 from headrace.store.images import labels_in
+from headrace.store.manifest import Manifest
 from headrace.store.restored import (
     RESTORED,
     STEPS,

@@ -179,3 +179,6 @@ end $$
 
 -- name: analyze
 analyze
+
+-- name: restored
+select value from meta where key = 'restored'

@@ -125,3 +125,6 @@ SELECT id, state, job, created_at FROM run WHERE state < 4 ORDER BY id LIMIT ?;
 
 -- name: holds_work
 SELECT EXISTS (SELECT 1 FROM run) OR EXISTS (SELECT 1 FROM entity WHERE kind IN ('job', 'package'));
+
+-- name: restored
+SELECT value FROM meta WHERE key = 'restored';
