@@ -149,6 +149,36 @@ select setval(pg_get_serial_sequence('headrace.outbox', 'seq'), greatest((select
        setval(pg_get_serial_sequence('headrace.blob', 'id'), greatest((select max(id) from blob), 1)),
        setval('headrace.commit_second', greatest((select max(second) from commit_row), 1))
 
+-- name: dump_limit_use
+copy (select name, key, run, no, idx, units from limit_use order by name collate "C", key collate "C", run, no, idx) to stdout (format binary)
+
+-- name: load_limit_use
+copy limit_use (name, key, run, no, idx, units) from stdin (format binary)
+
+-- name: dump_limit_tick
+copy (select name, key, tick from limit_tick order by name collate "C", key collate "C") to stdout (format binary)
+
+-- name: load_limit_tick
+copy limit_tick (name, key, tick) from stdin (format binary)
+
+-- name: dump_gate_wait
+copy (select name, key, rank, run from gate_wait order by name collate "C", key collate "C", rank, run) to stdout (format binary)
+
+-- name: load_gate_wait
+copy gate_wait (name, key, rank, run) from stdin (format binary)
+
+-- name: dump_cached
+copy (select work, run, no, idx, at from cached order by work) to stdout (format binary)
+
+-- name: load_cached
+copy cached (work, run, no, idx, at) from stdin (format binary)
+
+-- name: dump_child
+copy (select parent, no, idx, epoch, run from child order by parent, no, idx, epoch) to stdout (format binary)
+
+-- name: load_child
+copy child (parent, no, idx, epoch, run) from stdin (format binary)
+
 -- name: forget_credentials
 delete from entity where kind in ('token', 'session') or (kind = 'secret' and name = 'run-tokens')
 

@@ -109,6 +109,36 @@ SELECT seq, kind, subject, body, due_at FROM outbox ORDER BY seq;
 -- name: load_outbox
 INSERT INTO outbox (seq, kind, subject, body, due_at) VALUES (?, ?, ?, ?, ?);
 
+-- name: dump_limit_use
+SELECT name, key, run, no, idx, units FROM limit_use ORDER BY name, key, run, no, idx;
+
+-- name: load_limit_use
+INSERT INTO limit_use (name, key, run, no, idx, units) VALUES (?, ?, ?, ?, ?, ?);
+
+-- name: dump_limit_tick
+SELECT name, key, tick FROM limit_tick ORDER BY name, key;
+
+-- name: load_limit_tick
+INSERT INTO limit_tick (name, key, tick) VALUES (?, ?, ?);
+
+-- name: dump_gate_wait
+SELECT name, key, rank, run FROM gate_wait ORDER BY name, key, rank, run;
+
+-- name: load_gate_wait
+INSERT INTO gate_wait (name, key, rank, run) VALUES (?, ?, ?, ?);
+
+-- name: dump_cached
+SELECT work, run, no, idx, at FROM cached ORDER BY work;
+
+-- name: load_cached
+INSERT INTO cached (work, run, no, idx, at) VALUES (?, ?, ?, ?, ?);
+
+-- name: dump_child
+SELECT parent, no, idx, epoch, run FROM child ORDER BY parent, no, idx, epoch;
+
+-- name: load_child
+INSERT INTO child (parent, no, idx, epoch, run) VALUES (?, ?, ?, ?, ?);
+
 -- name: forget_credentials
 -- Whatever opened the store that this was a backup of does not open this one.
 DELETE FROM entity WHERE kind IN ('token', 'session') OR (kind = 'secret' AND name = 'run-tokens');
