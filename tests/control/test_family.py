@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import Coroutine
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +14,9 @@ import uvloop
 
 from control.whole import Whole, until
 from headrace.control.changes.jobs import PutJob
-from headrace.model.changes import SYSTEM, Cancel
+from headrace.link.records import Seal
+from headrace.model.cells import RunInput
+from headrace.model.changes import SYSTEM, Abandon, Cancel, Pause, Resume, Stop, Submit
 from headrace.model.definition import JobDefinition
 from headrace.model.states import RunState, TaskState
 from headrace.store.rows import RunFilter
@@ -144,6 +148,64 @@ def test_cancel_is_carried_down_to_the_last_child(tmp_path: Path) -> None:
     run(work())
 
 
+def test_stop_and_abandon_are_carried_down_too(tmp_path: Path) -> None:
+    async def work() -> None:
+        async with Whole(tmp_path) as whole:
+            await save(whole, "child", script("sleep 0.5"), {"name": "never", "needs": ["a"], "command": ["true"]})
+            number, child = await family(whole)
+            await whole.node.ledger.ask(Stop(number, "enough"), SYSTEM)
+            rows = await whole.ended([number, child])
+            assert [row.cell.state for row in rows] == [RunState.canceled] * 2
+            assert [cell.state for cell in await whole.tasks(child)] == [TaskState.succeeded, TaskState.canceled]
+            number, child = await family(whole)
+            await whole.node.ledger.ask(Abandon(number, "enough"), SYSTEM)
+            rows = await whole.ended([number, child])
+            assert [row.cell.state for row in rows] == [RunState.abandoned] * 2
+
+            async def quiet() -> bool:
+                return await messages(whole) == 0
+
+            await until(quiet)
+
+    run(work())
+
+
+def test_an_abandoned_child_fails_the_attempt_of_its_parent(tmp_path: Path) -> None:
+    async def work() -> None:
+        async with Whole(tmp_path) as whole:
+            await save(whole, "child", script("sleep 600"))
+            number, child = await family(whole)
+            await whole.node.ledger.ask(Abandon(child, "gone"), SYSTEM)
+            (row,) = await whole.ended([number])
+            (cell,) = await whole.tasks(number)
+            assert (row.cell.state, cell.reason) == (RunState.failed, "child")
+            assert b"abandoned: gone" in ((cell.error and cell.error.data) or b"")
+
+    run(work())
+
+
+def test_a_paused_run_begins_no_child_until_it_goes_on(tmp_path: Path) -> None:
+    async def work() -> None:
+        async with Whole(tmp_path) as whole:
+            await save(whole, "child", script("true"))
+            tasks = [script("sleep 0.3"), {"name": "c", "needs": ["a"], "job": "child"}]
+            (number,) = await whole.submit({"name": "p", "tasks": tasks})
+            await whole.node.ledger.ask(Pause(number), SYSTEM)
+
+            async def ready() -> bool:
+                return (await whole.tasks(number))[1].state is TaskState.ready
+
+            await until(ready)
+            assert await children(whole, number) == []
+            await whole.stop_control()
+            await whole.start_control()
+            await whole.node.ledger.ask(Resume(number), SYSTEM)
+            (row,) = await whole.ended([number])
+            assert row.cell.state is RunState.succeeded
+
+    run(work())
+
+
 def test_a_child_past_the_timeout_of_its_task_is_ended(tmp_path: Path) -> None:
     async def work() -> None:
         async with Whole(tmp_path) as whole:
@@ -193,3 +255,52 @@ def test_messages_that_were_not_delivered_before_a_crash_are_delivered_after_it(
             assert len(await children(whole, number)) == 1
 
     run(work())
+
+
+class Moody(BaseHTTPRequestHandler):
+    """Not available twice, then it is."""
+
+    asked = 0
+
+    def do_GET(self) -> None:  # reason: the name that http.server looks for
+        Moody.asked += 1
+        self.send_response(503 if Moody.asked < 3 else 200)
+        self.send_header("Content-Type", "application/json")
+        self.end_headers()
+        self.wfile.write(b"[1, 2]")
+
+    def log_message(self, *_: Any) -> None:
+        """Nothing."""
+
+
+def test_a_request_is_made_by_the_agent_and_tried_again_by_its_status(tmp_path: Path) -> None:
+    async def work(url: str) -> None:
+        async with Whole(tmp_path) as whole:
+            task = {
+                "name": "ask",
+                "http": {"url": "${params.url}", "headers": {"X-Secret": "hush"}},
+                "retries": {"max": 5, "delay": "1ms", "only": ["exit:503"]},
+            }
+            definition = msgspec.convert({"name": "p", "tasks": [task]}, JobDefinition)
+            graph, number = await whole.node.ledger.keep(definition), await whole.node.ids.take()
+            params = msgspec.json.encode({"url": url})
+            given = RunInput(number, graph, None, None, whole.node.clock.now(), params)
+            await whole.node.ledger.ask(Submit(given), SYSTEM)
+            (row,) = await whole.ended([number])
+            (cell,) = await whole.tasks(number)
+            assert (row.cell.state, cell.attempt, cell.exit_status) == (RunState.succeeded, 3, "200")
+            assert cell.result is not None
+            assert msgspec.json.decode(cell.result.data or b"")["body"] == [1, 2]
+            first = (await whole.node.store.reader.attempts(cell.key))[0].cell
+            assert (first.exit_status, first.reason) == ("503", None)
+            assert "answered 503" in ((first.error and first.error.data) or b"").decode()
+            log = msgspec.msgpack.decode(cell.seal, type=Seal).inline
+            assert b"/a \xe2\x86\x92 200 OK" in log
+            assert b"hush" not in log
+
+    with HTTPServer(("127.0.0.1", 0), Moody) as server:
+        thread = threading.Thread(target=server.serve_forever, daemon=True)
+        thread.start()
+        run(work(f"http://127.0.0.1:{server.server_address[1]}/a"))
+        server.shutdown()
+        thread.join()

@@ -15,7 +15,7 @@ import msgspec
 from headrace.author.errors import TraceError, duration_text
 from headrace.author.handles import Handle, here
 from headrace.author.parameters import schema_of
-from headrace.author.task import Span, bound
+from headrace.author.task import Span, TaskOptions, bound, fields_of, need_on
 from headrace.author.trace import TRACER, Tracer, document, task_name
 from headrace.author.values import Receiver, builtins
 from headrace.model.definition import JobDefinition
@@ -66,10 +66,14 @@ def as_definition(fields: Mapping[str, Any]) -> JobDefinition:
 class JobFunction(Generic[P, R]):
     """A job whose graph is a function's body. ``fn`` is the undecorated function."""
 
-    def __init__(self, fn: Callable[..., R], options: Mapping[str, Any]) -> None:
+    def __init__(
+        self, fn: Callable[..., R], options: Mapping[str, Any], as_task: Mapping[str, Any] | None = None
+    ) -> None:
         job_fields(options)
         self.fn = fn
         self._options = dict(options)
+        self._as_task = dict(as_task or {})
+        """The fields of the task that a call in another job's body adds."""
         update_wrapper(self, fn)
 
     @property
@@ -134,7 +138,23 @@ class JobFunction(Generic[P, R]):
         arguments = bound(Receiver(self.fn), args, kwargs)
         if arguments:
             child["params"] = arguments
-        return tracer.add(self.name, {"job": child})  # type: ignore[return-value]  # reason: typed as the result to come
+        name = str(self._as_task.get("name", self.name))
+        fields = {key: value for key, value in self._as_task.items() if key != "name"}
+        return tracer.add(name, {"job": child, **fields}, self)  # type: ignore[return-value]  # reason: typed as the result to come
+
+    def options(self, **options: Unpack[TaskOptions]) -> JobFunction[P, R]:
+        """The same job with options of the task that a call in another job's body adds: name, retries, timeout …"""
+        fields = fields_of(options)
+        if "name" in options:
+            fields["name"] = options["name"]
+        return JobFunction(self.fn, self._options, {**self._as_task, **fields})
+
+    def after(
+        self, *tasks: object, state: str | Sequence[str] | None = None, exit: str | None = None
+    ) -> JobFunction[P, R]:
+        """The same job; in another job's body begun only after these tasks have ended, as ``TaskFunction.after``."""
+        needs = [*self._as_task.get("needs", ()), *(need_on(x, state, exit) for x in tasks)]
+        return JobFunction(self.fn, self._options, {**self._as_task, "needs": needs})
 
     def _here(self, arguments: dict[str, Any]) -> Any:
         from headrace.author import local  # brings the rules of core along: seldom needed, and never in a runner

@@ -1,4 +1,4 @@
-"""Tasks of other kinds in a job's body: ``command(…)``, ``script(…)`` and the kinds that later versions run.
+"""Tasks of other kinds in a job's body: ``command(…)``, ``http(…)``, ``wait(…)`` …; also kinds that later versions run.
 
 Each call adds a task and gives its handle; ``.options``-like settings are keyword arguments. Pure. Called by users.
 """
@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from typing import Any, Unpack
 
 from headrace.author.errors import duration_text
+from headrace.author.handles import Handle
 from headrace.author.task import Span, TaskOptions, fields_of, need_on
 from headrace.author.trace import tracing
 
@@ -61,13 +63,18 @@ def approve(
 def wait(
     for_: Span | None = None,
     *,
-    until: str | None = None,
+    until: str | datetime | None = None,
     topic: str | None = None,
     after: Sequence[object] = (),
     **options: Unpack[TaskOptions],
 ) -> Any:
-    """Wait for a time, until an instant, or for a message on a topic."""
-    value = {"for": duration_text(for_) if for_ is not None else None, "until": until, "topic": topic}
+    """Wait for a time (``wait("10m")``) or until an instant with its zone; a parameter or a task's result may say it.
+
+    Holds no slot. In a job that is called in this process nothing is waited for.
+    """
+    written = for_ is None or isinstance(for_, Handle) or (isinstance(for_, str) and "${" in for_)
+    span = for_ if written else duration_text(for_)  # type: ignore[arg-type]  # reason: only what is a span is left
+    value = {"for": span, "until": until.isoformat() if isinstance(until, datetime) else until, "topic": topic}
     return add("wait", {k: v for k, v in value.items() if v is not None}, "wait", options, after)
 
 
@@ -81,7 +88,11 @@ def http(
     after: Sequence[object] = (),
     **options: Unpack[TaskOptions],
 ) -> Any:
-    """One HTTP request."""
+    """One HTTP request; its result is ``{"status", "headers", "body"}``, the body as data if it is JSON.
+
+    ``expect``: the status, statuses or class (``2xx``) that count as success; any other fails the attempt, and is its
+    exit status. Redirects are not followed.
+    """
     value: dict[str, Any] = {"url": url, "method": method, "headers": dict(headers or {}), "expect": expect}
     if body is not None:
         value["body"] = body
@@ -96,5 +107,5 @@ def run_job(
     after: Sequence[object] = (),
     **options: Unpack[TaskOptions],
 ) -> Any:
-    """A child run of a saved job."""
+    """A child run of a saved job, with its result. It holds no slot while the child lives."""
     return add("job", {"name": job, "params": dict(params or {})}, job, options, after)

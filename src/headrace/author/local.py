@@ -1,7 +1,8 @@
 """A job called like a function: the whole graph runs in this process, by the same rules of ``core``, without a server.
 
-One task at a time, each in the caller's own thread. Retries do not wait. Nothing is recorded, and a task's timeout is
-not kept: nobody can end a function from outside in its own process; the run's timeout is looked at between two tasks.
+One task at a time, each in the caller's own thread; child jobs within their parent. What goes on by time alone is not
+waited for: retries, delays, ``wait``. Nothing is recorded, and a task's timeout is not kept: nobody can end a function
+from outside in its own process; the run's timeout is looked at between two tasks.
 Values pass as JSON, as they do between machines. Called by ``author.job`` only, which imports it with the first call.
 """
 
@@ -11,7 +12,8 @@ import asyncio
 import inspect
 import time
 from collections import deque
-from collections.abc import Generator, Mapping
+from collections.abc import Callable, Generator, Mapping
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -20,8 +22,9 @@ from msgspec.structs import replace
 
 from headrace.author.context import CURRENT, Context, Identity, LocalHost
 from headrace.author.errors import Fail, Retry, RunFailed, Skip, class_names
-from headrace.author.task import Task, TaskFunction
+from headrace.author.task import Task, TaskFunction, ended_as, told
 from headrace.author.values import Receiver, converter, encode, hints_of
+from headrace.author.web import request
 from headrace.codec.params import ParamsSchema
 from headrace.core.check import NOT_YET, check
 from headrace.core.draft import decoded
@@ -29,12 +32,13 @@ from headrace.core.graph import compile as compile_job
 from headrace.core.reaching import reach
 from headrace.core.results import group_result, result_keys, run_result
 from headrace.core.stepping import apply, step
-from headrace.core.work import Dispatch, Follow, Keys, Offer, Working
-from headrace.model.cells import RunCell, RunInput, TaskCell, Value
+from headrace.core.work import Dispatch, Follow, Keys, Offer, Tell, Working
+from headrace.model.cells import InputMore, ParentRef, RunCell, RunInput, TaskCell, Value
 from headrace.model.changes import Change, Claim, OutcomeKind, Settle, Submit, Wake
 from headrace.model.definition import JobDefinition
 from headrace.model.errors import Invalid, NotAvailable
 from headrace.model.ids import TaskKey
+from headrace.model.messages import StartChild
 from headrace.model.states import RUN_FINAL, RunState, TaskState
 
 RUN = 1
@@ -42,7 +46,8 @@ ATTEMPTS_MAX = 1_000
 """Retries do not wait here: a task that always raises ``Retry`` would otherwise never let go of the processor."""
 """The number of a run that is recorded nowhere."""
 
-Play = Generator[Dispatch, Settle, Any]
+Play = Generator[Callable[[], Any], Settle, Any]
+"""Gives attempts to be made, takes what they said (or a coroutine that does), returns the run's result."""
 
 
 def play(fn: Any, definition: JobDefinition, works: Mapping[str, Any], params: dict[str, Any]) -> Any:
@@ -50,10 +55,10 @@ def play(fn: Any, definition: JobDefinition, works: Mapping[str, Any], params: d
     run = LocalRun(definition, works, params)
     turns = run.turns()
     try:
-        order = next(turns)
+        attempt = next(turns)
         while True:
-            said = run.attempt(order)
-            order = turns.send(asyncio.run(said) if inspect.iscoroutine(said) else said)
+            said = attempt()
+            attempt = turns.send(asyncio.run(said) if inspect.iscoroutine(said) else said)
     except StopIteration as end:
         return _typed(fn, end.value)
 
@@ -63,10 +68,10 @@ async def play_async(fn: Any, definition: JobDefinition, works: Mapping[str, Any
     run = LocalRun(definition, works, params)
     turns = run.turns()
     try:
-        order = next(turns)
+        attempt = next(turns)
         while True:
-            said = run.attempt(order)
-            order = turns.send(await said if inspect.iscoroutine(said) else said)
+            said = attempt()
+            attempt = turns.send(await said if inspect.iscoroutine(said) else said)
     except StopIteration as end:
         return _typed(fn, end.value)
 
@@ -83,7 +88,15 @@ def _typed(fn: Any, result: Any) -> Any:
 class LocalRun:
     """One run: a working set that is never written anywhere, and the exceptions of its attempts."""
 
-    def __init__(self, definition: JobDefinition, works: Mapping[str, Any], params: dict[str, Any]) -> None:
+    def __init__(
+        self,
+        definition: JobDefinition,
+        works: Mapping[str, Any],
+        params: dict[str, Any],
+        *,
+        parent: ParentRef | None = None,
+    ) -> None:
+        self._more = None if parent is None else InputMore(parent=parent)
         _playable(definition, works)
         self._graph = compile_job(definition)
         self._works = works
@@ -92,23 +105,60 @@ class LocalRun:
         self._working = Working(offers=[Offer(1, 1, 1)], unlimited=True)
         self._ready: deque[TaskKey] = deque()
         self._waits: set[TaskKey] = set()
-        self._orders: deque[Dispatch] = deque()
+        self._orders: deque[Dispatch | StartChild] = deque()
         self._raised: dict[TaskKey, BaseException] = {}
 
     def turns(self) -> Play:
         """Each attempt that is to be made, one after the other; what it said is sent in. Returns the run's result."""
         text = msgspec.json.encode(self._params)
         now = self._now()
-        self._decide(Submit(RunInput(RUN, 1, self._graph.name, None, now, text)), now)
+        self._decide(Submit(RunInput(RUN, 1, self._graph.name, None, now, text, more=self._more)), now)
         while self._run().state not in RUN_FINAL:
-            if self._orders:
-                said = yield self._orders.popleft()
-                self._look_at_the_clock()
-                self._working.offers[0].free += 1
-                self._decide(said, self._now())
-            else:
+            if not self._orders:
                 self._go_on()
+                continue
+            order = self._orders.popleft()
+            if isinstance(order, StartChild):
+                said = yield from self._child(order)
+            else:
+                said = yield partial(self.attempt, order)
+                self._working.offers[0].free += 1
+            self._look_at_the_clock()
+            self._decide(said, self._now())
         return self._ended()
+
+    def _child(self, start: StartChild) -> Generator[Callable[[], Any], Settle, Settle]:
+        """A child run, played within this one: its attempts are made where this one's are."""
+        key = (start.run, start.no, start.index)
+        began = self._now()
+        work = self._works[self._graph.nodes[start.no].name]
+        parent = ParentRef(*key, start.epoch, start.depth)
+        try:
+            child = LocalRun(work.definition(), work.works(), msgspec.json.decode(start.params), parent=parent)
+            result = yield from child.turns()
+        except (RunFailed, Invalid) as error:
+            self._raised[key] = error
+            text = msgspec.json.encode({"type": "ChildFailed", "message": str(error)})
+            return Settle(
+                *key,
+                start.epoch,
+                OutcomeKind.failed,
+                began,
+                self._now(),
+                exit_status=child.exit_status if isinstance(error, RunFailed) else None,
+                error=Value(len(text), "inline", text),
+                error_types=("ChildFailed",),
+                reason="child" if isinstance(error, RunFailed) else "no_child",
+            )
+        return Settle(
+            *key, start.epoch, OutcomeKind.succeeded, began, self._now(),
+            exit_status=child.exit_status, result=kept(result),
+        )  # fmt: skip
+
+    @property
+    def exit_status(self) -> str | None:
+        """The exit status of the run, when it has ended."""
+        return self._run().exit_status
 
     def _look_at_the_clock(self) -> None:
         """Past its timeout the run ends with the attempt that is being made."""
@@ -126,7 +176,7 @@ class LocalRun:
         elif self._waits:
             key = min(self._waits, key=lambda key: self._working.tasks[key].due_at)
             self._waits.discard(key)
-            if self._working.tasks[key].attempt >= ATTEMPTS_MAX:
+            if self._working.tasks[key].failures >= ATTEMPTS_MAX:
                 name = self._graph.nodes[key[1]].name
                 raise RunFailed(
                     f"job {self._graph.name}: {name} asked for another attempt {ATTEMPTS_MAX} times; a server waits "
@@ -150,7 +200,7 @@ class LocalRun:
             for cell in decided.tasks:
                 if cell.state == TaskState.ready:
                     self._ready.append(cell.key)
-                elif cell.state == TaskState.retrying:
+                elif self._is_timed(cell):
                     self._waits.add(cell.key)
                 else:
                     self._waits.discard(cell.key)
@@ -159,6 +209,14 @@ class LocalRun:
                     todo.append(command.change)
                 elif isinstance(command, Dispatch):
                     self._orders.append(command)
+                elif isinstance(command, Tell) and isinstance(command.message, StartChild):
+                    self._orders.append(command.message)
+
+    def _is_timed(self, cell: TaskCell) -> bool:
+        """Whether the cell goes on by time alone, which is not waited for here: a retry, a delay, a wait."""
+        if cell.state == TaskState.running and cell.counts is None:
+            return self._graph.nodes[cell.no].source.kind == "wait"
+        return cell.state == TaskState.retrying or (cell.state == TaskState.blocked and cell.due_at > 0)
 
     def _load(self, keys: Keys) -> None:
         """Everything is here; what is read in pieces or gathered has to be made."""
@@ -202,7 +260,7 @@ class LocalRun:
     def attempt(self, order: Dispatch) -> Any:
         """Make one attempt; gives what it said, or a coroutine that does."""
         began = self._now()
-        work = self._works[order.spec.task]
+        work = self._works.get(order.spec.task, request)
         cell = Identity(RUN, self._graph.name, order.spec.task, order.key[2], order.attempt, order.epoch)
         context = Context(cell, order.spec.params, self._host)
         token = CURRENT.set(context)
@@ -226,15 +284,9 @@ class LocalRun:
             CURRENT.reset(token)
 
     def _said(self, order: Dispatch, context: Context, began: int, value: Any) -> Settle:
-        made = encode(value)
-        if made.data == b"null":
-            kept = None
-        else:
-            count = made.count if made.lines else len(value) if isinstance(value, list) else -1
-            kept = Value(len(made.data), "inline", made.data, "", made.lines, count)
         status = context.exit_status or "ok"
         return Settle(
-            *order.key, order.epoch, OutcomeKind.succeeded, began, self._now(), exit_status=status, result=kept
+            *order.key, order.epoch, OutcomeKind.succeeded, began, self._now(), exit_status=status, result=kept(value)
         )
 
     def _failed(self, order: Dispatch, context: Context, began: int, error: BaseException) -> Settle:
@@ -276,11 +328,21 @@ def _playable(definition: JobDefinition, works: Mapping[str, Any]) -> None:
     if wrong:
         raise Invalid(f"the job {definition.name} cannot run: {wrong[0].path}: {wrong[0].message}", problems=wrong)
     for task in definition.tasks:
-        if task.name not in works:
-            raise NotAvailable(
-                f"not available yet: task {task.name} in this process, because it is no Python task; "
-                "use `headrace run file.py:job`"
-            )
+        if task.wait is not UNSET or task.http is not UNSET or task.name in works:
+            continue
+        why = "it runs a saved job, and there is no server here" if task.job is not UNSET else "it is no Python task"
+        raise NotAvailable(
+            f"not available yet: task {task.name} in this process, because {why}; use `headrace run file.py:job`"
+        )
+
+
+def kept(value: Any) -> Value | None:
+    """A result as it passes from task to task; None for no result."""
+    made = encode(value)
+    if made.data == b"null":
+        return None
+    count = made.count if made.lines else len(value) if isinstance(value, list) else -1
+    return Value(len(made.data), "inline", made.data, "", made.lines, count)
 
 
 def _call(work: Any, context: Context, text: bytes) -> Any:
@@ -290,13 +352,32 @@ def _call(work: Any, context: Context, text: bytes) -> Any:
         return work.fn(context, *args, **kwargs) if work.receiver.context else work.fn(*args, **kwargs)
     one: Task = type(work)()
     args, kwargs = Receiver(type(work).run, skip=2).arguments(text)
-    one.on_status_change("dispatched", "running")
+    told(one.on_status_change, "dispatched", "running")
     try:
         value = one.run(context, *args, **kwargs)
     except BaseException as error:
-        one.on_exception(error)
-        one.on_status_change("running", "failed")
+        _raised(one, error)
         raise
-    one.on_finished(value)
-    one.on_status_change("running", "succeeded")
+    return _awaited(one, value) if inspect.iscoroutine(value) else _returned(one, value)
+
+
+async def _awaited(one: Task, coming: Any) -> Any:
+    try:
+        value = await coming
+    except BaseException as error:
+        _raised(one, error)
+        raise
+    return _returned(one, value)
+
+
+def _returned(one: Task, value: Any) -> Any:
+    told(one.on_finished, value)
+    told(one.on_status_change, "running", "succeeded")
     return value
+
+
+def _raised(one: Task, error: BaseException) -> None:
+    ended = ended_as(error, asked=False)
+    if ended == "failed":
+        told(one.on_exception, error)
+    told(one.on_status_change, "running", ended)

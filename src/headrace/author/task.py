@@ -7,6 +7,7 @@ IO. Written by users, read by ``runner`` and ``job``.
 from __future__ import annotations
 
 import inspect
+import logging
 import os
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -15,7 +16,7 @@ from functools import cached_property, update_wrapper
 from typing import Any, Concatenate, Generic, Literal, ParamSpec, TypedDict, TypeVar, Unpack, overload
 
 from headrace.author.context import Context, local_context
-from headrace.author.errors import TraceError, duration_text
+from headrace.author.errors import Canceled, Skip, TraceError, duration_text
 from headrace.author.handles import Comparison, Handle, here, paths_of
 from headrace.author.trace import TRACER, task_name
 from headrace.author.values import Receiver
@@ -208,14 +209,18 @@ def bound(receiver: Receiver, args: tuple[Any, ...], kwargs: dict[str, Any]) -> 
 
 
 class Task:
-    """A task as a class: ``run`` does the work, the hooks are told what became of it. One instance per attempt."""
+    """A task as a class: ``run`` does the work, the hooks are told what became of it. One instance per attempt.
+
+    The hooks run where ``run`` runs, right before and after it. What they raise is logged and changes nothing; what they
+    return is not looked at. ``Skip`` and the end of an attempt that was asked to end are no exceptions for them.
+    """
 
     def run(self, ctx: Context, *args: Any, **kwargs: Any) -> Any:
         """The work; write your own parameters after ``ctx``."""
         raise NotImplementedError(f"{type(self).__name__}.run is not written")
 
     def on_status_change(self, old: str, new: str) -> None:
-        """The attempt moved from ``old`` to ``new`` (dispatched, running, succeeded, failed, canceled)."""
+        """The attempt moved from ``old`` to ``new`` (dispatched, running, succeeded, skipped, failed, canceled)."""
 
     def on_finished(self, result: Any) -> None:
         """``run`` returned."""
@@ -233,6 +238,23 @@ class Task:
         if arguments:
             fields["with"] = arguments
         return tracer.add(kebab(type(self).__name__), fields, self)
+
+
+def ended_as(error: BaseException, *, asked: bool) -> str:
+    """How an attempt ends whose ``run`` raised this."""
+    if isinstance(error, Skip):
+        return "skipped"
+    return "canceled" if asked and isinstance(error, Canceled) else "failed"
+
+
+def told(hook: Callable[..., Any], *what: Any) -> None:
+    """Call a hook. What goes wrong in it is logged and changes nothing: the outcome is that of ``run``."""
+    try:
+        hook(*what)
+    except Canceled:
+        raise
+    except BaseException:  # a hook may raise anything, also SystemExit
+        logging.getLogger("headrace").exception("the hook %s raised; the outcome stays", hook.__qualname__)
 
 
 def kebab(name: str) -> str:

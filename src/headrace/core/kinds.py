@@ -14,7 +14,7 @@ from headrace.core.durations import millis
 from headrace.core.render import Source
 from headrace.model import definition as doc
 
-HTTP_TASK = "headrace.runner.web:request"
+HTTP_TASK = "headrace.author.web:request"
 """The function that does an ``http`` task, in a runner of the agent's own modules."""
 
 

@@ -14,7 +14,7 @@ from typing import Any, NoReturn
 
 from headrace.author.context import CURRENT, Context
 from headrace.author.errors import Canceled, Fail, Retry, Skip, class_names
-from headrace.author.task import Task, TaskFunction
+from headrace.author.task import Task, TaskFunction, ended_as, told
 from headrace.author.values import NOTHING, Encoded, Receiver, dump, encode
 from headrace.runner.failures import describe, sendable, text_of
 from headrace.runner.host import CallHost
@@ -161,7 +161,7 @@ class Caller:
             target = self._targets[call.target] = resolve(call.target)
         args, kwargs = target.receiver.arguments(call.args)
         if target.kind is not None:
-            return self._run_object(target, context, host, args, kwargs)
+            return self._run_object(call, target, context, host, args, kwargs)
         if target.context:
             args.insert(0, context)
         if target.is_async:
@@ -169,22 +169,28 @@ class Caller:
         return self._packed(call, target.function(*args, **kwargs))
 
     def _run_object(
-        self, target: Target, context: Context, host: CallHost, args: list[Any], kwargs: dict[str, Any]
+        self, call: Call, target: Target, context: Context, host: CallHost, args: list[Any], kwargs: dict[str, Any]
     ) -> Encoded:
         assert target.kind is not None
         work = target.kind()
-        work.on_status_change("dispatched", "running")
+        told(work.on_status_change, "dispatched", "running")
         try:
             value = work.run(context, *args, **kwargs)
             if target.is_async:
                 value = _in_loop(value, host)
+            packed = self._packed(call, value)
         except BaseException as e:
-            work.on_exception(e)
-            work.on_status_change("running", "canceled" if host.asked else "failed")
+            # From here on the outcome stands: an interruption would put another in its place.
+            self.open = False
+            ended = ended_as(e, asked=host.asked)
+            if ended == "failed":
+                told(work.on_exception, e)
+            told(work.on_status_change, "running", ended)
             raise
-        work.on_finished(value)
-        work.on_status_change("running", "succeeded")
-        return encode(value)
+        self.open = False
+        told(work.on_finished, value)
+        told(work.on_status_change, "running", "succeeded")
+        return packed
 
     def _packed(self, call: Call, value: object) -> Encoded:
         if value is None:
