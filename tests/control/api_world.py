@@ -25,6 +25,8 @@ from headrace.control.connect import connect
 from headrace.control.credentials import mint_token, put_token
 from headrace.control.node import Node
 from headrace.model.changes import SYSTEM, Claim, OutcomeKind, Settle
+from headrace.model.ports import Clock
+from headrace.store.port import Store
 from headrace.store.sqlite.store import open_sqlite
 
 SECRET = b"s" * 32
@@ -70,8 +72,9 @@ def _kept() -> str:
 class World:
     """One control with one token per role."""
 
-    def __init__(self, data: Path) -> None:
+    def __init__(self, data: Path, dsn: str = "") -> None:
         self.data = data
+        self.dsn = dsn
         self.tokens: dict[Role, str] = {}
         self.scheme = "http"
         self.client: tuple[str, int] | None = None
@@ -80,7 +83,7 @@ class World:
 
     async def __aenter__(self) -> Self:
         clock = SystemClock()
-        store = await open_sqlite(str(self.data), clock=clock)
+        store = await self._open(clock)
         self.node = Node(store, clock=clock, dice=random.Random(1), fault=lambda _: None)
         await self.node.start(secret=SECRET, url="http://test", connect=connect)
         self.serve()
@@ -89,6 +92,13 @@ class World:
             await self.node.ledger.change(put_token(hashed, role), SYSTEM)
             self.tokens[role] = text
         return self
+
+    async def _open(self, clock: Clock) -> Store:
+        if not self.dsn:
+            return await open_sqlite(str(self.data), clock=clock)
+        from headrace.store.postgres.store import open_store  # not every test needs it
+
+        return await open_store(self.dsn)
 
     def serve(self, **more: Any) -> None:
         node = self.node
@@ -100,7 +110,7 @@ class World:
             auth=Auth(node.store.reader, node.clock, run_secret=SECRET),
             ids=node.ids,
             graphs=node.graphs,
-            jobs=SavedJobs(node.store.reader, alone=True),
+            jobs=SavedJobs(node.store.reader, alone=not self.dsn),
             values=Values(node.store.reader, node.store.blobs),
             waiters=node.waiters,
             tail=node.tail,
