@@ -10,6 +10,7 @@ import contextlib
 import secrets
 import sys
 from collections.abc import Iterator
+from datetime import datetime, time, timedelta
 from typing import Any
 
 from headrace.cli import targets
@@ -35,6 +36,7 @@ def add(commands: Any) -> None:
     run.add_argument("--key", help="idempotency key: the same key gives the same run")
     run.add_argument("--priority", type=int, metavar="N", help="-100 to 100; each point counts as a minute of waiting")
     run.add_argument("--reason", help="why; kept with the run")
+    times(run)
     for later in ("--local", "--watch"):
         run.add_argument(later, action="store_true", help=argparse.SUPPRESS)
     run.set_defaults(do=run_target, takes_rest=True)
@@ -42,8 +44,39 @@ def add(commands: Any) -> None:
     execute.add_argument("--env", action="append", default=[], metavar="NAME=VALUE", help="an environment variable")
     execute.add_argument("--wait", action="store_true", help="until it has ended")
     execute.add_argument("--follow", action="store_true", help="show its output as it comes")
+    times(execute)
     execute.add_argument("argv", nargs=argparse.REMAINDER, metavar="-- ARGV…")
     execute.set_defaults(do=run_command)
+
+
+def times(command: argparse.ArgumentParser) -> None:
+    """The flags that say when a run may begin."""
+    command.add_argument(
+        "--at", metavar="WHEN", help="begin then: 2026-03-29T06:00 (here), …T06:00Z, or the next 06:00"
+    )
+    command.add_argument("--delay", metavar="SPAN", help="begin so much later: 30s, 10m, 2h")
+    command.add_argument("--expires", metavar="SPAN", help="cancel it when it has not begun after so long")
+
+
+def when(args: argparse.Namespace) -> dict[str, str]:
+    """What these flags say, as options of a submit."""
+    found = {"at": moment(args.at) if args.at else None, "delay": args.delay, "expires": args.expires}
+    return {name: text for name, text in found.items() if text is not None}
+
+
+def moment(text: str, now: datetime | None = None) -> str:
+    """An instant as a person writes it: without a zone it is local time, without a day the next such time."""
+    now = now or datetime.now().astimezone()
+    try:
+        if "T" not in text and "-" not in text:
+            at = datetime.combine(now.date(), time.fromisoformat(text)).astimezone()
+            at = at if at > now else datetime.combine(now.date() + timedelta(days=1), at.time()).astimezone()
+        else:
+            at = datetime.fromisoformat(text)
+            at = at if at.tzinfo is not None else at.astimezone()
+    except (ValueError, OverflowError) as error:
+        raise Invalid(f"--at {text}: write 2026-03-29T06:00, 2026-03-29T06:00Z or 06:00") from error
+    return at.isoformat()
 
 
 def run_target(args: argparse.Namespace, terminal: Terminal) -> int:
@@ -58,6 +91,7 @@ def run_target(args: argparse.Namespace, terminal: Terminal) -> int:
         schema = _schema(client, target)
         params = targets.parameters(args.rest, args.pairs, schema)
         options = {k: v for k, v in (("priority", args.priority), ("reason", args.reason)) if v is not None}
+        options |= when(args)
         key = args.key or secrets.token_urlsafe(16)
         body: Any = target.name
         if target.definition is not None:
@@ -74,7 +108,8 @@ def run_command(args: argparse.Namespace, terminal: Terminal) -> int:
     env = dict(pair.partition("=")[::2] for pair in args.env)
     body: dict[str, Any] = {"command": argv} | ({"env": env} if env else {})
     with server(args, terminal) as client:
-        run = client.submit(body, key=secrets.token_urlsafe(16))
+        options: dict[str, Any] = when(args)
+        run = client.submit(body, key=secrets.token_urlsafe(16), **options)
         return _finish(args, terminal, client, run)
 
 

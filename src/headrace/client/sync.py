@@ -70,7 +70,7 @@ class Client:
         """Make a run of a saved job (its name) or of ``{"job": definition}``, ``{"command": [...]}`` ….
 
         ``key``: the same key and content give the same run again, whatever happened between. Options: priority,
-        labels, reason.
+        labels, reason, at (an instant) or delay (``"10m"``), expires.
         """
         return Run(self, self.do(flow.submit(target, params or {}, options, key)))
 

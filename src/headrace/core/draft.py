@@ -17,7 +17,7 @@ from headrace.core.work import Alarm, Command, Ended, Follow, Freed, Step, Tell,
 from headrace.model.cells import INLINE_MAX, RunCell, RunMore, TaskCell, Value
 from headrace.model.changes import Wake
 from headrace.model.facts import AnyFact, RunChanged, RunEnded
-from headrace.model.ids import WHOLE, TaskKey
+from headrace.model.ids import RUN_ITSELF, WHOLE, TaskKey
 from headrace.model.limits import LimitKey
 from headrace.model.messages import ChildEnded
 from headrace.model.states import RUN_FINAL, RunState, StopIntent
@@ -115,6 +115,8 @@ class Draft:
                 self.facts.append(RunChanged(state=RunState.running))
             else:
                 self.change_run(started_at=at)
+            if self.run.more is not None and self.run.more.expires_at:
+                self.more(expires_at=0)
 
     def owe(self, cell: TaskCell, at: int, **fields: Any) -> TaskCell:
         """The cell is owed a ``Wake`` at ``at``; one that is due now follows in this commit if the bounds allow."""
@@ -136,7 +138,13 @@ class Draft:
         if is_swept(self.run):
             self.owe_run()
         else:
-            self.change_run(due_at=next_due(self.run))
+            self.wait(next_due(self.run))
+
+    def wait(self, due: int) -> None:
+        """The run is looked at again at this instant; never, if 0."""
+        self.change_run(due_at=due)
+        if due:
+            self.commands.append(Alarm((self.run.run, RUN_ITSELF, WHOLE), due))
 
     def keep(self, key: TaskKey, value: Value | None) -> Value | None:
         """The image of a value in a cell; one over 1 KiB is written aside."""
@@ -192,7 +200,7 @@ class Draft:
     def finish(self) -> Step:
         """The step. Takes what was claimed from its offers."""
         run = self.run
-        if run.left == 0 and self.run_changed and run.state not in RUN_FINAL:
+        if run.left == 0 and self.run_changed and run.state not in RUN_FINAL and not (run.more and run.more.begin_at):
             self._close_run()
         self._give_back()
         step = Step(
@@ -255,7 +263,9 @@ def next_due(run: RunCell) -> int:
     """When a run without a sweep is owed a ``Wake``; 0 for never."""
     if run.state in RUN_FINAL or run.intent in (SWEPT_BY if run.gate else BY_WISH):
         return 0
-    return run.deadline_at
+    if run.more is None or run.intent != StopIntent.none:
+        return run.deadline_at
+    return min((at for at in (run.deadline_at, run.more.begin_at, run.more.expires_at) if at), default=0)
 
 
 def cursor_of(no: int, index: int) -> int:

@@ -6,6 +6,7 @@ Pure. Called by the API's explain and by in-process runs, over whatever cells we
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import UTC, datetime
 
 from headrace.core.eligible import Reason, eligible, held_back, may_begin, stopped
 from headrace.core.moving import DELAYED, REPEAT
@@ -42,6 +43,8 @@ def explain(
         counts = task.counts
         message = f"{node.name}: {counts.live} under way, {counts.ended} of {max(counts.total, 0)} have ended"
         found.append(Reason("expanding", message, node.name))
+    elif run.more is not None and run.more.begin_at:
+        found.append(_not_yet(run, run.more.begin_at))
     elif task.state == TaskState.blocked:
         found.extend([_delayed(node, task, now)] if task.flags & DELAYED else _unmet(graph, node, task, working))
     elif task.state == TaskState.retrying:
@@ -58,6 +61,11 @@ def explain(
     elif not stopped(node, run):
         found.extend(_limited(task, working, now) or _unplaced(node, run, working, offers))
     return list(dict.fromkeys(found))
+
+
+def _not_yet(run: RunCell, at: int) -> Reason:
+    moment = datetime.fromtimestamp(at / 1_000_000, UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
+    return Reason("not_before", f"the run is to begin at {moment}", str(run.run), at)
 
 
 def _inner(node: Node, task: TaskCell, now: int, child: int | None) -> Reason:

@@ -152,7 +152,7 @@ def lease(draft: Draft, cell: TaskCell) -> None:
     run, timeout = draft.run, draft.graph.timeout_ms
     if timeout and run.deadline_at == 0:
         deadline = draft.now + timeout * 1000
-        draft.change_run(deadline_at=deadline, due_at=run.due_at or deadline)
+        draft.change_run(deadline_at=deadline, due_at=min(run.due_at or deadline, deadline))
         draft.commands.append(Alarm((run.run, RUN_ITSELF, WHOLE), deadline))
     if cell.index == WHOLE:
         draft.change_run(live=draft.run.live + 1)

@@ -26,7 +26,7 @@ def reach(graph: Graph, run: RunCell | None, change: Change) -> Keys:
     if isinstance(change, (Submit, *VERBS)):
         return _NOTHING
     if isinstance(change, Wake) and change.no == RUN_ITSELF:
-        return _reach_run(graph, change)
+        return _reach_run(graph, run, change)
     if not 0 <= change.no < len(graph.nodes):
         return _NOTHING
     node = graph.nodes[change.no]
@@ -89,9 +89,11 @@ def _reach_task(graph: Graph, node: Node, change: Change) -> Keys:
     return found.keys(items)
 
 
-def _reach_run(graph: Graph, change: Wake) -> Keys:
-    """The page that the wake names; without a name it only looks at the run."""
+def _reach_run(graph: Graph, run: RunCell, change: Wake) -> Keys:
+    """The page that the wake names; without a name it looks at the run, and at what begins with it."""
     if change.first <= 0:
+        if run.more is not None and run.more.begin_at:
+            return Keys(tuple((change.run, no, WHOLE) for no in graph.roots), input=True)
         return _NOTHING
     cursor, gate = page_of(change.first)
     if not gate:

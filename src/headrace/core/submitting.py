@@ -5,12 +5,12 @@ Pure and private to core; called by ``core.stepping``. Graphs of one task take t
 
 from __future__ import annotations
 
-from headrace.core.draft import Draft
+from headrace.core.draft import Draft, next_due
 from headrace.core.moving import activate
 from headrace.core.nodes import Graph
 from headrace.core.single import submit_single
 from headrace.core.work import Step, Working
-from headrace.model.cells import InputMore, RunCell, RunMore, TaskCell
+from headrace.model.cells import RunCell, RunInput, RunMore, TaskCell
 from headrace.model.changes import Submit
 from headrace.model.errors import Refused
 from headrace.model.facts import RunSubmitted
@@ -35,7 +35,7 @@ def submit(graph: Graph, working: Working, change: Submit, now: int, dice: float
         priority=given.priority,
         created_at=given.created_at,
         bare=given.params == b"{}",
-        more=_more(given.more),
+        more=_more(given, now),
     )
     draft = Draft(graph, working, run, now, dice)
     draft.run_changed = True
@@ -43,13 +43,20 @@ def submit(graph: Graph, working: Working, change: Submit, now: int, dice: float
     draft.facts.append(_SUBMITTED)
     for node in graph.nodes:
         draft.put(TaskCell(given.run, node.no, version=1, pending=node.pending))
-    for no in graph.roots:
-        activate(draft, draft.tasks[given.run, no, WHOLE])
+    if run.more is not None:
+        draft.wait(next_due(run))
+    if run.more is None or run.more.begin_at == 0:
+        for no in graph.roots:
+            activate(draft, draft.tasks[given.run, no, WHOLE])
     return draft.finish()
 
 
-def _more(given: InputMore | None) -> RunMore | None:
+def _more(given: RunInput, now: int) -> RunMore | None:
     """What of a submit only some runs have, and their changes look at."""
-    if given is None or given.parent is None:
+    more = given.more
+    if more is None:
         return None
-    return RunMore(parent=given.parent)
+    found = RunMore(
+        begin_at=more.begin_at if more.begin_at > now else 0, expires_at=more.expires_at, parent=more.parent
+    )
+    return None if found == RunMore() else found

@@ -54,7 +54,7 @@ def _abandon(draft: Draft, change: Abandon) -> None:
     )
     draft.facts.append(RunEnded(state=RunState.abandoned, exit_status=draft.run.exit_status, reason=change.reason))
     if draft.run.more is not None:
-        draft.more(hold=-1)
+        draft.more(hold=-1, begin_at=0, expires_at=0)
     draft.owe_run(cursor=0)
     draft.commands.append(Ended(draft.run.run))
     draft.tell_parent()

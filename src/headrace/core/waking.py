@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from headrace.core import inner
 from headrace.core.conditions import met
-from headrace.core.draft import BY_WISH, Draft, cursor_of, is_swept, token_of
+from headrace.core.draft import BY_WISH, Draft, cursor_of, is_swept, next_due, token_of
 from headrace.core.eligible import is_spared
 from headrace.core.groups import expand
 from headrace.core.holding import sweep_held, take_back
@@ -63,6 +63,8 @@ def wake(draft: Draft, change: Wake) -> None:
 
 def bring_to_end(draft: Draft, intent: StopIntent, reason: str | None) -> None:
     """From now on nothing begins but what this intent lets begin; the sweep does the rest."""
+    if draft.run.more is not None:
+        draft.more(begin_at=0, expires_at=0)
     if draft.run.state == RunState.paused:
         # ``finally`` tasks that the pause has parked may begin again.
         draft.more(hold=0)
@@ -76,8 +78,11 @@ def _wake_run(draft: Draft, token: int) -> None:
     late = run.deadline_at and run.deadline_at <= draft.now
     if late and run.state not in RUN_FINAL and run.intent not in BY_WISH:
         bring_to_end(draft, StopIntent.timeout, "timeout")
+    elif _expired(draft):
+        bring_to_end(draft, StopIntent.cancel, "expired")
     elif not is_swept(run):
-        return
+        if 0 < run.due_at <= draft.now:
+            _come(draft)
     elif token != token_of(run):
         draft.owe_run()
     elif run.cursor < 0:
@@ -86,6 +91,28 @@ def _wake_run(draft: Draft, token: int) -> None:
         _open_gate(draft)
     else:
         _sweep(draft)
+
+
+def _expired(draft: Draft) -> bool:
+    """It was to begin before now, and has not."""
+    run, more = draft.run, draft.run.more
+    if more is None or not 0 < more.expires_at <= draft.now or run.intent != StopIntent.none:
+        return False
+    return run.state not in RUN_FINAL and run.started_at == 0 and run.live == 0
+
+
+def _come(draft: Draft) -> None:
+    """An instant that the run waited for has come: what nothing blocks begins."""
+    more = draft.run.more
+    if more is not None and 0 < more.expires_at <= draft.now:
+        draft.more(expires_at=0)
+    if more is not None and 0 < more.begin_at <= draft.now:
+        draft.more(begin_at=0)
+        for no in draft.graph.roots:
+            cell = _loaded(draft, no)
+            if cell.state == TaskState.blocked:
+                activate(draft, cell)
+    draft.wait(next_due(draft.run))
 
 
 def _sweep(draft: Draft) -> None:

@@ -95,6 +95,10 @@ class RunMore(Struct, frozen=True, array_like=True, gc=False):
 
     hold: int = -1
     held: int = 0
+    begin_at: int = 0
+    """It does not begin before this instant; 0 once that has come."""
+    expires_at: int = 0
+    """It is canceled at this instant unless it has begun; 0 once it has."""
     gate: str = ""
     key: str = ""
     waiting: bool = False
@@ -105,7 +109,10 @@ class RunMore(Struct, frozen=True, array_like=True, gc=False):
 
 
 class InputMore(Struct, frozen=True, array_like=True, gc=False):
-    """What only some submits give; None where nothing of it was given."""
+    """What only some submits give; None where nothing of it was given. ``begin_at`` and ``expires_at`` are instants."""
+
+    begin_at: int = 0
+    expires_at: int = 0
 
     parent: ParentRef | None = None
 

@@ -92,7 +92,10 @@ class TaskView(View, kw_only=True, frozen=True):
 
 
 class RunView(View, kw_only=True, frozen=True):
-    """One run. ``version`` is null for a definition that was never saved; ``result_omitted`` as that of a task."""
+    """One run. ``version`` is null for a definition that was never saved; ``result_omitted`` as that of a task.
+
+    ``begins_at`` and ``expires_at`` are set where the submit gave ``at`` or ``delay``, and ``expires``.
+    """
 
     edn_namespace: ClassVar[str] = "run"
 
@@ -111,6 +114,8 @@ class RunView(View, kw_only=True, frozen=True):
     parent: int | None = None
     schedule: str | None = None
     created_at: datetime
+    begins_at: datetime | None = None
+    expires_at: datetime | None = None
     started_at: datetime | None = None
     ended_at: datetime | None = None
     tasks: list[TaskView] = []

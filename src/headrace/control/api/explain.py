@@ -48,7 +48,10 @@ async def get_explain(call: Call) -> Reply:
             found.extend(explain(known.graph, run, cell, working, offers, now=services.clock.now(), child=child))
     due = [c.due_at for c in cells if c.due_at and _is_timed(known, c)]
     due += [reason.at for reason in found if reason.at]
-    return Reply(_view(_decision(run.state.name, cells), list(dict.fromkeys(found)), min(due, default=0)))
+    decision = _decision(run.state.name, cells)
+    if run.more is not None and run.more.begin_at:
+        decision = "waits for its time"
+    return Reply(_view(decision, list(dict.fromkeys(found)), min(due, default=0)))
 
 
 async def load_limits(call: Call, working: Working, cells: Sequence[TaskCell]) -> None:

@@ -19,13 +19,15 @@ from headrace.control.api.lookup import no_job
 from headrace.control.api.oneoff import one_task_job
 from headrace.control.api.records import BATCH_RUNS_MAX, BATCH_TASKS_MAX, AnyRun, NewRun, NewRuns, TaskRun
 from headrace.control.api.table import BASE, BATCH_BODY_MAX, RECORDS, Route
-from headrace.control.api.views import moment
+from headrace.control.api.times import NO_INSTANT, micros
+from headrace.control.api.views import instant, moment
 from headrace.control.api.waiting import no_longer_waiting
 from headrace.control.auth import Permission
 from headrace.control.changes.result import Result
 from headrace.control.graphs import Known
 from headrace.core.check import NOT_YET
-from headrace.model.cells import RunInput
+from headrace.core.durations import millis
+from headrace.model.cells import InputMore, RunInput
 from headrace.model.changes import Submit
 from headrace.model.definition import JobDefinition
 from headrace.model.errors import HeadraceError, Invalid, NotFound, Problem, TooLarge
@@ -33,7 +35,8 @@ from headrace.model.states import RunState
 from headrace.model.views import Ids, RunView
 
 _encode = msgspec.json.Encoder().encode
-_LATER = ("callback", "at", "delay", "expires")
+_FAR = 253_402_300_799_000_000
+"""The last second of the year 9999: what lies behind it no calendar of ours can show."""
 
 
 class Target(Struct, frozen=True):
@@ -116,13 +119,16 @@ def _created(given: RunInput, results: list[Result]) -> Told:
         labels=given.labels,
         reason=given.reason,
         created_at=moment(given.created_at),
+        begins_at=instant(given.more.begin_at) if given.more else None,
+        expires_at=instant(given.more.expires_at) if given.more else None,
     )
     return Told(201, view, f"{BASE}/runs/{given.run}")
 
 
 def _input(call: Call, run: int, target: Target, body: NewRun) -> RunInput:
     definition = target.known.definition
-    _nothing_later(body)
+    now = call.services.clock.now()
+    more = timed(body, now)
     schema = definition.params
     params = body.params if schema is UNSET else call.services.schemas.of(schema).fill(body.params)
     return RunInput(
@@ -130,20 +136,33 @@ def _input(call: Call, run: int, target: Target, body: NewRun) -> RunInput:
         target.graph,
         target.job,
         target.version,
-        call.services.clock.now(),
+        now,
         _encode(params) if params else b"{}",
         {**definition.labels, **body.labels} if definition.labels or body.labels else {},
         definition.priority if body.priority is None else body.priority,
         body.reason,
         call.caller.name,
+        more,
     )
 
 
-def _nothing_later(body: NewRun) -> None:
+def timed(body: NewRun, now: int) -> InputMore | None:
+    """When the run may begin, and until when it must have begun. Raises Invalid."""
     if body.at is UNSET and body.delay is UNSET and body.expires is UNSET and body.callback is UNSET:
-        return
-    problems = [Problem(name, NOT_YET + name) for name in _LATER if getattr(body, name) is not UNSET]
-    raise Invalid("1 problem" if len(problems) == 1 else f"{len(problems)} problems", problems=tuple(problems))
+        return None
+    problems = [Problem("callback", NOT_YET + "callback")] if body.callback is not UNSET else []
+    begin = now + millis(body.delay) * 1000 if body.delay is not UNSET else 0
+    if body.at is not UNSET:
+        at = micros(body.at)
+        if at is None or at > _FAR:
+            problems.append(Problem("at", NO_INSTANT))
+        elif begin:
+            problems.append(Problem("delay", "give at or delay, not both"))
+        begin = at or 0
+    if problems:
+        raise Invalid("1 problem" if len(problems) == 1 else f"{len(problems)} problems", problems=tuple(problems))
+    expires = now + millis(body.expires) * 1000 if body.expires is not UNSET else 0
+    return InputMore(begin_at=begin, expires_at=expires)
 
 
 async def _saved(call: Call, name: str, version: int | None = None) -> Target:

@@ -8,6 +8,8 @@ from headrace.control.api.call import Call
 from headrace.core.durations import millis
 from headrace.model.errors import HeadraceError, Invalid, Problem
 
+NO_INSTANT = "must be an instant such as 2026-03-29T01:30:00Z"
+
 
 def seconds_of(call: Call, name: str, most: float) -> float:
     """A duration parameter (``30s``, ``500ms``, or a plain number of seconds), at most ``most``; 0 when absent."""
@@ -26,14 +28,20 @@ def instant_of(call: Call, name: str) -> int | None:
     text = call.text(name)
     if not text:
         return None
+    # a plus sign that was not percent-encoded arrives as a space
+    at = micros(text.replace(" ", "+") if "T" in text else text)
+    if at is None:
+        raise _bad(name, NO_INSTANT)
+    return at
+
+
+def micros(text: str) -> int | None:
+    """Microseconds of an instant (ISO 8601, UTC when it names no zone); None for a text that is none."""
     try:
-        # a plus sign that was not percent-encoded arrives as a space
-        at = datetime.fromisoformat(text.replace(" ", "+") if "T" in text else text)
-        if at.tzinfo is None:
-            at = at.replace(tzinfo=UTC)
-        return int(at.timestamp() * 1_000_000)
-    except (ValueError, OverflowError) as error:
-        raise _bad(name, "must be an instant such as 2026-03-29T01:30:00Z") from error
+        at = datetime.fromisoformat(text)
+        return int((at if at.tzinfo is not None else at.replace(tzinfo=UTC)).timestamp() * 1_000_000)
+    except (ValueError, OverflowError):
+        return None
 
 
 def _bad(name: str, message: str) -> Invalid:

@@ -67,6 +67,8 @@ def run_view(row: RunRow, *, result: Any = None, omitted: str | None = None, tas
         reason=cell.reason or given.reason,
         parent=None if given.more is None or given.more.parent is None else given.more.parent.run,
         created_at=moment(given.created_at),
+        begins_at=instant(given.more.begin_at) if given.more else None,
+        expires_at=instant(given.more.expires_at) if given.more else None,
         started_at=instant(cell.started_at),
         ended_at=instant(cell.ended_at),
         tasks=list(tasks),

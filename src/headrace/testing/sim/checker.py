@@ -15,7 +15,7 @@ from headrace.link.records import LogRecord, Seal
 from headrace.model.cells import RunCell, TaskCell
 from headrace.model.facts import RunEnded, TaskDispatched, TaskEnded
 from headrace.model.ids import RUN_ITSELF
-from headrace.model.states import RUN_FINAL, TASK_FINAL, TASK_LEASED, RunState, TaskState
+from headrace.model.states import RUN_FINAL, TASK_FINAL, TASK_LEASED, RunState, StopIntent, TaskState
 from headrace.store.port import Store
 from headrace.store.rows import HistoryRow, RunFilter
 from headrace.testing.sim.world import World
@@ -116,6 +116,9 @@ async def _check_run(world: World, store: Store, run: int) -> None:
     rows = await _history(store, run)
     world.outcome.transitions += len(rows)
     broken += [f"{text} (run {run})" for text in judge(rows)]
+    begin_at = found.input.more.begin_at if found.input.more is not None else 0
+    if found.cell.intent is StopIntent.none and any(at < begin_at for at, _ in _given_out(rows)):
+        broken.append(f"I16 run {run} began before its time")
     after = (-1, -2)
     while page := await store.reader.tasks(run, after=after, limit=PAGE):
         for cell in page:
@@ -161,18 +164,16 @@ def _judge_pauses(entities: dict[tuple[int, int], list[HistoryRow]]) -> list[str
     """Nothing is given out while the run is paused."""
     images = [(row.at, row.run_image.state) for row in entities.get((RUN_ITSELF, -1), ()) if row.run_image is not None]
     pauses = [(at, until) for (at, state), (until, _) in pairwise(images) if state is RunState.paused]
-    given = [
-        (row.at, fact)
-        for rows in entities.values()
-        for row in rows
-        for fact in row.facts
-        if isinstance(fact, TaskDispatched)
-    ]
     return [
         f"I16 task ({fact.no}, {fact.index}) was given out at {at}, while the run was paused"
-        for at, fact in given
+        for at, fact in _given_out(row for rows in entities.values() for row in rows)
         if any(since < at < until for since, until in pauses)
     ]
+
+
+def _given_out(rows: Iterable[HistoryRow]) -> list[tuple[int, TaskDispatched]]:
+    """Every attempt that was given out, and when."""
+    return [(row.at, fact) for row in rows for fact in row.facts if isinstance(fact, TaskDispatched)]
 
 
 def _judge_attempts(history: list[HistoryRow]) -> list[str]:

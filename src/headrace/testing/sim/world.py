@@ -15,7 +15,7 @@ from msgspec import Struct, field, json
 
 from headrace.control.changes.result import AnswerKey, Reply, Result
 from headrace.link.port import AgentCalls
-from headrace.model.cells import RunInput
+from headrace.model.cells import InputMore, RunInput
 from headrace.model.changes import Abandon, Cancel, Origin, Pause, Resume, Stop, Submit, Verb
 from headrace.model.definition import JobDefinition
 from headrace.model.errors import Busy, LinkError, Refused
@@ -227,13 +227,21 @@ class World:
             job = dice.choice(self.jobs)
             self.submitted += weight(job)
             await asyncio.sleep(dice.uniform(0, USERS * self.plan.span_s / 12))
-            run = await self._submit(f"user-{number}-{n}", job)
+            run = await self._submit(f"user-{number}-{n}", job, self._times(dice))
             await self._verbs(dice, run)
 
-    async def _submit(self, key: str, job: JobDefinition) -> int:
+    def _times(self, dice: Random) -> InputMore | None:
+        """Some runs are for later, some may come too late."""
+        if dice.random() > 0.15:
+            return None
+        now = self.clock.now()
+        begin = now + int(dice.uniform(0, 4e6)) if dice.random() < 0.6 else 0
+        return InputMore(begin, now + int(dice.uniform(1e6, 8e6)) if dice.random() < 0.6 else 0)
+
+    async def _submit(self, key: str, job: JobDefinition, times: InputMore | None) -> int:
         while True:
             try:
-                run: int = await self._ask(lambda: self._make(key, job))
+                run: int = await self._ask(lambda: self._make(key, job, times))
             except (LinkError, Busy):
                 await asyncio.sleep(0.1)
                 continue
@@ -243,13 +251,13 @@ class World:
             if self.dice.random() > 0.15:
                 return run
 
-    async def _make(self, key: str, job: JobDefinition) -> int:
+    async def _make(self, key: str, job: JobDefinition, times: InputMore | None) -> int:
         node = self.control.node
         if node is None:
             raise LinkError("down")
         graph = await node.ledger.keep(job)
         run = await node.ids.take()
-        given = RunInput(run, graph, job.name, None, self.clock.now())
+        given = RunInput(run, graph, job.name, None, self.clock.now(), more=times)
 
         def reply(results: list[Result]) -> Reply:
             return Reply(201, f"/runs/{run}", encode_body(run))
