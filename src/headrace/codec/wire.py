@@ -124,6 +124,11 @@ def _not_plain(value: Any) -> str:
     return f"nested deeper than {MAX_DEPTH} levels"
 
 
+def _write_msgpack(value: Any) -> bytes:
+    """With the same texts as JSON for instants and bytes: what we write we read, and both wires say the same."""
+    return msgspec.msgpack.encode(msgspec.to_builtins(value))
+
+
 def _key_twice(data: bytes, value: Any) -> str:
     """Whether an object names a key twice. What is written as msgspec writes it cannot; the rest is read once more."""
     if msgspec.msgpack.encode(value) == data:
@@ -164,7 +169,7 @@ _READERS: Final[dict[str, Callable[[bytes], Any]]] = {
 }
 _WRITERS: Final[dict[str, Callable[[Any], bytes]]] = {
     JSON: msgspec.json.encode,
-    MSGPACK: msgspec.msgpack.encode,
+    MSGPACK: _write_msgpack,
     YAML: _no_yaml,
     EDN: edn.write,
 }
