@@ -6,7 +6,7 @@ What is in use of it stands nowhere: it is what the live attempts say they took.
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 from msgspec import Meta, Struct
 
@@ -43,6 +43,8 @@ class Limit(Struct, frozen=True, array_like=True, gc=False):
 
 class LimitBody(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
     """A named limit as people write it: ``slots``, or ``rate`` (with ``burst``), or both; counted apart per ``key``."""
+
+    edn_namespace: ClassVar[str] = "limit"
 
     slots: Annotated[int, Meta(ge=0, le=2**40)] | None = None
     rate: Annotated[str, Meta(max_length=64)] | None = None

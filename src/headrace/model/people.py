@@ -6,12 +6,15 @@ Encoded by control, decoded by the client.
 from __future__ import annotations
 
 from datetime import datetime
+from typing import ClassVar
 
 from headrace.model.views import View
 
 
 class UserView(View, kw_only=True, frozen=True):
     """A user. ``password`` says whether there is one: without it nobody can log in by that name."""
+
+    edn_namespace: ClassVar[str] = "user"
 
     name: str
     role: str
@@ -37,6 +40,8 @@ class TokenView(View, kw_only=True, frozen=True):
     they can and ends with them. A token made without a name is shown by the beginning of its hash.
     """
 
+    edn_namespace: ClassVar[str] = "token"
+
     name: str
     role: str
     scopes: list[str] = []
@@ -58,6 +63,8 @@ class TokenPage(View, kw_only=True, frozen=True):
 class MeView(View, kw_only=True, frozen=True):
     """Who calls: ``kind`` is user (a session), token or run. ``expires_at``: when the credential ends as things stand."""
 
+    edn_namespace: ClassVar[str] = "user"
+
     name: str
     kind: str
     user: str | None = None
@@ -71,6 +78,8 @@ class SessionView(View, kw_only=True, frozen=True):
 
     It ends when it was not used for ``idle_minutes``, and at ``expires_at`` in any case.
     """
+
+    edn_namespace: ClassVar[str] = "session"
 
     name: str
     role: str

@@ -268,6 +268,8 @@ class HolderView(View, kw_only=True, frozen=True):
 class LimitView(View, kw_only=True, frozen=True):
     """A named limit. ``in_use``: units that live attempts hold now; ``holders``: the first hundred of them."""
 
+    edn_namespace: ClassVar[str] = "limit"
+
     name: str
     slots: int | None = None
     rate: str | None = None
@@ -346,6 +348,8 @@ class JobDiffView(View, kw_only=True, frozen=True):
 
 class BackupView(View, kw_only=True, frozen=True):
     """A backup. ``at``: the last commit in it. ``troubles``: blobs that were damaged or missing when it was made."""
+
+    edn_namespace: ClassVar[str] = "backup"
 
     name: str
     size: int

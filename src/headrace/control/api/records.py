@@ -106,11 +106,15 @@ class JobListing(View, frozen=True, kw_only=True):
 class NewBackup(Request, frozen=True, kw_only=True):
     """``POST /backup``. ``name``: of the file in the server's folder; without it one of the instant."""
 
+    edn_namespace: ClassVar[str] = "backup"
+
     name: str | None = None
 
 
 class RestoreBackup(Request, frozen=True, kw_only=True):
     """``POST /restore``. ``force``: what is in the store is set aside (never deleted)."""
+
+    edn_namespace: ClassVar[str] = "backup"
 
     name: str
     force: bool = False

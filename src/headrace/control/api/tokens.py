@@ -5,7 +5,7 @@ Called through the route table only.
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 from msgspec import Meta, field, structs
 
@@ -37,6 +37,8 @@ class NewToken(Request, frozen=True, kw_only=True):
     ``expires``: how long it is good, at most 3650d and no longer than a token that makes it. ``user``: whose it is to be;
     that is for those who may see all tokens.
     """
+
+    edn_namespace: ClassVar[str] = "token"
 
     name: Name
     role: RoleName | None = None

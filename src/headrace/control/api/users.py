@@ -5,7 +5,7 @@ Called through the route table only.
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 import msgspec
 from msgspec import UNSET, Meta, UnsetType, structs
@@ -32,6 +32,8 @@ Description = Annotated[str, Meta(max_length=1024)]
 class NewUser(Request, frozen=True, kw_only=True):
     """``POST /users``. Without a password nobody can log in by that name."""
 
+    edn_namespace: ClassVar[str] = "user"
+
     name: Name
     role: RoleName = "watcher"
     password: Password | None = None
@@ -42,6 +44,8 @@ class NewUser(Request, frozen=True, kw_only=True):
 class UserBody(Request, frozen=True, kw_only=True):
     """``PUT /users/{name}``: the whole user, made or replaced. A password that is left out stays as it is."""
 
+    edn_namespace: ClassVar[str] = "user"
+
     name: str | UnsetType = UNSET
     role: RoleName = "watcher"
     password: Password | UnsetType | None = UNSET
@@ -51,6 +55,8 @@ class UserBody(Request, frozen=True, kw_only=True):
 
 class UserPatch(Request, frozen=True, kw_only=True):
     """``PATCH /users/{name}``: what is to change. A password of null takes it away."""
+
+    edn_namespace: ClassVar[str] = "user"
 
     role: RoleName | UnsetType = UNSET
     password: Password | UnsetType | None = UNSET
