@@ -27,7 +27,9 @@ def run(settings: ControlSettings, *, ready_fd: int = -1) -> int:
     """Serve until SIGTERM. ``ready_fd`` is told the URL when requests are answered. Gives the exit code."""
     from headrace.cli.lean import import_loop_without_tls
 
-    import_loop_without_tls()
+    os.umask(0o077)
+    if not settings.tls_cert:
+        import_loop_without_tls()
     import asyncio
     import gc
     import logging

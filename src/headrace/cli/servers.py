@@ -18,6 +18,11 @@ def add(commands: Any) -> None:
     up.add_argument("--port", type=int, help=f"default {DEFAULT_PORT}; 0: any free one")
     up.add_argument("--workers", type=int, help="attempts at once; default: one per processor")
     up.add_argument("--store", help="postgresql://… instead of SQLite in the data folder")
+    up.add_argument(
+        "--hosts", metavar="NAMES", help="further names of this server, with commas: others in Host are refused"
+    )
+    up.add_argument("--tls-cert", metavar="FILE", help="certificate (PEM); needed to listen beyond this machine")
+    up.add_argument("--tls-key", metavar="FILE", help="its key (PEM)")
     up.add_argument("--quiet", action="store_true", help=argparse.SUPPRESS)
     up.set_defaults(do=run_up)
 
@@ -26,7 +31,7 @@ def run_up(args: argparse.Namespace, terminal: Terminal) -> int:
     """``headrace up``."""
     from headrace.cli.up import UpSettings, run
 
-    flags = {k: getattr(args, k) for k in ("data", "host", "port", "workers", "store")}
+    flags = {k: getattr(args, k) for k in ("data", "host", "port", "workers", "store", "hosts", "tls_cert", "tls_key")}
     found = settings(flags, os.environ, Path.cwd())
     chosen = UpSettings(
         data=data_folder(found, os.environ, Path.cwd()),
@@ -35,5 +40,13 @@ def run_up(args: argparse.Namespace, terminal: Terminal) -> int:
         store=found["store"].value or "",
         workers=found["workers"].value or 0,
         quiet=args.quiet,
+        hosts=tuple(name for name in (found["hosts"].value or "").replace(" ", "").split(",") if name),
+        tls_cert=_file(found["tls_cert"].value),
+        tls_key=_file(found["tls_key"].value),
     )
     return run(chosen)
+
+
+def _file(name: str | None) -> str:
+    """The file as control, which runs elsewhere, finds it."""
+    return str(Path(name).expanduser().absolute()) if name else ""

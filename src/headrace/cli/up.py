@@ -12,6 +12,7 @@ from pathlib import Path
 from headrace.cli.agent import local_command
 from headrace.cli.control import control_command
 from headrace.control.settings import SOCKET_NAME, ControlSettings, UpSettings
+from headrace.control.tls import check_doors
 
 __all__ = ["UpSettings", "run"]
 
@@ -19,8 +20,19 @@ __all__ = ["UpSettings", "run"]
 def run(settings: UpSettings) -> int:
     """Become the supervisor; ends on SIGTERM or SIGINT. Never returns."""
     s = settings
+    control = ControlSettings(
+        data=s.data,
+        host=s.host,
+        port=s.port,
+        store=s.store,
+        url=s.url,
+        quiet=s.quiet,
+        hosts=s.hosts,
+        tls_cert=s.tls_cert,
+        tls_key=s.tls_key,
+    )
+    check_doors(control)
     Path(s.data).mkdir(mode=0o700, parents=True, exist_ok=True)
-    control = ControlSettings(data=s.data, host=s.host, port=s.port, store=s.store, url=s.url, quiet=s.quiet)
     script = str(Path(__file__).with_name("supervisor.py"))
     command = [sys.executable, "-I", "-S", script, "1" if s.quiet else "0", str(s.data)]
     agent = local_command(s.data, s.data / SOCKET_NAME, s.workers, shared=bool(s.store))

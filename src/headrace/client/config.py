@@ -36,6 +36,12 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     """Where ``up`` listens; 127.0.0.1 otherwise."""
     port: int | None = None
     """On which port; 0 takes any free one."""
+    hosts: str | None = None
+    """Further names of the server, with commas; a request for any other ``Host`` is refused."""
+    tls_cert: str | None = None
+    """Certificate (PEM) of ``up``; needed to listen beyond this machine."""
+    tls_key: str | None = None
+    """Its key (PEM)."""
     workers: int | None = None
     """Attempts at once; one per processor otherwise."""
 

@@ -27,6 +27,7 @@ from headrace.control.folder import DataFolder
 from headrace.control.node import Node
 from headrace.control.server import Doors, bind
 from headrace.control.settings import ControlSettings
+from headrace.control.tls import check_doors, context_of, names_of, url_of
 from headrace.model.changes import SYSTEM
 from headrace.model.errors import Busy, HeadraceError, Invalid, StoreError
 from headrace.model.ports import Clock, Fault, no_fault
@@ -66,11 +67,13 @@ class Control:
 
 async def open_control(settings: ControlSettings, *, fault: Fault = no_fault) -> Control:
     """Take the data folder, open the store, start the loops, open the doors. Raises Busy or StoreError."""
+    check_doors(settings)
+    tls = context_of(settings)
     folder = DataFolder(settings.data)
     folder.take()
     tcp = _bind(settings, folder)
     port = tcp.getsockname()[1]
-    url = settings.url or f"http://{settings.host}:{port}"
+    url = url_of(settings, port)
     clock = SystemClock()
     backups = Backups(settings.data, settings.store, clock)
     await _restore(backups)
@@ -99,6 +102,7 @@ async def open_control(settings: ControlSettings, *, fault: Fault = no_fault) ->
         agents=links.calls,
         offers=node.placement.offers,
         ready=node.problems,
+        hosts=names_of(settings, url),
         alone=alone,
         store_name="postgres" if settings.store else "sqlite",
         store_settings=node.store.identity.settings,
@@ -106,7 +110,7 @@ async def open_control(settings: ControlSettings, *, fault: Fault = no_fault) ->
         begin_anew=partial(_begin_anew, node),
     )
     doors = Doors(build_api(services), links.serve)
-    await doors.open(tcp, settings.socket)
+    await doors.open(tcp, settings.socket, tls)
     folder.announce(url)
     return Control(node, doors, folder, url)
 

@@ -168,6 +168,8 @@ class Exchange:
             parts.append(b"transfer-encoding: chunked\r\n")
         else:
             self.keep = False
+        if self.scope["scheme"] == "https":
+            parts.append(b"strict-transport-security: max-age=31536000\r\n")
         parts.append(b"\r\n" if self.keep else b"connection: close\r\n\r\n")
         return b"".join(parts)
 

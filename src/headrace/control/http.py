@@ -232,7 +232,8 @@ class HttpConnection(asyncio.Protocol):
             self._loop.call_later(LINGER_S, self._lingered, exchange)
             if not exchange.keep:
                 self._closing = True
-                self.transport.write_eof()
+                if self.transport.can_write_eof():
+                    self.transport.write_eof()
                 return
         if not exchange.keep or self._closing:
             self._closing = True

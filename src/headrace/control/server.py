@@ -9,15 +9,23 @@ import asyncio
 import socket
 from collections.abc import Awaitable, Callable
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from headrace.control.http import ASGIApp, HttpServer
 from headrace.link.doorbell import DoorbellServer
 from headrace.link.port import Doorbell
 from headrace.model.errors import Busy
 
+if TYPE_CHECKING:  # OpenSSL is for those that listen beyond loopback
+    from ssl import SSLContext
+
 BACKLOG = 2_048
 DRAIN_S = 5.0
 """Seconds that requests under way are given when control ends."""
+
+
+HANDSHAKE_S = 10.0
+"""Seconds in which TLS must be agreed on."""
 
 
 class Doors:
@@ -28,10 +36,11 @@ class Doors:
         self._bell = DoorbellServer(bell)
         self._server: asyncio.Server | None = None
 
-    async def open(self, tcp: socket.socket, path: Path) -> None:
-        """Begin to serve both. The Unix socket can be opened by this user only, from its first moment."""
+    async def open(self, tcp: socket.socket, path: Path, tls: SSLContext | None = None) -> None:
+        """Begin to serve both, the API over TLS where there is a context. The Unix socket can be opened by this user only, from its first moment."""
         loop = asyncio.get_running_loop()
-        self._server = await loop.create_server(self.http.connection, sock=tcp, backlog=BACKLOG)
+        more: dict[str, Any] = {} if tls is None else {"ssl": tls, "ssl_handshake_timeout": HANDSHAKE_S}
+        self._server = await loop.create_server(self.http.connection, sock=tcp, backlog=BACKLOG, **more)
         await self._bell.open(path)
 
     async def close(self) -> None:

@@ -13,7 +13,8 @@ AGENT_SOCKET_NAME = "agent.sock"
 class ControlSettings(Struct, frozen=True, kw_only=True):
     """``store`` empty: SQLite in the data folder; else ``postgresql://…``. ``port`` 0: any free one.
 
-    ``url`` is what attempts and people are told to call; empty: derived from host and port.
+    ``url`` is what attempts and people are told to call; empty: derived from host and port. ``hosts``: names by which
+    the server may be called beside those. ``tls_cert`` and ``tls_key``: PEM files, asked for beyond loopback.
     """
 
     data: Path
@@ -22,6 +23,9 @@ class ControlSettings(Struct, frozen=True, kw_only=True):
     store: str = ""
     url: str = ""
     quiet: bool = False
+    hosts: tuple[str, ...] = ()
+    tls_cert: str = ""
+    tls_key: str = ""
 
     @property
     def socket(self) -> Path:
@@ -39,3 +43,6 @@ class UpSettings(Struct, frozen=True, kw_only=True):
     url: str = ""
     workers: int = 0
     quiet: bool = False
+    hosts: tuple[str, ...] = ()
+    tls_cert: str = ""
+    tls_key: str = ""
