@@ -4,7 +4,7 @@ Runs as a file of its own under ``python -I -S`` and therefore imports nothing o
 must: it is there for as long as the server is and should cost next to nothing. When it is killed itself, control is
 killed by the kernel (it is safe at any moment) and the guard kills everything below it. Started by ``cli.up``.
 
-Arguments: quiet (0 or 1), the data folder's name, ``--``, control's argument list, ``--``, the guard's argument list.
+Arguments: 1 for quiet, 2 for the first start on a folder, else 0; the data folder's name, ``--``, control's argument list, ``--``, the guard's argument list.
 Control gets two more: the file descriptor on which it says that it is ready, and the process that it must not outlive.
 """
 
@@ -59,8 +59,9 @@ class Child:
 class Supervisor:
     """Control and guard, until told to end."""
 
-    def __init__(self, quiet: bool, data: str, control: list[str], agent: list[str]) -> None:
-        self._quiet = quiet
+    def __init__(self, how: str, data: str, control: list[str], agent: list[str]) -> None:
+        self._quiet = how == "1"
+        self._first = how == "2"
         self._data = data
         self._ending = False
         self._ready = False
@@ -110,6 +111,16 @@ class Supervisor:
             self._ready = True
             if not self._quiet:
                 print(f"Headrace is up: {text.split()[-1]}  (data in {self._data}; Ctrl+C ends it)", flush=True)
+                if self._first and sys.stdout.isatty():
+                    self._show_token()
+
+    def _show_token(self) -> None:
+        """Once, and to a person only: never into a log."""
+        try:
+            with open(f"{self._data}/admin-token") as file:  # noqa: PTH123 -- pathlib is 3 MB
+                print(f"Its admin token, shown this once: {file.read()}", flush=True)
+        except OSError as error:
+            print(f"headrace up: the admin token cannot be shown: {error}", file=sys.stderr, flush=True)
 
     def _reap(self) -> None:
         while True:
@@ -161,7 +172,7 @@ def main(words: list[str]) -> int:
     first = words.index("--")
     second = words.index("--", first + 1)
     # the guard's own list holds a third "--", so the list ends are looked for from the left
-    return Supervisor(words[0] == "1", words[1], words[first + 1 : second], words[second + 1 :]).run()
+    return Supervisor(words[0], words[1], words[first + 1 : second], words[second + 1 :]).run()
 
 
 if __name__ == "__main__":

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from headrace.cli.agent import local_command
 from headrace.cli.control import control_command
+from headrace.control.folder import TOKEN_NAME
 from headrace.control.settings import SOCKET_NAME, ControlSettings, UpSettings
 from headrace.control.tls import check_doors
 
@@ -34,7 +35,8 @@ def run(settings: UpSettings) -> int:
     check_doors(control)
     Path(s.data).mkdir(mode=0o700, parents=True, exist_ok=True)
     script = str(Path(__file__).with_name("supervisor.py"))
-    command = [sys.executable, "-I", "-S", script, "1" if s.quiet else "0", str(s.data)]
+    how = "1" if s.quiet else "0" if (Path(s.data) / TOKEN_NAME).exists() else "2"
+    command = [sys.executable, "-I", "-S", script, how, str(s.data)]
     agent = local_command(s.data, s.data / SOCKET_NAME, s.workers, shared=bool(s.store))
     command += ["--", *control_command(control), "--", *agent]
     sys.stdout.flush()
