@@ -30,6 +30,7 @@ SHARED: dict[str, set[Role]] = {
     "tokens:own": set(PEOPLE),
     "runs:submit": {Role.admin, Role.operator},
     "runs:stop": {Role.admin, Role.operator},
+    "limits:pause": {Role.admin, Role.operator},
     "users:read": {Role.admin},
 }
 """Who holds a permission, where it is not: what ends with ``:read`` everybody, anything else admins."""
