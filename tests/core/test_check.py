@@ -133,8 +133,7 @@ def test_a_later_feature_of_a_task_is_not_available_yet(field, value):
 
 @pytest.mark.parametrize(
     ("field", "value"),
-    [("concurrency", {"max": 1}), ("exclusive", True), ("phases", ["a"]), ("schedules", [{}]), ("notify", [{}]),
-     ("listeners", [1])],
+    [("phases", ["a"]), ("schedules", [{}]), ("notify", [{}]), ("listeners", [1])],
 )  # fmt: skip
 def test_a_later_feature_of_a_job_is_not_available_yet(field, value):
     assert told(define(**{field: value})) == {field: f"{NOT_YET}{field} of a job"}
@@ -197,7 +196,7 @@ def test_packages_are_inferred_when_exactly_one_has_the_task():
 
 
 def test_what_a_later_version_builds_is_listed_for_the_reference():
-    assert {"schedules", "concurrency"} <= set(later_fields("job"))
+    assert {"schedules", "notify"} <= set(later_fields("job"))
     assert {"container", "secrets"} <= set(later_fields("task"))
     assert "command" not in later_fields("task")
 
@@ -245,3 +244,16 @@ def test_a_long_chain_and_a_long_circle_need_no_recursion():
     chain[0] = {"needs": [f"t{count - 1}"]}
     (message,) = told(define(*chain)).values()
     assert "(19980 more)" in message
+
+
+def test_units_of_limits_are_at_least_one_and_their_names_are_names():
+    found = told(define({"limits": {"crm": 0, "Bad Name": 1}}))
+    assert set(found) == {"tasks[0].limits.crm", "tasks[0].limits"}
+    assert told(define({"limits": {"crm": 2}})) == {}
+
+
+def test_how_many_runs_there_may_be_is_said_once_and_its_key_names_what_exists():
+    assert "exclusive" in told(define(exclusive=True, concurrency={"max": 2}))
+    assert "concurrency.max" in told(define(concurrency={"max": 100_000}))
+    assert "concurrency.key" in told(define(concurrency={"key": "${tasks.a.result}"}))
+    assert told(define(concurrency={"max": 2, "key": "${run.job}", "when_full": "skip"})) == {}

@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 
 from headrace.control.assign import Assigner
 from headrace.control.links import Links
+from headrace.control.loops.admit import AdmitLoop
 from headrace.control.loops.claim import ClaimLoop
 from headrace.control.loops.due import DueLoop
 from headrace.control.placement import Placement
@@ -25,6 +26,7 @@ class Commands:
         links: Links,
         *,
         claims: ClaimLoop,
+        admits: AdmitLoop,
         due: DueLoop,
         assigner: Assigner,
         ended: Callable[[int], None],
@@ -33,6 +35,7 @@ class Commands:
         self._placement = placement
         self._links = links
         self._claims = claims
+        self._admits = admits
         self._due = due
         self._assigner = assigner
         self._ended = ended
@@ -79,3 +82,4 @@ class Commands:
             self._claims.parked(c.klass, c.limit, c.at)
         else:
             self._claims.freed(c.limits)
+            self._admits.freed(c.limits)

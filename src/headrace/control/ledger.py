@@ -175,7 +175,8 @@ class Ledger:
         """The change that keeps a definition's document; part of ``PutJob``."""
         digest, body = document_of(definition)
         number = self._documents.get(digest) or await self._graph_ids.take()
-        return KeepDocument(number, digest, body, classes_of(compile_job(definition)))
+        graph = compile_job(definition)
+        return KeepDocument(number, digest, body, classes_of(graph), graph.name if graph.gate is not None else "")
 
     @property
     def idle(self) -> bool:

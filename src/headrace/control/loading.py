@@ -7,6 +7,7 @@ Decides nothing. What the group itself has decided lies over what is loaded and 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any
 
 import msgspec
@@ -15,11 +16,14 @@ from headrace.control.changes.limits import read_limit
 from headrace.control.changes.named import Rows
 from headrace.control.graphs import Graphs, Known
 from headrace.control.lists import Lists
-from headrace.core.work import Keys, Working
-from headrace.model.cells import RunCell, TaskCell, Value
-from headrace.model.changes import Change, Claim, Submit
+from headrace.core.gates import gate_of
+from headrace.core.nodes import Graph
+from headrace.core.work import Gate, Keys, Working
+from headrace.model.cells import RunCell, RunInput, TaskCell, Value
+from headrace.model.changes import Admit, Change, Claim, Submit
+from headrace.model.errors import Invalid, NotFound
 from headrace.model.ids import WHOLE, TaskKey
-from headrace.model.limits import LIMIT
+from headrace.model.limits import GATE, GATE_PREFIX, LIMIT, LimitKey
 from headrace.model.states import TaskState
 from headrace.store.port import Writer
 from headrace.store.rows import Entity, EntityKey
@@ -44,20 +48,52 @@ class Loader:
         self._limits: dict[EntityKey, Entity | None] = {}
 
     async def limits(self, changes: Sequence[Change], rows: Rows, *, wait: bool) -> None:
-        """Lock and load the limits that these changes take from, before any run: then nobody waits in a circle."""
-        claims = [change for change in changes if type(change) is Claim and change.limits]
-        wanted = {(LIMIT, name) for change in claims for name in change.limits} - self._limits.keys()
-        if not wanted:
-            return
-        found, held = await self._writer.lock_limits(sorted(wanted - rows.entities.keys()), wait=wait)
-        rows.entities.update(found)
-        for key in wanted - held:
-            self._limits[key] = entity = rows.entities.get(key)
-            if entity is not None:
-                self.know(entity)
-        if held:
-            names = {name for _, name in held}
-            self.held |= {change.run for change in claims if not names.isdisjoint(change.limits)}
+        """Lock and load the limits and gates that these changes ask, before any run: then nobody waits in a circle."""
+        asked = await self._asked_limits(changes)
+        wanted = {key for _, keys, _ in asked for key in keys} - self._limits.keys()
+        if wanted:
+            found, held = await self._writer.lock_limits(sorted(wanted - rows.entities.keys()), wait=wait)
+            rows.entities.update(found)
+            for key in wanted - held:
+                self._limits[key] = entity = rows.entities.get(key)
+                if entity is not None and entity.kind == LIMIT:
+                    self.know(entity)
+            self.held |= {change.run for change, keys, _ in asked if not held.isdisjoint(keys)}
+        gates = {gate for change, _, gate in asked if gate is not None and change.run not in self.held}
+        missing = sorted(gates - self.working.gates.keys())
+        if missing:
+            for key, (holders, waiting) in (await self._writer.load_gates(missing)).items():
+                self.working.gates[key] = Gate(dict.fromkeys(holders), dict.fromkeys(waiting))
+
+    async def _asked_limits(
+        self, changes: Sequence[Change]
+    ) -> list[tuple[Change, tuple[EntityKey, ...], LimitKey | None]]:
+        """What each change asks: the rows to lock, and the gate that its run comes to."""
+        gated = await self._gated({change.input.graph for change in changes if type(change) is Submit})
+        found: list[tuple[Change, tuple[EntityKey, ...], LimitKey | None]] = []
+        for change in changes:
+            kind = type(change)
+            if kind is Claim and change.limits:  # type: ignore[union-attr]  # reason: the line says which it is
+                found.append((change, tuple([(LIMIT, name) for name in change.limits]), None))  # type: ignore[union-attr]  # reason: likewise
+            elif kind is Admit:
+                found.append((change, _row_of(change.gate), (change.gate, change.key)))  # type: ignore[union-attr]  # reason: likewise
+            elif gated and kind is Submit and (graph := gated.get(change.input.graph)) is not None:  # type: ignore[union-attr]  # reason: likewise
+                gate = _gate_of(graph, change.input)  # type: ignore[union-attr]  # reason: likewise
+                if gate is not None:
+                    found.append((change, _row_of(gate[0]), gate))
+        return found
+
+    async def _gated(self, graphs: set[int]) -> dict[int, Graph]:
+        """Those of these definitions that say how many runs there may be at once."""
+        found = {}
+        for number in graphs:
+            with suppress(NotFound):
+                known = self.graphs.get(number)
+                if known is None:
+                    known = self.graphs[number] = await self._kept.load(number)
+                if known.graph.gate is not None:
+                    found[number] = known.graph
+        return found
 
     def know(self, entity: Entity) -> None:
         """A limit as it is in force from here on."""
@@ -206,6 +242,17 @@ class Loader:
 
     def _overlaid(self, cell: TaskCell) -> TaskCell:
         return self.working.tasks.setdefault((cell.run, cell.no, cell.index), cell)
+
+
+def _row_of(gate: str) -> tuple[EntityKey, ...]:
+    return ((GATE, gate.removeprefix(GATE_PREFIX)),)
+
+
+def _gate_of(graph: Graph, given: RunInput) -> LimitKey | None:
+    """The gate a new run comes to; None for a key without value, of which its step tells the asker."""
+    with suppress(Invalid):
+        return gate_of(graph, given)
+    return None
 
 
 def _decoded(found: Any) -> Any:

@@ -25,6 +25,7 @@ from headrace.control.graphs import Graphs
 from headrace.control.ids import Ids
 from headrace.control.ledger import Ledger
 from headrace.control.links import LinkedCalls, Links, Services
+from headrace.control.loops.admit import AdmitLoop
 from headrace.control.loops.claim import ClaimLoop
 from headrace.control.loops.due import DueLoop
 from headrace.control.loops.outbox import OutboxLoop
@@ -82,6 +83,7 @@ class Node:
             worked=worked,
         )
         self.claims = ClaimLoop(store.reader, self.ledger, self.placement, clock)
+        self.admits = AdmitLoop(store.reader, self.ledger)
         self.due = DueLoop(store.reader, self.ledger, clock)
         self.jobs = SavedJobs(store.reader, alone=alone)
         self.values = Values(store.reader, store.blobs)
@@ -131,6 +133,7 @@ class Node:
             self.placement,
             links,
             claims=self.claims,
+            admits=self.admits,
             due=self.due,
             assigner=assigner,
             ended=self.waiters.ended,
@@ -139,6 +142,8 @@ class Node:
         self.own(self.ledger.run())
         await self.claims.start()
         self.own(self.claims.run())
+        self.admits.relearn()
+        self.own(self.admits.run())
         self.own(self.due.run())
         self.outbox.wake()
         self.own(self.outbox.run())
@@ -163,6 +168,7 @@ class Node:
             self.waiters.ended(run)
         if hint.freed:
             self.claims.freed_elsewhere()
+            self.admits.relearn()
         if hint.all:
             self._look_again()
 
@@ -175,6 +181,7 @@ class Node:
     def _look_again(self) -> None:
         """What this process believes may be out of date: everything that waits reads the store anew."""
         self.claims.relearn()
+        self.admits.relearn()
         self.due.alarm(0)
         self.outbox.wake()
         self.waiters.everybody()

@@ -24,7 +24,7 @@ from headrace.model.errors import Invalid, Problem
 NOT_YET = "not available yet: "
 """How the message about a feature of a later version begins."""
 
-_LATER_OF_JOB = ("concurrency", "exclusive", "phases", "schedules", "notify", "listeners")
+_LATER_OF_JOB = ("phases", "schedules", "notify", "listeners")
 _LATER_OF_TASK = ("secrets", "secret_files", "resources", "cache", "listeners")
 _NOTHING_LATER: tuple[object, ...] = ({}, {}, UNSET, UNSET, [])
 _later = attrgetter(*_LATER_OF_TASK)
@@ -32,6 +32,9 @@ _kinds = attrgetter(*KINDS)
 _OPERATORS = ("eq", "ne", "lt", "le", "gt", "ge", "in_", "glob", "exists")
 _JOINS = ("all", "any", "not_")
 _REFERENCE = re.compile(r"[^\W\d]\w*(?:\.[^\W\d]\w*)*:[^\W\d]\w*(?:\.[^\W\d]\w*)*")
+RUNS_MAX = 10_000
+"""Most runs of one job and key at once, where a job says how many."""
+
 _LIMIT_NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}")
 _RETRY_WORD = re.compile(r"exit:.+|timeout|lost|[^\W\d]\w*(?:[.:][^\W\d]\w*)*")
 
@@ -88,6 +91,10 @@ def _job(definition: JobDefinition, found: Found) -> None:
         value = getattr(definition, field)
         if value is not UNSET and value:
             found.add(field, f"{NOT_YET}{field} of a job")
+    if definition.exclusive and definition.concurrency is not UNSET:
+        found.add("exclusive", "exclusive is short for concurrency {max: 1, when_full: refuse}: write one of the two")
+    if definition.concurrency is not UNSET and definition.concurrency.max > RUNS_MAX:
+        found.add("concurrency.max", f"at most {RUNS_MAX} runs at once are counted")
     _duration(definition.timeout, "timeout", found)
     _env(definition.env, "env", found)
 

@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 from msgspec.structs import replace
 
-from headrace.core.limits import released
+from headrace.core.limits import released, waits_at_gate
 from headrace.core.nodes import Graph, Node, Reads
 from headrace.core.work import Alarm, Command, Ended, Follow, Freed, Step, Tell, Working
 from headrace.model.cells import INLINE_MAX, RunCell, RunMore, TaskCell, Value
@@ -229,8 +229,9 @@ class Draft:
             if cell.more is not None:
                 freed.extend(released(self.working.tasks.get(key), cell))
         run = self.run
-        if run.more is not None and run.more.gate and run.state in RUN_FINAL:
-            freed.append((run.more.gate, run.more.key))
+        if run.more is not None and run.more.gate and self.run_changed:
+            if waits_at_gate(run) or run.state in RUN_FINAL:
+                freed.append((run.more.gate, run.more.key))
         if freed:
             self.commands.append(Freed(tuple(dict.fromkeys(freed))))
 
@@ -243,7 +244,7 @@ class Draft:
             self.facts.append(RunEnded(state=state, exit_status=run.exit_status, reason=run.reason))
             self.commands.append(Ended(run.run))
             self.tell_parent()
-        elif not run.gate:
+        elif not run.gate and (run.more is None or not run.more.waiting):
             self.owe_run(cursor=0, gate=True)
 
 

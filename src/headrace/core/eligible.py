@@ -11,8 +11,8 @@ from collections.abc import Callable, Iterable
 from msgspec import Struct
 
 from headrace.core import limits
-from headrace.core.nodes import Node, Placement
-from headrace.core.work import Offer, Working
+from headrace.core.nodes import GateRule, Node, Placement
+from headrace.core.work import Gate, Offer, Working
 from headrace.model.cells import RunCell
 from headrace.model.limits import Limit, LimitKey, Take
 from headrace.model.states import RUN_FINAL, RunState, StopIntent
@@ -107,6 +107,11 @@ def _suits(kind: Placement, offer: Offer) -> bool:
     return True
 
 
+def is_let_in(rule: GateRule, gate: Gate) -> bool:
+    """Whether one more run of a job may begin beside those that are in; nobody overtakes those who wait."""
+    return len(gate.holders) < rule.max and not gate.waiting
+
+
 def held_back(takes: Iterable[Take], working: Working, now: int) -> Hold | None:
     """The first limit that does not let these units begin now; None when all of them do.
 
@@ -171,6 +176,15 @@ def _the_run_goes_on(node: Node, run: RunCell) -> Reason | None:
     return Reason("run_stopping", f"the run is stopping: {run.reason or run.intent.name}", str(run.run))
 
 
+def _it_was_let_in(node: Node, run: RunCell) -> Reason | None:
+    more = run.more
+    if more is None or not more.waiting:
+        return None
+    job = more.gate.partition(":")[2]
+    of = f" for {more.key}" if more.key else ""
+    return Reason("concurrency", f"as many runs of job {job}{of} as may be at once are there already", job)
+
+
 def _it_takes_new_work(kind: Placement, offer: Offer) -> Reason | None:
     return (
         Reason("agent_draining", f"agent {_called(offer)} takes no new work", _called(offer))
@@ -204,7 +218,7 @@ def _called(offer: Offer) -> str:
     return offer.name or str(offer.agent)
 
 
-RUN_RULES: tuple[RunRule, ...] = (_the_run_goes_on,)
+RUN_RULES: tuple[RunRule, ...] = (_the_run_goes_on, _it_was_let_in)
 OFFER_RULES: tuple[OfferRule, ...] = (
     _it_takes_new_work,
     _it_is_the_agent_asked_for,

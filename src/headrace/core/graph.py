@@ -22,6 +22,7 @@ from headrace.core.nodes import (
     Again,
     Each,
     Edge,
+    GateRule,
     Graph,
     Need,
     Node,
@@ -56,6 +57,8 @@ def compile(definition: doc.JobDefinition) -> Graph:  # noqa: A001  the word of 
     bare = [_node(definition, no, by_name, groups, sources[no]) for no in range(len(sources))]
     nodes = _linked(bare, finals)
     ordinary = len(nodes) - len(finals)
+    gate = _gate(definition)
+    odd = gate is not None or any(node.limited for node in bare)
     long = any(node.inner or node.delay_ms or node.repeat for node in nodes)
     roots = tuple(node.no for node in nodes if node.pending == 0)
     return Graph(
@@ -70,13 +73,9 @@ def compile(definition: doc.JobDefinition) -> Graph:  # noqa: A001  the word of 
         result=definition.result,
         result_reads=_reads(refs_of(definition.result), by_name, groups) if definition.result is not UNSET else Reads(),
         result_no=_only_leaf(nodes),
-        fast=len(nodes) == 1
-        and not finals
-        and not groups
-        and nodes[0].when is UNSET
-        and not long
-        and not nodes[0].limited,
+        fast=len(nodes) == 1 and not finals and not groups and nodes[0].when is UNSET and not (long or odd),
         long=long,
+        gate=gate,
     )
 
 
@@ -118,6 +117,16 @@ def _node(definition: doc.JobDefinition, no: int, by_name: dict[str, int], group
         repeat=None if task.repeat is UNSET else Again(task.repeat.times, millis(task.repeat.delay)),
         limited=bool(placement.limits),
     )
+
+
+def _gate(definition: doc.JobDefinition) -> GateRule | None:
+    """How many of its runs may be at once."""
+    if definition.exclusive:
+        return GateRule(1, when_full="refuse")
+    given = definition.concurrency
+    if given is UNSET:
+        return None
+    return GateRule(given.max, "" if given.key is UNSET else given.key, given.when_full)
 
 
 def _linked(bare: list[Node], finals: set[int]) -> tuple[Node, ...]:

@@ -15,7 +15,7 @@ from headrace.core.work import Working
 from headrace.model.cells import RunCell, TaskCell
 from headrace.model.errors import Invalid, Problem
 from headrace.model.limits import Limit, LimitBody, LimitKey, Take
-from headrace.model.states import RUN_FINAL, TASK_LEASED
+from headrace.model.states import RUN_FINAL, TASK_LEASED, RunState
 
 _RATE = re.compile(r"([0-9]{1,9})/(?:(ms|s|m|h|d)|(.+))")
 MOST = 2**40
@@ -97,9 +97,9 @@ def holds_gate(run: RunCell) -> bool:
 
 
 def waits_at_gate(run: RunCell) -> bool:
-    """Whether the run waits for its turn."""
+    """Whether the run stands in the queue before its job's gate. One that is paused, or on its way out, does not."""
     more = run.more
-    return more is not None and more.gate != "" and more.waiting and run.state not in RUN_FINAL
+    return more is not None and more.gate != "" and more.waiting and not more.begin_at and run.state == RunState.queued
 
 
 def account_run(working: Working, old: RunCell | None, new: RunCell) -> None:
@@ -109,10 +109,10 @@ def account_run(working: Working, old: RunCell | None, new: RunCell) -> None:
     if gate is None:
         return
     for there, run, group in ((holds_gate, new.run, gate.holders), (waits_at_gate, new.run, gate.waiting)):
-        if there(new) and run not in group:
-            group.append(run)
-        elif not there(new) and run in group:
-            group.remove(run)
+        if there(new):
+            group[run] = None
+        else:
+            group.pop(run, None)
 
 
 def limit_of(body: LimitBody) -> Limit:

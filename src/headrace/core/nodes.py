@@ -95,6 +95,14 @@ class Placement(Struct, frozen=True):
     on_lost: str = "retry"
 
 
+class GateRule(Struct, frozen=True):
+    """So many runs of the job at once, counted per ``key`` (a text with expressions); ``when_full`` as in the document."""
+
+    max: int
+    key: str = ""
+    when_full: str = "queue"
+
+
 class Each(Struct, frozen=True):
     """The items of a group. ``paged`` is the task whose whole result is the list, so that it is read in pieces.
 
@@ -174,5 +182,6 @@ class Graph(Struct, frozen=True):
     result_reads: Reads = Reads()
     result_no: int | None = None
     fast: bool = False
+    gate: GateRule | None = None
     long: bool = False
     """Some task behaves in a way of which the short ways know nothing: every change takes the long way."""

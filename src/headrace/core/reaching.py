@@ -10,7 +10,7 @@ from headrace.core.draft import page_of, place_of
 from headrace.core.nodes import CHUNK, INLINE_READS, Graph, Node, Reads
 from headrace.core.work import Keys
 from headrace.model.cells import RunCell
-from headrace.model.changes import VERBS, Change, Claim, Lose, OutcomeKind, Settle, Started, Submit, Wake
+from headrace.model.changes import VERBS, Admit, Change, Claim, Lose, OutcomeKind, Settle, Started, Submit, Wake
 from headrace.model.ids import RUN_ITSELF, WHOLE, TaskKey
 
 _NOTHING = Keys()
@@ -25,6 +25,8 @@ def reach(graph: Graph, run: RunCell | None, change: Change) -> Keys:
         return _reach_outcome(graph, run, change)
     if isinstance(change, (Submit, *VERBS)):
         return _NOTHING
+    if isinstance(change, Admit):
+        return Keys(tuple([(change.run, no, WHOLE) for no in graph.roots]), input=True)
     if isinstance(change, Wake) and change.no == RUN_ITSELF:
         return _reach_run(graph, run, change)
     if not 0 <= change.no < len(graph.nodes):

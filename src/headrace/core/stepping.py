@@ -7,6 +7,7 @@ in-process runs, which then ``apply`` the step to their working set.
 from __future__ import annotations
 
 from headrace.core.draft import Draft
+from headrace.core.gates import admit
 from headrace.core.inner import begin
 from headrace.core.limits import account, account_run
 from headrace.core.moving import claim_task
@@ -19,7 +20,7 @@ from headrace.core.verbs import ask
 from headrace.core.waking import wake
 from headrace.core.work import Step, Working
 from headrace.model.cells import RunCell
-from headrace.model.changes import VERBS, Change, Claim, Lose, Settle, Started, Submit, Wake
+from headrace.model.changes import VERBS, Admit, Change, Claim, Lose, Settle, Started, Submit, Wake
 from headrace.model.errors import Refused
 from headrace.model.states import RunState, TaskState
 
@@ -56,6 +57,8 @@ def step(graph: Graph, working: Working, change: Change, now: int, dice: float) 
         wake(draft, change)
     elif isinstance(change, Lose):
         lose(draft, change)
+    elif isinstance(change, Admit):
+        admit(draft)
     else:
         ask(draft, change)
     if not draft.tasks and not draft.run_changed and not draft.commands:

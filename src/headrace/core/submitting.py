@@ -6,6 +6,7 @@ Pure and private to core; called by ``core.stepping``. Graphs of one task take t
 from __future__ import annotations
 
 from headrace.core.draft import Draft, next_due
+from headrace.core.gates import arrive
 from headrace.core.moving import activate
 from headrace.core.nodes import Graph
 from headrace.core.single import submit_single
@@ -15,6 +16,7 @@ from headrace.model.changes import Submit
 from headrace.model.errors import Refused
 from headrace.model.facts import RunSubmitted
 from headrace.model.ids import WHOLE
+from headrace.model.states import RUN_FINAL
 
 _SUBMITTED = RunSubmitted()
 
@@ -41,11 +43,14 @@ def submit(graph: Graph, working: Working, change: Submit, now: int, dice: float
     draft.run_changed = True
     draft.given = given
     draft.facts.append(_SUBMITTED)
+    enters = graph.gate is None or arrive(draft)
+    if draft.run.state in RUN_FINAL:
+        return draft.finish()
     for node in graph.nodes:
         draft.put(TaskCell(given.run, node.no, version=1, pending=node.pending))
-    if run.more is not None:
-        draft.wait(next_due(run))
-    if run.more is None or run.more.begin_at == 0:
+    if draft.run.more is not None:
+        draft.wait(next_due(draft.run))
+    if enters and (draft.run.more is None or draft.run.more.begin_at == 0):
         for no in graph.roots:
             activate(draft, draft.tasks[given.run, no, WHOLE])
     return draft.finish()

@@ -10,6 +10,7 @@ from headrace.core import inner
 from headrace.core.conditions import met
 from headrace.core.draft import BY_WISH, Draft, cursor_of, is_swept, next_due, token_of
 from headrace.core.eligible import is_spared
+from headrace.core.gates import arrival_rank
 from headrace.core.groups import expand
 from headrace.core.holding import sweep_held, take_back
 from headrace.core.moving import (
@@ -108,7 +109,10 @@ def _come(draft: Draft) -> None:
         draft.more(expires_at=0)
     if more is not None and 0 < more.begin_at <= draft.now:
         draft.more(begin_at=0)
-        for no in draft.graph.roots:
+        if more.waiting:
+            # It comes to its job's gate only now.
+            draft.more(rank=arrival_rank(draft))
+        for no in () if more.waiting else draft.graph.roots:
             cell = _loaded(draft, no)
             if cell.state == TaskState.blocked:
                 activate(draft, cell)
@@ -130,7 +134,7 @@ def _sweep(draft: Draft) -> None:
 def _sweep_one(draft: Draft, key: TaskKey) -> None:
     cell = draft.task(key[1], key[2])
     intent = draft.run.intent
-    if cell is None or cell.state in TASK_FINAL or (draft.node(cell).final and intent != StopIntent.abandon):
+    if cell is None or cell.state in TASK_FINAL or (draft.node(cell).final and not _all_of_it(draft)):
         return
     node = draft.node(cell)
     if intent == StopIntent.failure:
@@ -147,6 +151,12 @@ def _sweep_one(draft: Draft, key: TaskKey) -> None:
         take_back(draft, cell)
     else:
         _ask(draft, node, cell)
+
+
+def _all_of_it(draft: Draft) -> bool:
+    """Whether the sweep ends ``finally`` tasks too: of a run that was abandoned, or never let in."""
+    more = draft.run.more
+    return draft.run.intent == StopIntent.abandon or (more is not None and more.waiting)
 
 
 def _sweep_failure(draft: Draft, node: Node, cell: TaskCell) -> None:

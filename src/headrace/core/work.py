@@ -57,10 +57,10 @@ class Offer(Struct):
 
 
 class Gate(Struct):
-    """The runs of one job and key that count now, oldest first, and those that wait; the first thousand of each."""
+    """The runs of one job and key that are let in, oldest first, and the first of those that wait, in order."""
 
-    holders: list[int] = field(default_factory=list)
-    waiting: list[int] = field(default_factory=list)
+    holders: dict[int, None] = field(default_factory=dict)
+    waiting: dict[int, None] = field(default_factory=dict)
 
 
 class Working(Struct):

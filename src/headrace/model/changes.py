@@ -87,6 +87,14 @@ class Claim(Struct, frozen=True, gc=False):
     limits: tuple[str, ...] = ()
 
 
+class Admit(Struct, frozen=True, gc=False):
+    """A run that waits at its job's gate may have its turn; harmless when there is no room yet."""
+
+    run: int
+    gate: str
+    key: str
+
+
 class Wake(Struct, frozen=True, gc=False):
     """``due_at`` of a cell has come: retry, propagate, expand, sweep, time out, fence. Harmless when nothing is owed."""
 
@@ -148,7 +156,7 @@ Verb = Cancel | Stop | Pause | Resume | Abandon
 
 VERBS = (Cancel, Stop, Pause, Resume, Abandon)
 
-Change = Submit | Started | Settle | Claim | Wake | Lose | Verb
+Change = Submit | Started | Settle | Claim | Admit | Wake | Lose | Verb
 
 
 class Origin(Struct, frozen=True, gc=False):

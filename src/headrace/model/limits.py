@@ -16,6 +16,9 @@ LIMIT = "limit"
 GATE = "gate"
 """The kind of rows that stand for "so many runs of this job at once"; they hold nothing, a node locks them."""
 
+GATE_PREFIX = "job:"
+"""How the names of gates begin; no limit's does, because names have no colon."""
+
 Take = tuple[str, str, int]
 """(limit, value of its key, units): what an attempt takes while it lives."""
 
@@ -54,5 +57,5 @@ class LimitBody(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, o
 
 
 def gate_name(job: str) -> str:
-    """The name under which runs of a job are counted; no limit can have it, because names have no colon."""
-    return f"job:{job}"
+    """The name under which runs of a job are counted."""
+    return GATE_PREFIX + job

@@ -95,7 +95,7 @@ class Writer(Protocol):
         """Units in use and the rate's instant (0: none), of all keys that are asked for. Only under the limit's lock."""
 
     async def load_gates(self, keys: Sequence[LimitKey]) -> dict[LimitKey, tuple[list[int], list[int]]]:
-        """Runs that hold a gate, oldest first, and those that wait, in order; the first thousand of each."""
+        """Runs that hold a gate, oldest first, and the first thousand that wait, in order."""
 
     async def load_answers(self, keys: Sequence[tuple[str, str]]) -> dict[tuple[str, str], Answer]:
         """Answers by (scope, idempotency key)."""

@@ -10,7 +10,7 @@ from msgspec import Struct, field
 
 from headrace.model.cells import RunCell, TaskCell
 from headrace.model.ids import RUN_ITSELF, WHOLE
-from headrace.model.states import RUN_FINAL, TASK_LEASED
+from headrace.model.states import RUN_FINAL, TASK_LEASED, RunState
 from headrace.store.rows import Batch
 
 UseKey = tuple[str, str, int, int, int]
@@ -63,7 +63,8 @@ def _run(found: Uses, run: RunCell) -> None:
         found.over.add(use)
         found.entered.add(wait)
     elif more.waiting:
-        found.waiting.add(wait)
+        # One that is paused, or begins later, or is on its way out, is not in the queue; resumed, it has its old place again.
+        (found.waiting if run.state == RunState.queued and not more.begin_at else found.entered).add(wait)
     else:
         found.held[use] = 1
         found.entered.add(wait)

@@ -14,11 +14,12 @@ from headrace.control.changes.limits import read_limit
 from headrace.control.graphs import Known
 from headrace.core.eligible import Reason
 from headrace.core.explaining import explain
+from headrace.core.limits import waits_at_gate
 from headrace.core.moving import DELAYED
 from headrace.core.work import Working
-from headrace.model.cells import RunCell, TaskCell
+from headrace.model.cells import RunCell, RunMore, TaskCell
 from headrace.model.ids import WHOLE
-from headrace.model.limits import LIMIT
+from headrace.model.limits import GATE_PREFIX, LIMIT
 from headrace.model.states import RUN_FINAL, TASK_FINAL, TASK_LEASED, RunState, TaskState
 from headrace.model.views import ExplainView, HolderView, ReasonView
 
@@ -42,6 +43,8 @@ async def get_explain(call: Call) -> Reply:
     found: list[Reason] = []
     all_cells = [*cells, *await _instances(call, run.run, cells)]
     await load_limits(call, working, all_cells)
+    if waits_at_gate(run):
+        return Reply(_view("waits for its turn", [await _turn(call, run)]))
     for cell in all_cells:
         if cell.state not in TASK_FINAL and len(found) < REASONS_MAX:
             child = children.get((cell.no, cell.index, cell.epoch))
@@ -52,6 +55,20 @@ async def get_explain(call: Call) -> Reply:
     if run.more is not None and run.more.begin_at:
         decision = "waits for its time"
     return Reply(_view(decision, list(dict.fromkeys(found)), min(due, default=0)))
+
+
+async def _turn(call: Call, run: RunCell) -> Reason:
+    """Who is in the way of a run that waits for its turn."""
+    more = run.more or RunMore()
+    reader, job = call.services.reader, more.gate.removeprefix(GATE_PREFIX)
+    holders = await reader.holders(more.gate, more.key, HOLDERS_MAX)
+    before = await reader.gate_waiting((more.gate, more.key), TASKS_MAX)
+    ahead = sum((rank, other) < (more.rank, run.run) for other, rank in before)
+    counted = f" for {more.key}" if more.key else ""
+    runs = ", ".join(str(row.run) for row in holders) or "nobody"
+    line = f"; {ahead} wait before this one" if ahead else ""
+    text = f"as many runs of job {job}{counted} as may be at once are there already: {runs}{line}"
+    return Reason("concurrency", text, str(holders[0].run) if holders else job)
 
 
 async def load_limits(call: Call, working: Working, cells: Sequence[TaskCell]) -> None:

@@ -14,6 +14,7 @@ from headrace.control.changes.named import Decided, Rows
 from headrace.core.nodes import Graph
 from headrace.model.definition import JobDefinition
 from headrace.model.errors import Conflict, Gone, NotFound, Outdated
+from headrace.model.limits import GATE
 from headrace.store.rows import Document, Entity, EntityKey
 
 JOB = "job"
@@ -69,9 +70,11 @@ class KeepDocument(Struct, frozen=True):
     digest: bytes
     body: bytes
     classes: tuple[tuple[int, bytes], ...] = ()
+    gate: str = ""
+    """The job that may have only so many runs at once: its row is there before its first run, to be locked."""
 
     def names(self) -> tuple[EntityKey, ...]:
-        return ()
+        return ((GATE, self.gate),) if self.gate else ()
 
     def digests(self) -> tuple[bytes, ...]:
         return (self.digest,)
@@ -80,8 +83,14 @@ class KeepDocument(Struct, frozen=True):
         """The number it has, or this one."""
         known = rows.documents.get(self.digest)
         if known is not None:
-            return Decided(known, classes=self.classes)
-        return Decided(self.graph, documents=(Document(self.graph, self.digest, self.body),), classes=self.classes)
+            return Decided(known, classes=self.classes, entities=self._gate(rows, now))
+        document = Document(self.graph, self.digest, self.body)
+        return Decided(self.graph, documents=(document,), classes=self.classes, entities=self._gate(rows, now))
+
+    def _gate(self, rows: Rows, now: int) -> tuple[Entity, ...]:
+        if not self.gate or (GATE, self.gate) in rows.entities:
+            return ()
+        return (Entity(GATE, self.gate, 1, now, now, b""),)
 
 
 class PutJob(Struct, frozen=True):
@@ -97,7 +106,7 @@ class PutJob(Struct, frozen=True):
     expected: int | None = None
 
     def names(self) -> tuple[EntityKey, ...]:
-        return ((JOB, self.definition.name),)
+        return ((JOB, self.definition.name), *self.document.names())
 
     def digests(self) -> tuple[bytes, ...]:
         return (self.document.digest,)
@@ -124,7 +133,7 @@ class PutJob(Struct, frozen=True):
         )
         entity = Entity(JOB, name, version, created, now, _encode(record), facts=b"saved")
         saved = JobSaved("changed" if there else "new", version, kept.value, created, now)
-        return structs.replace(kept, value=saved, entities=(entity,))
+        return structs.replace(kept, value=saved, entities=(entity, *kept.entities))
 
 
 class DeleteJob(Struct, frozen=True):

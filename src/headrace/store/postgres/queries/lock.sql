@@ -46,7 +46,7 @@ from unnest($1::text[], $2::text[]) as k (name, key)
 
 -- name: load_holders
 select k.name, k.key, u.run from unnest($1::text[], $2::text[]) as k (name, key),
-lateral (select run from limit_use u where u.name = k.name and u.key = k.key order by run limit 1000) u
+lateral (select run from limit_use u where u.name = k.name and u.key = k.key order by run limit 10000) u
 
 -- name: load_waiting
 select k.name, k.key, w.run from unnest($1::text[], $2::text[]) as k (name, key),

@@ -105,7 +105,7 @@ SELECT :name, :key,
   (SELECT tick FROM limit_tick WHERE name = :name AND key = :key);
 
 -- name: load_holders
-SELECT run FROM limit_use WHERE name = ? AND key = ? ORDER BY run LIMIT 1000;
+SELECT run FROM limit_use WHERE name = ? AND key = ? ORDER BY run LIMIT 10000;
 
 -- name: load_waiting
 SELECT run FROM gate_wait WHERE name = ? AND key = ? ORDER BY rank, run LIMIT 1000;
