@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 from msgspec.structs import replace
 
-from headrace.core.limits import released, waits_at_gate
+from headrace.core.limits import left_gate, released, waits_at_gate
 from headrace.core.nodes import Graph, Node, Reads
 from headrace.core.work import Alarm, Command, Ended, Follow, Freed, Step, Tell, Working
 from headrace.model.cells import INLINE_MAX, RunCell, RunMore, TaskCell, Value
@@ -229,9 +229,8 @@ class Draft:
             if cell.more is not None:
                 freed.extend(released(self.working.tasks.get(key), cell))
         run = self.run
-        if run.more is not None and run.more.gate and self.run_changed:
-            if waits_at_gate(run) or run.state in RUN_FINAL:
-                freed.append((run.more.gate, run.more.key))
+        if run.more is not None and self.run_changed and (waits_at_gate(run) or left_gate(run)):
+            freed.append((run.more.gate, run.more.key))
         if freed:
             self.commands.append(Freed(tuple(dict.fromkeys(freed))))
 

@@ -96,6 +96,11 @@ def holds_gate(run: RunCell) -> bool:
     return more is not None and more.gate != "" and not more.waiting and run.state not in RUN_FINAL
 
 
+def left_gate(run: RunCell) -> bool:
+    """Whether the run counted at its job's gate, or waited there, and is over."""
+    return run.more is not None and run.more.gate != "" and run.state in RUN_FINAL
+
+
 def waits_at_gate(run: RunCell) -> bool:
     """Whether the run stands in the queue before its job's gate. One that is paused, or on its way out, does not."""
     more = run.more
