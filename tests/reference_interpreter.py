@@ -1,8 +1,8 @@
 """The rules of a run, told once more as plainly as can be. After each event every rule is tried on every task until
 nothing changes; what can be worked out is never kept.
 
-``tasks``: name → needs [(earlier task, states, exit glob)], any, when, group, count, window, retries, retry_lost,
-allow_failure, finally. A unit is (task, index): a group has ``count`` of them, another task has one.
+``tasks``: name → needs [(earlier task, states, exit glob)], any, when, group, count, window, retries, retry_lost, times,
+allow_failure, finally, inner ("child", "wait" or ""). A unit is (task, index): a group has ``count``, another task one.
 """
 
 from fnmatch import fnmatchcase
@@ -21,18 +21,20 @@ class Interpreter:
 
     def settle(self):
         before = None
-        while before != (self.state, self.units):
-            before = dict(self.state), dict(self.units)
+        while before != (self.state, self.units, self.paused):
+            before = dict(self.state), dict(self.units), self.paused
+            if self.canceled or (self.stop and self.failures()) or OVER.issuperset(self.state.values()):
+                self.paused = False  # what brings a run to its end ends its pause
             for unit in sorted(self.units):
                 if self.units[unit] == "ready" and self.held_back(unit[0]):
                     self.units[unit] = self.cut_short(unit)
+                if self.units[unit] == "ready" and self.tasks[unit[0]]["inner"] and not self.paused:
+                    self.units[unit] = "running"  # it waits for no agent
             for name, task in self.tasks.items():
                 if self.state[name] == "waiting":
                     self.state[name] = self.opened(name, task)
                 if self.state[name] == "open":
                     self.state[name] = self.grown(name, task)
-        if self.canceled or (self.stop and self.failures()) or OVER.issuperset(self.state.values()):
-            self.paused = False  # what brings a run to its end ends its pause
 
     def opened(self, name, task):
         if self.canceled and (not task["finally"] or self.abandoned):
@@ -87,7 +89,8 @@ class Interpreter:
     def cut_short(self, unit):  # no further attempt: it ends as the last one did
         said = self.said.get(unit)
         canceled = self.canceled and self.held_back(unit[0])
-        return "canceled" if canceled else said[-1] if said else "skipped"
+        last = said[-1] if said else "skipped"
+        return "canceled" if canceled or last == "succeeded" else last  # it succeeded, but not so often as it should
 
     def finish(self, unit, kind, exit_status):
         """One attempt is over: succeeded, failed, lost, canceled, skipped; a refused one never was."""
@@ -96,11 +99,13 @@ class Interpreter:
             said.append(kind)
             self.exit[unit[0]] = None if task["group"] or kind == "lost" else exit_status
         again = kind == "refused" or (kind == "lost" and task["retry_lost"])
-        again = again or (kind == "failed" and said.count("failed") <= task["retries"])
-        if again and not self.held_back(unit[0]):
+        rest = said[len(said) - said[::-1].index("succeeded") :] if "succeeded" in said else said
+        again = again or (kind == "failed" and rest.count("failed") <= task["retries"])
+        once_more = kind == "succeeded" and said.count("succeeded") < task["times"]
+        if (again or once_more) and not self.held_back(unit[0]):
             self.units[unit] = "ready"
         else:
-            self.units[unit] = self.cut_short(unit) if kind in {"lost", "refused"} else kind
+            self.units[unit] = self.cut_short(unit) if once_more or kind in {"lost", "refused"} else kind
         self.settle()
 
     def may_begin(self):  # asked before a ready unit is given out
@@ -108,6 +113,9 @@ class Interpreter:
 
     def cancel(self):
         self.canceled, self.asked_to_stop = True, False
+        for unit, state in self.units.items():
+            if state == "running" and self.tasks[unit[0]]["inner"] == "wait" and self.held_back(unit[0]):
+                self.units[unit] = "canceled"
         self.settle()
 
     def ask_to_stop(self):  # the same for what has not begun; the running goes on

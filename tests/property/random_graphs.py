@@ -25,6 +25,12 @@ def definition(dice: random.Random) -> dict[str, Any]:
 
 def _task(dice: random.Random, no: int, count: int) -> dict[str, Any]:
     task: dict[str, Any] = {"name": f"t{no}", "command": ["true"]}
+    if dice.random() < 0.15:
+        task = {"name": f"t{no}", **dice.choice([{"job": "other"}, {"job": "other"}, {"wait": {"for": "1s"}}])}
+    if dice.random() < 0.1:
+        task["repeat"] = {"times": dice.randint(1, 3), "delay": dice.choice(["0s", "1s"])}
+    if dice.random() < 0.08:
+        task["delay"] = "1s"
     if dice.random() < 0.25:
         task["each"] = list(range(dice.choice([0, 1, 2, 3, 5])))
         if dice.random() < 0.5:

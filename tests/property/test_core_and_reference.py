@@ -41,6 +41,8 @@ def told_tasks(doc: dict[str, Any]) -> dict[str, dict[str, Any]]:
             "retry_lost": task.get("on_lost", "retry") == "retry",
             "allow_failure": task.get("allow_failure", False),
             "finally": task.get("finally", False),
+            "times": task.get("repeat", {}).get("times", 1),
+            "inner": "child" if "job" in task else "wait" if "wait" in task else "",
         }
     return found
 
@@ -65,7 +67,9 @@ class Both:
         self.told = Interpreter(told_tasks(self.doc), stop=self.doc.get("on_failure") == "stop")
         self.plans: dict[Any, list[Any]] = {}
         self.running: list[Any] = []
+        self.begun: set[Any] = set()
         self.mill.submit()
+        self.time_passes()
 
     def key(self, unit: Any) -> tuple[int, int, int]:
         name, index = unit
@@ -100,7 +104,7 @@ class Both:
             {Cancel: self.told.cancel, Stop: self.told.ask_to_stop, Abandon: self.told.abandon}[verb]()
         self.mill.one(verb(1, "enough"))
         if verb is Abandon:
-            for _, order in self.running:
+            for _, order in ((unit, order) for unit, order in self.running if order is not None):
                 with pytest.raises(Refused, match="abandoned"):
                     self.mill.one(self.mill.outcome(order))
             self.running.clear()
@@ -111,6 +115,7 @@ class Both:
             self.mill.one(Claim(*self.key(unit)))
         assert not self.mill.dispatches
         self.told.paused = False
+        self.told.settle()
         self.mill.one(Resume(1))
 
     def act(self, *, may_ask: bool) -> bool:
@@ -128,24 +133,54 @@ class Both:
             self.finish(*self.running.pop(self.dice.randrange(len(self.running))))
         else:
             return False
-        self.wake_retries()
+        self.time_passes()
         return True
 
     def finish(self, unit: Any, order: Any) -> None:
         plan = self.plans.setdefault(unit, random_graphs.plan(self.dice))
         kind, status = plan.pop(0) if plan else ("succeeded", "OK")
-        if self.mill.run().intent.name == "cancel" and not self.mill.graph.nodes[order.key[1]].final:
+        node = self.mill.graph.nodes[self.key(unit)[1]]
+        if self.mill.run().intent.name == "cancel" and not node.final:
             kind = self.dice.choice(["canceled", "succeeded", kind])
+        if node.inner:
+            self.finish_inner(unit, node.source.kind, kind, status)
+            return
         self.told.finish(unit, kind, status)
         skip = kind == "skipped"
         told = "succeeded" if skip else kind
         self.mill.one(self.mill.outcome(order, told, exit_status=status, skip=skip))
 
-    def wake_retries(self) -> None:
-        waits = [cell for cell in self.mill.tasks.values() if cell.state == TaskState.retrying]
-        for cell in waits:
+    def finish_inner(self, unit: Any, work: str, kind: str, status: str | None) -> None:
+        """A child says nothing but how its run ended; a wait is over."""
+        cell = self.mill.tasks[self.key(unit)]
+        if work == "wait":
+            self.told.finish(unit, "succeeded", "ok")
             self.mill.now = max(self.mill.now, cell.due_at)
             self.mill.one(Wake(*cell.key))
+            return
+        kind = kind if kind in {"succeeded", "canceled"} else "failed"
+        self.told.finish(unit, kind, status)
+        self.mill.one(Settle(*cell.key, cell.epoch, OutcomeKind(kind), 1, 2, exit_status=status))
+
+    def time_passes(self) -> None:
+        """What goes on by time alone goes on, but for waits; what needs no agent has begun or ended meanwhile."""
+        while timed := [
+            cell
+            for cell in self.mill.tasks.values()
+            if cell.state == TaskState.retrying or (cell.state == TaskState.blocked and cell.due_at)
+        ]:
+            for cell in timed:
+                self.mill.now = max(self.mill.now, cell.due_at)
+                self.mill.one(Wake(*cell.key))
+        alive = {}
+        for key, cell in self.mill.tasks.items():
+            node = self.mill.graph.nodes[key[1]]
+            if node.inner and cell.state == TaskState.running and cell.counts is None:
+                unit = (node.name, max(key[2], 0))
+                alive[unit, cell.epoch] = unit
+        self.running = [(unit, order) for unit, order in self.running if order is not None or unit in alive.values()]
+        self.running += [(unit, None) for name, unit in alive.items() if name not in self.begun]
+        self.begun |= alive.keys()
 
 
 @pytest.mark.parametrize("part", range(PARTS))
@@ -188,7 +223,7 @@ def _drive(doc: dict[str, Any], runs: int, plan_seed: int, size_of: Any) -> dict
         for key, cell in mill.tasks.items():
             if cell.state == TaskState.ready:
                 changes.append(Claim(*key))
-            elif cell.state == TaskState.retrying:
+            elif cell.state == TaskState.retrying or (cell.state == TaskState.blocked and cell.due_at):
                 mill.now = max(mill.now, cell.due_at)
                 changes.append(Wake(*key))
             elif cell.state in TASK_LEASED and cell.counts is None:

@@ -233,7 +233,7 @@ def halted_state(run: RunCell, cell: TaskCell) -> TaskState:
         return TaskState.canceled
     if cell.attempt == 0:
         return TaskState.skipped
-    if cell.reason == REPEAT:
+    if cell.more is not None and cell.more.repeated and not cell.failures and not cell.lost:
         return TaskState.canceled
     return TaskState.lost if cell.lost else TaskState.failed
 
