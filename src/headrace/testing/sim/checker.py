@@ -6,7 +6,7 @@ really ran; it shares no rule with core.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from itertools import pairwise
 
 import msgspec
@@ -17,7 +17,8 @@ from headrace.model.facts import RunEnded, TaskDispatched, TaskEnded
 from headrace.model.ids import RUN_ITSELF
 from headrace.model.states import RUN_FINAL, TASK_FINAL, TASK_LEASED, RunState, StopIntent, TaskState
 from headrace.store.port import Store
-from headrace.store.rows import HistoryRow, RunFilter
+from headrace.store.rows import HistoryRow, RunFilter, RunRow
+from headrace.testing.sim.family import check_children, check_family, parent_of
 from headrace.testing.sim.world import World
 
 PAGE = 500
@@ -73,22 +74,23 @@ async def check(world: World) -> None:
     for key, run in world.acknowledged.items():
         if await node.store.reader.run(run) is None:
             broken.append(f"I1 {key} was acknowledged as run {run}, which does not exist")
-    for run in sorted(set(world.acknowledged.values())):
+    rows = await node.store.reader.runs(RunFilter(limit=PAGE))
+    for run in sorted({*world.acknowledged.values(), *(row.cell.run for row in rows)}):
         await _check_run(world, node.store, run)
-    await _check_nothing_else(world, node.store)
+    _check_nothing_else(world, rows)
+    broken += await check_family(node.store, rows)
     if world.ground.alive:
         broken.append(f"I11 still alive: {sorted(world.ground.alive)[:3]}")
     for name in world.ground.twice:
         broken.append(f"I4 attempt {name} was begun twice")
 
 
-async def _check_nothing_else(world: World, store: Store) -> None:
+def _check_nothing_else(world: World, rows: Sequence[RunRow]) -> None:
     """Every run that exists was asked for; once it is acknowledged there is no second one for the same key."""
-    rows = await store.reader.runs(RunFilter(limit=PAGE))
     known = set(world.acknowledged.values())
     world.outcome.runs = len(rows)
     for row in rows:
-        if row.cell.run not in known:
+        if row.cell.run not in known and parent_of(row) is None:
             world.outcome.broken.append(f"I1 run {row.cell.run} exists, and nobody was answered with it")
 
 
@@ -128,6 +130,10 @@ async def _check_run(world: World, store: Store, run: int) -> None:
             broken += [f"I3 {text}" for text in await _check_owner(world, store, cell)]
         after = (page[-1].no, page[-1].index)
     broken += await _check_commits(store, rows, run)
+    assert world.control.node is not None
+    graph = (await world.control.node.graphs.load(found.cell.graph)).graph
+    job_tasks = [node.no for node in graph.nodes if node.source.kind == "job"]
+    broken += await check_children(store, rows, job_tasks)
 
 
 async def _check_commits(store: Store, rows: list[HistoryRow], run: int) -> list[str]:
@@ -205,7 +211,7 @@ def _judge_finality(history: list[HistoryRow]) -> list[str]:
 
 async def _check_owner(world: World, store: Store, cell: TaskCell) -> list[str]:
     """What an attempt said is what the attempt of that very epoch said: nobody else began at its instant."""
-    if cell.counts is not None or not cell.attempt:
+    if cell.counts is not None or not cell.attempt or not cell.agent:
         return []
     broken = []
     for said in (cell, *(row.cell for row in await store.reader.attempts(cell.key))):

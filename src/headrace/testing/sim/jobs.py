@@ -83,6 +83,48 @@ def _stopping(dice: Random) -> list[dict[str, Any]]:
     ]
 
 
+def _family(dice: Random) -> list[dict[str, Any]]:
+    job = f"leaf-{dice.randint(0, LEAVES - 1)}"
+    child: dict[str, Any] = {"name": "child", "job": job, "needs": ["a"]}
+    if dice.random() < 0.4:
+        child["retries"] = {"max": 2, "delay": "100ms"}
+    if dice.random() < 0.3:
+        child["timeout"] = f"{dice.randint(1, 4)}s"
+    if dice.random() < 0.3:
+        child |= {"each": [1, 2, 3], "concurrency": dice.randint(1, 3)}
+    if dice.random() < 0.2:
+        child["repeat"] = {"times": 2, "delay": "50ms"}
+    return [
+        {"name": "a", "command": _sim("ok", dice.randint(1, 50))},
+        child,
+        {"name": "after", "needs": [{"task": "child", "state": "ended"}], "command": _sim("ok", 10)},
+    ]
+
+
+def _timed(dice: Random) -> list[dict[str, Any]]:
+    return [
+        {"name": "wait", "wait": {"for": f"{dice.randint(1, 3000)}ms"}},
+        {"name": "late", "delay": f"{dice.randint(1, 1500)}ms", "command": _sim("ok", 10)},
+        {"name": "often", "repeat": {"times": 3, "delay": "100ms"}, "command": _sim("ok", dice.randint(1, 60))},
+        {"name": "end", "needs": ["wait", "late", "often"], "command": _sim("ok", 10)},
+    ]
+
+
+LEAVES = 5
+"""Saved jobs, which others run as children; the last one runs another leaf, and one more is never saved."""
+
+
+def leaves() -> list[JobDefinition]:
+    """The jobs that are saved before the users come."""
+    works: list[list[dict[str, Any]]] = [
+        [{"name": "only", "command": _sim("ok", 30)}],
+        [{"name": "only", "command": _sim("flaky", 20, 2), "retries": {"max": 1, "delay": "50ms"}}],
+        [{"name": "only", "command": _sim("fail", 300)}],
+        [{"name": "first", "wait": {"for": "700ms"}}, {"name": "then", "job": "leaf-0", "needs": ["first"]}],
+    ]
+    return [msgspec.convert({"name": f"leaf-{n}", "tasks": tasks}, JobDefinition) for n, tasks in enumerate(works)]
+
+
 KINDS: tuple[Callable[[Random], list[dict[str, Any]]], ...] = (
     _single,
     _single,
@@ -93,6 +135,9 @@ KINDS: tuple[Callable[[Random], list[dict[str, Any]]], ...] = (
     _stubborn,
     _once,
     _stopping,
+    _family,
+    _family,
+    _timed,
 )
 
 

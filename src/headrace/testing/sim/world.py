@@ -7,12 +7,15 @@ history. A failing seed is repeated by ``python -m headrace.testing.sim --seed N
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from random import Random
 from typing import Any
 
 from msgspec import Struct, field, json
 
+from headrace.control.changes.jobs import PutJob
 from headrace.control.changes.result import AnswerKey, Reply, Result
 from headrace.link.port import AgentCalls
 from headrace.model.cells import InputMore, RunInput
@@ -21,7 +24,7 @@ from headrace.model.definition import JobDefinition
 from headrace.model.errors import Busy, LinkError, Refused
 from headrace.model.ports import Fault
 from headrace.testing.sim.executor import START, Ground
-from headrace.testing.sim.jobs import definition, weight
+from headrace.testing.sim.jobs import definition, leaves, weight
 from headrace.testing.sim.loop import Killed, Process, VirtualLoop, current
 from headrace.testing.sim.network import Network, Weather
 from headrace.testing.sim.processes import Control, Machine, SimClock, encode_body
@@ -251,6 +254,23 @@ class World:
             if self.dice.random() > 0.15:
                 return run
 
+    async def _save(self, jobs: Sequence[JobDefinition]) -> None:
+        """These jobs are saved before anything else, as often as that has to be asked."""
+        for job in jobs:
+            while True:
+                try:
+                    await self._ask(partial(self._put, job))
+                    break
+                except (LinkError, Busy):
+                    await asyncio.sleep(0.1)
+
+    async def _put(self, job: JobDefinition) -> None:
+        node = self.control.node
+        if node is None:
+            raise LinkError("down")
+        put = PutJob(job, await node.ledger.document(job))
+        await node.ledger.change(put, Origin("user", "sim"))
+
     async def _make(self, key: str, job: JobDefinition, times: InputMore | None) -> int:
         node = self.control.node
         if node is None:
@@ -329,6 +349,7 @@ class World:
         await self._start_control()
         self.machine.start(self.dice, self.fault(), self.control)
         supervisor = self.loop.create_task(self.supervise())
+        await self._save(leaves())
         users = [self.loop.create_task(self.user(n)) for n in range(USERS)]
         fate = self.loop.create_task(self.fate())
         await asyncio.gather(fate, *users)
