@@ -79,6 +79,24 @@ SABOTAGES = (
         (Edit("agent/attempts.py", "seal = self._forget(work)", "self._forget(work); seal = Seal()"),),
         "I12",
     ),
+    Sabotage(
+        "messages gone before they are heard",
+        (
+            Edit(
+                "control/loops/outbox.py",
+                'self._fault("outbox.before_ask")',
+                "await self._ledger.change(Told(tuple(seq for seq, _ in told)), FAMILY)",
+            ),
+            Edit("control/group.py", "if seq not in self._untold:", "if seq < 0:"),
+        ),
+        "I6",
+        seeds=40,
+    ),
+    Sabotage(
+        "parents that do not wait for their child",
+        (Edit("core/inner.py", "if intent == StopIntent.abandon:", "if intent:"),),
+        "I17",
+    ),
 )
 
 
