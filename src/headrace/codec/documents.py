@@ -30,7 +30,7 @@ class Document(Struct, frozen=True):
     """Plain data and where its parts stand. ``name`` is the file's, for messages."""
 
     data: Any
-    positions: Positions
+    positions: Positions = Positions()
     name: str = ""
 
 

@@ -68,6 +68,8 @@ class Permission(StrEnum):
     system_backup = "system:backup"
     """Make and read backups: they hold everything."""
     system_restore = "system:restore"
+    system_transfer = "system:transfer"
+    """Take every definition out as one document, and put one in."""
     me = "me"
     """See who one is, log out, change the own password."""
     tokens_own = "tokens:own"

@@ -346,6 +346,32 @@ class JobDiffView(View, kw_only=True, frozen=True):
     differences: list[Difference]
 
 
+class ExportView(View, kw_only=True, frozen=True):
+    """Every definition: jobs as they were written, limits, users without passwords. Made to be edited by hand."""
+
+    headrace: str = "export"
+    revision: int = 1
+    jobs: list[Any] = []
+    limits: list[Any] = []
+    users: list[Any] = []
+
+
+class ImportedItem(View, kw_only=True, frozen=True):
+    """What became of one item. ``outcome`` is created, unchanged or changed; ``waits_for``: tasks that are not there yet."""
+
+    kind: str
+    name: str
+    outcome: str
+    waits_for: list[str] = []
+
+
+class ImportView(View, kw_only=True, frozen=True):
+    """What an import did, item by item; with ``dry_run`` what it would do."""
+
+    items: list[ImportedItem]
+    dry_run: bool = False
+
+
 class BackupView(View, kw_only=True, frozen=True):
     """A backup. ``at``: the last commit in it. ``troubles``: blobs that were damaged or missing when it was made."""
 

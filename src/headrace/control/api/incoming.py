@@ -64,7 +64,11 @@ async def named_definition(call: Call, document: Document, name: str | None, *, 
 
 async def checked(document: Document, reader: Reader, *, allow_missing: bool = False) -> Incoming:
     """A checked and pinned definition. Raises Invalid with every problem."""
-    catalog = await _catalog_for(document.data, reader)
+    return incoming_from(document, await _catalog_for(document.data, reader), allow_missing=allow_missing)
+
+
+def incoming_from(document: Document, catalog: Catalog, *, allow_missing: bool) -> Incoming:
+    """The same with a catalog at hand."""
     missing: list[tuple[str, str]] = []
 
     def rules(definition: JobDefinition) -> list[Problem]:

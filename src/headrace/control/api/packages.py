@@ -64,7 +64,9 @@ async def list_packages(call: Call) -> Reply:
     """``GET /packages``: by name."""
     limit = call.limit()
     rows = await call.services.reader.entities(PACKAGE, after=call.text("cursor") or "", limit=limit)
-    return Reply(Items(items=[_view(row) for row in rows], next_cursor=rows[-1].name if len(rows) == limit else None))
+    return Reply(
+        Items(items=[package_view(row) for row in rows], next_cursor=rows[-1].name if len(rows) == limit else None)
+    )
 
 
 async def get_package(call: Call) -> Reply:
@@ -73,7 +75,7 @@ async def get_package(call: Call) -> Reply:
     row = await call.services.reader.entity((PACKAGE, name))
     if row is None or row.deleted_at:
         raise NotFound(f"there is no package {name[:100]!r}")
-    return Reply(_view(row))
+    return Reply(package_view(row))
 
 
 async def list_task_names(call: Call) -> Reply:
@@ -93,7 +95,8 @@ async def list_task_names(call: Call) -> Reply:
     return Reply(Items(items=list(items)))
 
 
-def _view(row: Entity) -> PackageView:
+def package_view(row: Entity) -> PackageView:
+    """A package, or a version of one, as it is shown."""
     record = read_package(row.image)
     return PackageView(
         name=row.name,

@@ -31,6 +31,7 @@ DOCUMENTS = (JSON, EDN, MSGPACK, YAML)
 BASE = "/api/v1"
 BODY_MAX = 4 * 1024 * 1024
 BATCH_BODY_MAX = 16 * 1024 * 1024
+IMPORT_BODY_MAX = 64 * 1024 * 1024
 PACKAGE_BODY_MAX = 64 * 1024 * 1024
 
 Handler = Callable[[Call], Coroutine[Any, Any, Reply]]
