@@ -68,6 +68,10 @@ def test_what_goes_out_and_in_again_is_the_same(document: dict[str, Any]) -> Non
             assert done.status == 200, done.body
             assert {item["outcome"] for item in done.json["items"]} <= {"created"}
             out = (await world.get("/export")).json
+            edn = {"accept": "application/edn", "content-type": "application/edn"}
+            written = (await world.get("/export", headers=edn)).body
+            read = await world.call("POST", "/api/v1/import", written, headers={"content-type": "application/edn"})
+            assert {item["outcome"] for item in read.json["items"]} <= {"unchanged"}
             again = await world.post("/import", out)
             assert {item["outcome"] for item in again.json["items"]} <= {"unchanged"}
         async with World(second) as world:

@@ -9,7 +9,7 @@ import msgspec
 from headrace.control.api.routes import all_routes
 
 PLAIN = {"AgentChoice", "AnyNeed", "Need", "ChildJob", "Dst", "Misfire", "Delivery", "ReasonView", "HolderView", "Problem", "VersionView", "JobDiffView", "Credentials",
-    "CheckView"}  # fmt: skip
+    "CheckView", "ImportedItem"}  # fmt: skip
 """Records with a name, a job or an id that are no entities: parts of one, or answers about one."""
 
 

@@ -346,16 +346,6 @@ class JobDiffView(View, kw_only=True, frozen=True):
     differences: list[Difference]
 
 
-class ExportView(View, kw_only=True, frozen=True):
-    """Every definition: jobs as they were written, limits, users without passwords. Made to be edited by hand."""
-
-    headrace: str = "export"
-    revision: int = 1
-    jobs: list[Any] = []
-    limits: list[Any] = []
-    users: list[Any] = []
-
-
 class ImportedItem(View, kw_only=True, frozen=True):
     """What became of one item. ``outcome`` is created, unchanged or changed; ``waits_for``: tasks that are not there yet."""
 

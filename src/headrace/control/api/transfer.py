@@ -8,10 +8,9 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from functools import partial
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
-import msgspec
-from msgspec import Struct, structs
+from msgspec import Struct, field, structs
 
 from headrace.codec.documents import Document, attach, read_document
 from headrace.codec.shape import shape
@@ -28,10 +27,11 @@ from headrace.control.changes.people import USER, SetUser, read_user
 from headrace.control.changes.result import Result
 from headrace.control.changes.together import Together
 from headrace.core.limits import body_of, limit_of
+from headrace.model.definition import JobDefinition
 from headrace.model.document import Name
 from headrace.model.errors import Invalid, Problem
 from headrace.model.limits import LIMIT, LimitBody
-from headrace.model.views import ExportView, ImportedItem, ImportView
+from headrace.model.views import ImportedItem, ImportView, View
 from headrace.store.rows import Entity
 
 ITEMS_MAX = 20_000
@@ -47,10 +47,22 @@ class LimitItem(LimitBody, frozen=True, kw_only=True):
 class UserItem(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
     """A user of an export. Passwords are never in it: those that are there stay."""
 
+    edn_namespace: ClassVar[str] = "user"
+
     name: Name
     role: Literal["admin", "operator", "watcher"] = "watcher"
     description: str = ""
     disabled: bool = False
+
+
+class ExportView(View, kw_only=True, frozen=True):
+    """Every definition: jobs as they were written, limits, users without passwords. Made to be edited by hand."""
+
+    headrace: str = "export"
+    revision: int = 1
+    jobs: list[JobDefinition] = field(default_factory=list)
+    limits: list[LimitItem] = field(default_factory=list)
+    users: list[UserItem] = field(default_factory=list)
 
 
 class Plan(Struct):
@@ -68,14 +80,14 @@ async def get_export(call: Call) -> Reply:
     jobs, users = [], []
     async for row in _all(call, JOB):
         known = await services.graphs.load(read_job(row.image).graph)
-        jobs.append(msgspec.to_builtins(unpinned(known.definition)))
+        jobs.append(unpinned(known.definition))
     limits = [
-        {"name": row.name, **msgspec.to_builtins(body_of(read_limit(row.image)))} async for row in _all(call, LIMIT)
+        LimitItem(name=row.name, **structs.asdict(body_of(read_limit(row.image)))) async for row in _all(call, LIMIT)
     ]
     async for row in _all(call, USER):
         user = read_user(row.image)
         item = UserItem(name=row.name, role=user.role, description=user.description, disabled=user.disabled)  # type: ignore[arg-type]  # a role that the server wrote
-        users.append(msgspec.to_builtins(item))
+        users.append(item)
     return Reply(ExportView(jobs=jobs, limits=limits, users=users))
 
 
@@ -89,7 +101,7 @@ async def _all(call: Call, kind: str) -> AsyncIterator[Entity]:
 
 async def post_import(call: Call) -> Reply:
     """``POST /import``: everything is checked first; then all of it is written in one commit, or nothing."""
-    document = read_document(call.raw, media=call.content_type)
+    document = read_document(call.raw, media=call.content_type, type_=ExportView)
     plan = await _plan(call, document)
     if plan.problems:
         count = "1 problem" if len(plan.problems) == 1 else f"{len(plan.problems)} problems"
