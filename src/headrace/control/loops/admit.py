@@ -48,10 +48,11 @@ class AdmitLoop(Loop):
             self._all = False
             self._gates.update(dict.fromkeys(await self._reader.gates_waiting()))
         while self._gates:
+            # Taken out first: what is freed while this is being asked is told anew.
             gate = next(iter(self._gates))
+            del self._gates[gate]
             while await self._let_in(gate):
                 pass
-            self._gates.pop(gate, None)
 
     async def _let_in(self, gate: LimitKey) -> bool:
         """Ask for the first that wait; whether one of them was let in and more may wait."""
