@@ -16,9 +16,10 @@ from pages.words import GENERATED, anchor, fields_table, prose, records_below, t
 
 INTRO = f"""# REST API
 
-Everything is under `{BASE}`. Every call but the public ones needs `Authorization: Bearer TOKEN`; the token of a local
-server is in `admin-token` of its data folder. Bodies and answers are JSON or MessagePack, by `Content-Type` and
-`Accept`; definitions may be YAML too. The same table as OpenAPI 3.1: `GET /api/openapi.json`.
+Everything is under `{BASE}`. Every call but the public ones needs `Authorization: Bearer TOKEN` or the cookie of
+a session; the token of a local server is in `admin-token` of its data folder. [Roles and permissions](roles.md) says who
+may what. Bodies and answers are JSON or MessagePack, by `Content-Type` and `Accept`; definitions may be YAML too. The
+same table as OpenAPI 3.1: `GET /api/openapi.json`.
 
 * A POST with an `Idempotency-Key` may be repeated: the same key and body give the first answer again for 7 days,
   another body gives 409.

@@ -31,6 +31,13 @@ TRICKS = [
 ]  # fmt: skip
 """Texts that a shell, a template or an option parser would take for more than texts."""
 
+UPGRADE = {
+    "connection": "Upgrade",
+    "upgrade": "websocket",
+    "sec_websocket_version": "13",
+    "sec_websocket_key": "dGhlIHNhbXBsZSBub25jZQ==",
+}
+
 
 @pytest.fixture(scope="module")
 def up(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Up]:
@@ -104,12 +111,6 @@ def test_its_files_are_its_users_alone_whatever_the_umask(up: Up) -> None:
 
 def test_no_credential_no_entry_also_not_by_address_or_upgrade(up: Up) -> None:
     token = (up.data / "admin-token").read_text()
-    upgrade = {
-        "connection": "Upgrade",
-        "upgrade": "websocket",
-        "sec_websocket_version": "13",
-        "sec_websocket_key": "dGhlIHNhbXBsZSBub25jZQ==",
-    }
     for path in (
         "/api/v1/runs",
         "/api/v1/events",
@@ -122,7 +123,7 @@ def test_no_credential_no_entry_also_not_by_address_or_upgrade(up: Up) -> None:
         assert ask(up, path, token=False)[0] == 401, path
         assert ask(up, f"{path}?token={token}", token=False)[0] == 401, path
         assert ask(up, f"{path}?access_token={token}", token=False)[0] == 401, path
-        assert ask(up, path, token=False, **upgrade)[0] == 401, path
+        assert ask(up, path, token=False, **UPGRADE)[0] == 401, path
     assert ask(up, f"/api/v1/runs?token={token}")[0] == 400
     assert ask(up, "/health/live", token=False)[0] == 200
 
@@ -163,6 +164,10 @@ def test_a_session_in_a_cookie_works_from_our_own_pages_only(up: Up) -> None:
     assert ask(up, "/api/v1/runs", method="POST", token=False, body=command, cookie=cookie)[0] == 403
     origin = up.server["url"]
     assert ask(up, "/api/v1/runs", method="POST", token=False, body=command, cookie=cookie, origin=origin)[0] == 201
+    stream = "/api/v1/events/stream?after=latest"
+    for wrong in ({}, {"origin": "http://evil.example"}, {"origin": origin.replace("http:", "https:") + "0"}):
+        assert ask(up, stream, token=False, cookie=cookie, **wrong, **UPGRADE)[0] == 403
+    assert ask(up, stream, token=False, cookie=cookie, origin=origin, **UPGRADE)[0] == 101
 
 
 def test_no_token_stands_in_any_command_line(up: Up) -> None:

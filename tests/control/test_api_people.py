@@ -519,3 +519,44 @@ def test_a_session_view_has_no_room_for_a_hash() -> None:
     for view in (TokenView, UserView):
         names = {f.name for f in msgspec.structs.fields(view)}
         assert not names & {"digest", "hash", "password_hash"}
+
+
+@run_async
+async def test_logins_at_once_take_different_places(tmp_path: Path) -> None:
+    async with World(tmp_path) as world:
+        await world.user("eva")
+        found = await asyncio.gather(*[world.login("eva") for _ in range(4)])
+        assert [a.status for a in found] == [200] * 4
+        assert [(await world.get("/me", token=a.json["token"])).status for a in found] == [200] * 4
+
+
+@run_async
+async def test_what_streams_ends_when_its_credential_may_less_than_before(tmp_path: Path) -> None:
+    async with World(tmp_path) as world:
+        await world.user("eva", Role.operator)
+        session = (await world.login("eva")).json["token"]
+        token = (await world.post("/tokens", {"name": "ci"}, token=session)).json["token"]
+        caller = await world.services.auth.caller(f"Bearer {token}".encode())
+        over = asyncio.ensure_future(world.services.auth.over(caller))
+        await asyncio.wait([over], timeout=0.05)
+        await world.call("PATCH", "/api/v1/users/eva", {"description": "nothing less"})
+        await asyncio.wait([over], timeout=0.05)
+        assert not over.done()
+        await world.call("PATCH", "/api/v1/users/eva", {"role": "watcher"})
+        await asyncio.wait_for(over, 5)
+
+
+@run_async
+async def test_a_password_changed_between_its_check_and_the_login_lets_nobody_in(tmp_path: Path) -> None:
+    async with World(tmp_path) as world:
+        await world.user("eva")
+        fits = world.services.passwords.fits
+
+        async def meanwhile(kept: str, password: str) -> bool:
+            found = await fits(kept, password)
+            await world.user("eva", password="another good one")
+            return found
+
+        world.services.passwords.fits = meanwhile  # type: ignore[method-assign]
+        assert (await world.login("eva")).status == 401
+        assert await world.node.store.reader.entities(SESSION) == []

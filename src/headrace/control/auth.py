@@ -168,18 +168,17 @@ class Auth:
         return await self._verify(row_of(text), hashed, now)
 
     async def alive(self, caller: Caller) -> bool:
-        """Whether the credential still stands; streams ask now and then and end when it does not."""
+        """Whether the credential still stands and may what it might; streams ask now and then and end when not."""
         now = self._clock.now()
         if caller.row is None:
             return not _is_over(caller, now)
         hit = self._cache.get(caller.hash)
-        if hit is not None and hit[1] > now and not _is_over(hit[0], now):
-            return True
+        fresh = None if hit is None or hit[1] <= now or _is_over(hit[0], now) else hit[0]
         try:
-            await self._verify(caller.row, caller.hash, now)
+            fresh = fresh or await self._verify(caller.row, caller.hash, now)
         except Unauthorized:
             return False
-        return True
+        return caller.permissions <= fresh.permissions
 
     async def over(self, caller: Caller) -> None:
         """Returns when the credential stands no longer: at its end, at once when it was revoked here, in 5 s when elsewhere.

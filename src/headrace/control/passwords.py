@@ -55,12 +55,12 @@ class Passwords:
 
 
 def check_password(password: str, user: str) -> None:
-    """Raise Invalid for a password that is too easy: short, the user's name, or one character again and again."""
+    """Raise Invalid for a password that is too easy: short, digits and the user's name, a few characters again and again."""
     said = None
     if not LEAST <= len(password) <= MOST:
         said = f"must have {LEAST} to {MOST} characters"
-    elif user and password.lower().replace(user, "", 1).strip("0123456789!.-_") == "":
-        said = "must be more than the user's name"
+    elif password.lower().replace(user, "", 1).strip("0123456789!.-_") == "":
+        said = "must be more than digits, signs and the user's name"
     elif len(set(password)) < 4:
         said = "must have at least 4 different characters"
     if said:
