@@ -65,6 +65,24 @@ def halve(n: int = 4) -> int:
 """
 
 
+FAMILY = """
+from headrace import job, run_job, task, wait
+
+@task
+def double(n: int) -> int:
+    return 2 * n
+
+@job
+def child(n: int) -> int:
+    return double.after(wait("50ms"))(n)
+
+@job
+def parent(n: int) -> list[int]:
+    saved = run_job("child", {"n": 10})
+    return [child(n), saved]
+"""
+
+
 class Words:
     """The command line in a folder of its own, against one server."""
 
@@ -104,6 +122,7 @@ def words(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Words]:
     (folder / "greet.yaml").write_text(YAML)
     (folder / "wrong.yaml").write_text(WRONG)
     (folder / "code.py").write_text(PY)
+    (folder / "family.py").write_text(FAMILY)
     (folder / "one.json").write_text('{"name": "one", "tasks": [{"name": "a", "command": ["true"]}]}')
     with serving(folder / "data") as server:
         yield Words(server, folder)
@@ -182,6 +201,32 @@ def test_python_runs_and_a_failure_shows_the_users_own_line_and_what_did_not_run
     assert words.json("run", "code.py", "--dry-run")["tasks"][0]["python"] == "code:half"
     words("job", "put", "code.py:halve")
     assert words.json("run", "halve", "--wait")["result"] == 2
+
+
+def test_jobs_that_a_job_calls_are_saved_with_it_and_their_runs_are_shown(words: Words) -> None:
+    done = words("run", "family.py:parent", "--n", "4", "--follow")
+    assert "result  [8,20]" in done.stdout
+    assert re.search(r"child succeeded → run \d+", done.stdout)
+    number = number_in(done.stdout)
+    children = words.json("runs", "--parent", number)["items"]
+    assert [(c["job"], c["version"], c["parent"], c["result"]) for c in children] == [
+        ("child", 1, int(number), None)
+    ] * 2
+    shown = words("show", number).stdout
+    assert re.search(rf"child +succeeded +1 +run {children[0]['id']}", shown)
+    assert f"  parent   run {number}\n" in words("show", str(children[0]["id"])).stdout
+    words("job", "put", "family.py:parent")
+    assert words.json("run", "parent", "--n", "1", "--wait")["result"] == [2, 20]
+
+
+def test_explain_says_until_when_a_run_waits(words: Words) -> None:
+    (words.folder / "waits.yaml").write_text("{name: waits, tasks: [{name: w, wait: {for: 1h}}]}")
+    number = number_in(words("run", "waits.yaml").stdout)
+    told = words("explain", number).stdout
+    assert told.startswith("waits for a child run or for time\n  w waits for 3")
+    assert "expected at" in told
+    words("cancel", number)
+    assert words.json("show", number)["state"] == "canceled"
 
 
 def test_exec_runs_one_command_with_its_environment(words: Words) -> None:

@@ -69,6 +69,8 @@ def put_job(args: argparse.Namespace, terminal: Terminal) -> int:
         if target.package is not None:
             name, data = target.package
             client.packages.put(name, data)
+            for child in target.children:
+                client.jobs.put({**child, "package": name})
             definition = {**definition, "package": name}
         saved = client.jobs.put(definition)
     if not terminal.data(saved, _job_view):

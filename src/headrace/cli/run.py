@@ -136,12 +136,14 @@ def _schema(client: Client, target: targets.Target) -> dict[str, Any] | None:
 
 
 def _packed(client: Client, target: targets.Target) -> dict[str, Any]:
-    """Register the code, and pin what was registered in the definition that is run."""
+    """Register the code, save the jobs that it runs as children, and pin what was registered in what is run."""
     assert target.definition is not None
     if target.package is None:
         return target.definition
     name, data = target.package
     package = client.packages.put(name, data)
+    for child in target.children:
+        client.jobs.put({**child, "package": name})
     return {**target.definition, "package": name, "packages": {name: package.digest}}
 
 

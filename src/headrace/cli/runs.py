@@ -24,6 +24,7 @@ def add(commands: Any) -> None:
     runs.add_argument("--label", action="append", metavar="NAME=VALUE", help="only with this label")
     runs.add_argument("--since", metavar="INSTANT", help="created then or later, as 2026-03-29T06:00Z")
     runs.add_argument("--until", metavar="INSTANT", help="created then or earlier")
+    runs.add_argument("--parent", type=int, metavar="ID", help="only the child runs of this run, oldest first")
     runs.add_argument("-q", dest="q", metavar="TEXT", help="search")
     runs.add_argument("--limit", type=int, default=20, metavar="N", help="at most so many; default 20")
     runs.set_defaults(do=list_runs)
@@ -55,7 +56,7 @@ def connect(args: argparse.Namespace) -> Client:
 
 def list_runs(args: argparse.Namespace, terminal: Terminal) -> int:
     """``headrace runs``."""
-    where = {k: getattr(args, k) for k in ("job", "state", "label", "since", "until", "q")}
+    where = {k: getattr(args, k) for k in ("job", "state", "label", "since", "until", "parent", "q")}
     limit = max(1, min(args.limit, 500))
     with connect(args) as client:
         page = client.do(flow.runs(limit=limit, **where))
@@ -97,6 +98,8 @@ def show_run(args: argparse.Namespace, terminal: Terminal) -> int:
     terminal.line(f"  created  {terminal.when(view.created_at)}")
     if view.started_at:
         terminal.line(f"  started  {terminal.when(view.started_at)}, took {elapsed(view.started_at, view.ended_at)}")
+    if view.parent:
+        terminal.line(f"  parent   run {view.parent}")
     if view.params:
         terminal.line(f"  params   {short(view.params)}")
     if view.result is not None:
@@ -104,6 +107,7 @@ def show_run(args: argparse.Namespace, terminal: Terminal) -> int:
     rows = []
     for task in view.tasks:
         said = (counted(task.counts) if task.counts else "") or task.exit_status or task.reason or ""
+        said = f"run {task.child}: {said}" if task.child and said else f"run {task.child}" if task.child else said
         rows.append((task.name, task.state, str(task.attempt or ""), said, elapsed(task.started_at, task.ended_at)))
     terminal.line()
     terminal.table(("task", "state", "attempt", "said", "took"), rows)

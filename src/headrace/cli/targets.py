@@ -27,11 +27,15 @@ MEDIA = {
 
 
 class Target(msgspec.Struct, frozen=True):
-    """Exactly one of ``name`` (a saved job) and ``definition``. ``package`` is (name, zip) of the code to register first."""
+    """Exactly one of ``name`` (a saved job) and ``definition``. ``package`` is (name, zip) of the code to register first.
+
+    ``children`` are the jobs that its tasks run, and theirs: a child run is one of a saved job, so they are saved first.
+    """
 
     name: str = ""
     definition: dict[str, Any] | None = None
     package: tuple[str, bytes] | None = None
+    children: tuple[dict[str, Any], ...] = ()
 
 
 def read(text: str) -> Target:
@@ -70,7 +74,23 @@ def _python(text: str) -> Target:
     job = _imported(path, lambda: load_job(path, wanted or None))
     definition: dict[str, Any] = msgspec.to_builtins(job.definition())
     name = package_name(path)
-    return Target(definition=definition, package=(name, bundle(path)))
+    children = tuple(msgspec.to_builtins(child.definition()) for child in _children(job))
+    return Target(definition=definition, package=(name, bundle(path)), children=children)
+
+
+def _children(job: Any) -> list[Any]:
+    """The ``@job`` objects that are called in a job's body, and in theirs, each once."""
+    from headrace.author.job import JobFunction
+
+    found: dict[str, Any] = {}
+    todo = [job]
+    while todo:
+        outer = todo.pop()
+        for work in outer.works().values() if isinstance(outer, JobFunction) else ():
+            if isinstance(work, JobFunction) and work.name not in found:
+                found[work.name] = work
+                todo.append(work)
+    return list(found.values())
 
 
 def _imported(path: Path, load: Callable[[], T]) -> T:

@@ -126,7 +126,7 @@ def run(number: int, *, wait: float = 0.0, output: bool = False) -> Flow[views.R
 
 
 def runs(**where: Any) -> Flow[views.RunPage]:
-    """A page of runs: job, state, label, since, until, q, sort, limit, cursor."""
+    """A page of runs: job, state, label, since, until, parent, q, sort, limit, cursor."""
     return expect((yield Request("GET", _query(_at("runs"), **where))), views.RunPage)
 
 

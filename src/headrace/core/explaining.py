@@ -48,14 +48,7 @@ def explain(
     elif task.state == TaskState.blocked:
         found.extend([_delayed(node, task, now)] if task.flags & DELAYED else _unmet(graph, node, task, working))
     elif task.state == TaskState.retrying:
-        seconds = max(0, task.due_at - now) / 1_000_000
-        if task.reason == REPEAT:
-            done = task.more.repeated if task.more else 0
-            times = node.repeat.times if node.repeat else 0
-            ended = f"{_called(node, task)} was done {done} of {times} times"
-        else:
-            ended = f"attempt {task.attempt} of {_called(node, task)} did not succeed{_because(task)}"
-        found.append(Reason("retrying", f"{ended}; the next one begins in {seconds:.1f} s", node.name))
+        found.append(_retried(node, task, now))
     elif task.state == TaskState.held:
         found.append(Reason("held", f"{_called(node, task)} waits for a person{_because(task)}", node.name))
     elif not stopped(node, run):
@@ -68,10 +61,20 @@ def _not_yet(run: RunCell, at: int) -> Reason:
     return Reason("not_before", f"the run is to begin at {moment}", str(run.run), at)
 
 
+def _retried(node: Node, task: TaskCell, now: int) -> Reason:
+    """An attempt is over and another one follows."""
+    if task.reason == REPEAT:
+        done = task.more.repeated if task.more else 0
+        ended = f"{_called(node, task)} was done {done} of {node.repeat.times if node.repeat else 0} times"
+    else:
+        ended = f"attempt {task.attempt} of {_called(node, task)} did not succeed{_because(task)}"
+    return Reason("retrying", f"{ended}; the next one begins in {_seconds(task, now)}", node.name, task.due_at)
+
+
 def _inner(node: Node, task: TaskCell, now: int, child: int | None) -> Reason:
     """What a task waits for that no agent does."""
     if node.source.kind == "wait":
-        return Reason("waiting", f"{_called(node, task)} waits for {_seconds(task, now)} more", node.name)
+        return Reason("waiting", f"{_called(node, task)} waits for {_seconds(task, now)} more", node.name, task.due_at)
     job = node.source.target
     if child is None:
         return Reason("child", f"{_called(node, task)} is about to begin a run of job {job}", job)
@@ -79,7 +82,7 @@ def _inner(node: Node, task: TaskCell, now: int, child: int | None) -> Reason:
 
 
 def _delayed(node: Node, task: TaskCell, now: int) -> Reason:
-    return Reason("delayed", f"{node.name} begins after its delay, in {_seconds(task, now)}", node.name)
+    return Reason("delayed", f"{node.name} begins after its delay, in {_seconds(task, now)}", node.name, task.due_at)
 
 
 def _seconds(task: TaskCell, now: int) -> str:

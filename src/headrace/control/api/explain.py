@@ -15,7 +15,6 @@ from headrace.control.graphs import Known
 from headrace.core.eligible import Reason
 from headrace.core.explaining import explain
 from headrace.core.limits import waits_at_gate
-from headrace.core.moving import DELAYED
 from headrace.core.work import Working
 from headrace.model.cells import RunCell, RunMore, TaskCell
 from headrace.model.ids import WHOLE
@@ -49,9 +48,8 @@ async def get_explain(call: Call) -> Reply:
         if cell.state not in TASK_FINAL and len(found) < REASONS_MAX:
             child = children.get((cell.no, cell.index, cell.epoch))
             found.extend(explain(known.graph, run, cell, working, offers, now=services.clock.now(), child=child))
-    due = [c.due_at for c in cells if c.due_at and _is_timed(known, c)]
-    due += [reason.at for reason in found if reason.at]
-    decision = _decision(run.state.name, cells)
+    due = [reason.at for reason in found if reason.at]
+    decision = _decision(run.state.name, known, cells)
     if run.more is not None and run.more.begin_at:
         decision = "waits for its time"
     return Reply(_view(decision, list(dict.fromkeys(found)), min(due, default=0)))
@@ -102,13 +100,6 @@ async def _instances(call: Call, run: int, cells: Sequence[TaskCell]) -> list[Ta
     return found[:REASONS_MAX]
 
 
-def _is_timed(known: Known, cell: TaskCell) -> bool:
-    """Whether what the cell is owed is its going on."""
-    if cell.state is TaskState.running:
-        return cell.counts is None and known.graph.nodes[cell.no].source.kind == "wait"
-    return cell.state is TaskState.retrying or bool(cell.state is TaskState.blocked and cell.flags & DELAYED)
-
-
 def _failures(run: RunCell, known: Known, cells: Sequence[TaskCell]) -> list[Reason]:
     """Which tasks made the run end as it did."""
     bad = {TaskState.failed, TaskState.lost} if run.state is RunState.failed else set()
@@ -121,12 +112,11 @@ def _failures(run: RunCell, known: Known, cells: Sequence[TaskCell]) -> list[Rea
     return found[:REASONS_MAX]
 
 
-def _decision(state: str, cells: Sequence[TaskCell]) -> str:
+def _decision(state: str, known: Known, cells: Sequence[TaskCell]) -> str:
     """In one word: what the run does now."""
     states = {cell.state for cell in cells}
-    if any(cell.state in TASK_LEASED and cell.agent for cell in cells) or any(
-        c.counts is not None and c.counts.live for c in cells
-    ):
+    done_by_agents = [cell for cell in cells if not known.graph.nodes[cell.no].inner]
+    if any(c.counts.live if c.counts is not None else c.state in TASK_LEASED for c in done_by_agents):
         return "running"
     if TaskState.ready in states:
         return "waits for room"

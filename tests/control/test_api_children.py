@@ -1,0 +1,123 @@
+"""Parents and children as the API shows them."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from typing import Any
+
+from api_world import World, run_async
+
+CHILD = {"name": "child", "tasks": [{"name": "a", "command": ["true"]}]}
+PARENT = {
+    "name": "parent",
+    "tasks": [
+        {"name": "c", "job": "child", "retries": {"max": 1, "delay": "0s"}},
+        {"name": "many", "each": [1, 2], "job": "child"},
+        {"name": "w", "wait": {"for": "10m"}},
+        {"name": "d", "delay": "20m", "command": ["true"]},
+    ],
+}
+
+
+async def until(world: World, path: str, holds: Any) -> Any:
+    """Ask until it holds: messages are delivered after the commit that wrote them."""
+    while not holds(got := (await world.get(path)).json):
+        await asyncio.sleep(0.005)
+    return got
+
+
+async def family(world: World) -> tuple[int, list[dict[str, Any]]]:
+    """A parent with its three children."""
+    await world.put("/jobs/child", CHILD)
+    await world.put("/jobs/parent", PARENT)
+    run: int = (await world.post("/jobs/parent/runs", {"priority": 5})).json["id"]
+    found = await until(world, f"/runs?parent={run}", lambda got: len(got["items"]) == 3)
+    return run, found["items"]
+
+
+@run_async
+async def test_a_task_names_its_child_and_the_child_its_parent(tmp_path: Path) -> None:
+    async with World(tmp_path) as world:
+        run, children = await family(world)
+        assert [(c["job"], c["version"], c["parent"], c["priority"]) for c in children] == [("child", 1, run, 5)] * 3
+        view = (await world.get(f"/runs/{run}")).json
+        assert view["parent"] is None
+        task = view["tasks"][0]
+        assert (task["name"], task["state"], task["agent"]) == ("c", "running", None)
+        assert task["child"] in {c["id"] for c in children}
+        assert task["attempts"][0]["child"] == task["child"]
+        assert (await world.get(f"/runs/{task['child']}")).json["parent"] == run
+        alone = (await world.get(f"/runs/{run}/tasks/many/1")).json
+        page = (await world.get(f"/runs/{run}/tasks/many?limit=10")).json["items"]
+        assert alone["child"] == page[1]["child"] != page[0]["child"]
+        assert {task["child"], page[0]["child"], page[1]["child"]} == {c["id"] for c in children}
+
+
+@run_async
+async def test_each_attempt_names_its_own_child(tmp_path: Path) -> None:
+    async with World(tmp_path) as world:
+        await world.agent()
+        run, _ = await family(world)
+        first = (await world.get(f"/runs/{run}/tasks/c")).json["child"]
+        from headrace.model.changes import OutcomeKind
+
+        await world.settle(first, kind=OutcomeKind.failed, exit_status="7")
+        task = await until(world, f"/runs/{run}/tasks/c", lambda got: got["attempt"] == 2 and got["child"])
+        assert [a["child"] for a in task["attempts"]] == [first, task["child"]]
+        assert (task["attempts"][0]["exit_status"], task["attempts"][0]["reason"]) == ("7", "child")
+        assert f"child run {first} (child) failed" in task["attempts"][0]["error"]["message"]
+        second = task["child"]
+        await world.settle(second, exit_status="fine")
+        task = await until(world, f"/runs/{run}/tasks/c", lambda got: got["state"] == "succeeded")
+        assert task["exit_status"] == "fine"
+
+
+@run_async
+async def test_explain_names_the_child_the_wait_and_the_delay_and_when_it_goes_on(tmp_path: Path) -> None:
+    async with World(tmp_path) as world:
+        run, children = await family(world)
+        told = (await world.get(f"/runs/{run}/explain")).json
+        assert told["decision"] == "waits for a child run or for time"
+        by_code = {reason["code"]: reason for reason in told["reasons"]}
+        assert by_code["child"]["refers_to"] in {str(c["id"]) for c in children}
+        assert by_code["waiting"]["message"].startswith("w waits for ")
+        assert by_code["delayed"]["message"].startswith("d begins after its delay, in 1")
+        begun = (await world.get(f"/runs/{run}")).json["started_at"]
+        assert told["expected_at"] > begun
+
+
+@run_async
+async def test_the_children_of_a_run_are_paged_and_the_filter_stands_alone(tmp_path: Path) -> None:
+    async with World(tmp_path) as world:
+        run, children = await family(world)
+        first = (await world.get(f"/runs?parent={run}&limit=2")).json
+        rest = (await world.get(f"/runs?parent={run}&limit=2&cursor={first['next_cursor']}")).json
+        assert [r["id"] for r in first["items"] + rest["items"]] == [c["id"] for c in children]
+        assert rest["next_cursor"] is None
+        assert (await world.get("/runs?parent=999999")).json["items"] == []
+        for bad in ("parent=x", f"parent={run}&job=child", f"parent={run}&state=queued"):
+            assert (await world.get(f"/runs?{bad}")).status == 400
+
+
+@run_async
+async def test_cancel_over_the_api_reaches_the_children(tmp_path: Path) -> None:
+    async with World(tmp_path) as world:
+        run, children = await family(world)
+        assert (await world.post(f"/runs/{run}/cancel", {"reason": "enough"})).status == 202
+        await until(world, f"/runs/{run}", lambda got: got["state"] == "canceled")
+        for child in children:
+            got = (await world.get(f"/runs/{child['id']}")).json
+            assert (got["state"], got["reason"]) == ("canceled", f"run {run} that began it: enough")
+
+
+@run_async
+async def test_a_child_that_its_job_refuses_fails_the_attempt(tmp_path: Path) -> None:
+    async with World(tmp_path) as world:
+        await world.put("/jobs/child", {**CHILD, "exclusive": True})
+        await world.post("/jobs/child/runs", {})
+        await world.put("/jobs/parent", {"name": "parent", "tasks": [{"name": "c", "job": "child"}]})
+        run = (await world.post("/jobs/parent/runs", {})).json["id"]
+        got = await until(world, f"/runs/{run}", lambda got: got["state"] == "failed")
+        assert got["tasks"][0]["reason"] == "no_child"
+        assert "at most 1 at once" in got["tasks"][0]["error"]["message"]
