@@ -23,7 +23,7 @@ PARENT = {
 async def until(world: World, path: str, holds: Any) -> Any:
     """Ask until it holds: messages are delivered after the commit that wrote them."""
     while not holds(got := (await world.get(path)).json):
-        await asyncio.sleep(0.005)
+        await asyncio.sleep(0.005)  # a poll: nothing tells that a message was delivered
     return got
 
 
