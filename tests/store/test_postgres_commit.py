@@ -70,7 +70,7 @@ class Proxy:
         self._tasks.add(back)
         with contextlib.suppress(ConnectionError):
             while chunk := await reader.read(65536):
-                if self.at != At.nothing and chunk.startswith(b"Q") and b"commit" in chunk:
+                if self.at != At.nothing and b"commit\0" in chunk:
                     await self._lose(chunk, back, up_reader, up_writer)
                     writer.close()
                     return
@@ -94,7 +94,11 @@ class Proxy:
             self.at = At.nothing
         if at in {At.cut_after, At.gone}:
             up_writer.write(chunk)
-            assert b"COMMIT" in await up_reader.read(65536)
+            answer = b""
+            while b"COMMIT\0" not in answer:
+                more = await up_reader.read(65536)
+                assert more, answer
+                answer += more
         if at == At.silence:
             self._held.append(up_writer)
         else:
@@ -127,9 +131,19 @@ def made(run: int) -> Batch:
     return Batch(at=1, commits=[CommitRow(run, 1, 1, "me", "test")], new_runs=[row])
 
 
+@pytest.fixture(params=[True, False], ids=["in two trips", "in one trip"], autouse=True)
+def wait(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> bool:
+    """Whether what was written is answered before COMMIT is sent, or travels with it, as the ledger has it."""
+    monkeypatch.setattr(request.module, "WAIT", request.param)
+    return bool(request.param)
+
+
+WAIT = True
+
+
 async def commit(store: PostgresStore, batch: Batch) -> None:
     await store.writer.begin()
-    await store.writer.write(batch)
+    await store.writer.write(batch, wait=WAIT)
     await store.writer.commit()
 
 

@@ -30,8 +30,8 @@ from headrace.model.errors import Conflict, HeadraceError, Refused
 from headrace.model.limits import LIMIT
 from headrace.model.ports import Dice
 from headrace.model.states import RunState, TaskState
-from headrace.store.port import Writer
-from headrace.store.rows import Answer, Batch, Entity
+from headrace.store.port import Ahead, Writer
+from headrace.store.rows import Answer, Batch, Entity, EntityKey
 
 ANSWERS_KEPT_US = 7 * 24 * 3600 * 1_000_000
 HELD_TWICE = 2
@@ -85,12 +85,14 @@ class Group:
 
     async def round(self, units: Sequence[Unit]) -> None:
         """Load for all of these, then decide them in order, until the bounds are reached."""
+        changes = [change for unit in units for change in unit.changes[unit.done : unit.until]]
+        wait = any(unit.waits >= HELD_TWICE for unit in units)
+        if self._writer.far:
+            self._writer.ahead(self._ahead(units, changes, wait=wait))
         await self._load_named(units)
         self._rise()
-        changes = [change for unit in units for change in unit.changes[unit.done : unit.until]]
         reached: list[RunCell | None] = []
         if changes:
-            wait = any(unit.waits >= HELD_TWICE for unit in units)
             await self._loader.limits(changes, self._rows, wait=wait)
             await self._loader.runs(changes, wait=wait)
             reached = await self._reach(changes)
@@ -129,21 +131,34 @@ class Group:
         await self._loader.keys(wanted)
         return reached
 
-    async def _load_named(self, units: Sequence[Unit]) -> None:
+    def _ahead(self, units: Sequence[Unit], changes: Sequence[Change], *, wait: bool) -> Ahead:
+        """What ``round`` will ask for, as far as the changes themselves name it."""
+        entities, documents, answers = self._names(units)
+        runs, tasks = self._loader.named(changes, wait=wait)
+        return Ahead(entities, documents, answers, self._seqs(units), runs, tasks, wait)
+
+    def _names(self, units: Sequence[Unit]) -> tuple[list[EntityKey], list[bytes], list[tuple[str, str]]]:
+        """Entities, documents and kept answers that these units are about."""
         keys = {key for unit in units if unit.named is not None for key in unit.named.names()}
         keys |= {(AGENT, unit.delivery.name) for unit in units if unit.delivery is not None}
-        keys -= self._rows.entities.keys()
-        if keys:
-            self._rows.entities.update(await self._writer.lock_entities(sorted(keys)))
         digests = {digest for unit in units if unit.named is not None for digest in unit.named.digests()}
-        if digests:
-            self._rows.documents.update(await self._writer.load_documents(sorted(digests)))
-        seqs = [seq for unit in units if unit.seqs is not None for seq in unit.seqs]
-        if seqs:
-            self._untold |= await self._writer.lock_outbox(sorted(seqs))
         answers = {(unit.answer.scope, unit.answer.key) for unit in units if unit.answer is not None}
+        return sorted(keys - self._rows.entities.keys()), sorted(digests), sorted(answers)
+
+    @staticmethod
+    def _seqs(units: Sequence[Unit]) -> list[int]:
+        return sorted(seq for unit in units if unit.seqs is not None for seq in unit.seqs)
+
+    async def _load_named(self, units: Sequence[Unit]) -> None:
+        keys, digests, answers = self._names(units)
+        if keys:
+            self._rows.entities.update(await self._writer.lock_entities(keys))
+        if digests:
+            self._rows.documents.update(await self._writer.load_documents(digests))
+        if seqs := self._seqs(units):
+            self._untold |= await self._writer.lock_outbox(seqs)
         if answers:
-            self._answers.update(await self._writer.load_answers(sorted(answers)))
+            self._answers.update(await self._writer.load_answers(answers))
 
     async def _unit(self, unit: Unit, reached: Sequence[RunCell | None]) -> None:
         if unit.answer is not None and unit.done == 0 and self._answered(unit):

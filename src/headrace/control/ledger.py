@@ -324,7 +324,7 @@ class Ledger:
             if recorder.empty:
                 await writer.rollback()
             else:
-                await writer.write(group.batch())
+                await writer.write(group.batch(), wait=False)
                 self._adapt(units, self._spent(writer) - began)
                 self._fault("ledger.before_commit")
                 await writer.commit()

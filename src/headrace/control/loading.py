@@ -20,9 +20,9 @@ from headrace.core.gates import gate_of
 from headrace.core.nodes import Graph
 from headrace.core.work import Gate, Keys, Working
 from headrace.model.cells import RunCell, RunInput, TaskCell, Value
-from headrace.model.changes import Admit, Change, Claim, Submit
+from headrace.model.changes import Admit, Change, Claim, Lose, Settle, Started, Submit, Wake
 from headrace.model.errors import Invalid, NotFound
-from headrace.model.ids import WHOLE, TaskKey
+from headrace.model.ids import RUN_ITSELF, WHOLE, TaskKey
 from headrace.model.limits import GATE, GATE_PREFIX, LIMIT, LimitKey
 from headrace.model.states import TaskState
 from headrace.store.port import Writer
@@ -115,6 +115,26 @@ class Loader:
         if wanted:
             for key, (used, tick) in (await self._writer.load_uses(sorted(wanted))).items():
                 uses[key], self.working.ticks[key] = used, tick
+
+    def named(self, changes: Sequence[Change], *, wait: bool) -> tuple[list[int], list[TaskKey]]:
+        """Runs and tasks that these changes name and that are not here: what is sure to be asked for.
+
+        None where limits may have to be waited for: that is done before any run is locked.
+        """
+        if wait and any(isinstance(change, Submit | Claim | Admit) for change in changes):
+            return [], []
+        runs: set[int] = set()
+        tasks: dict[TaskKey, None] = {}
+        here, asked = self.working.tasks, self._asked
+        for change in changes:
+            if isinstance(change, Submit):
+                continue
+            runs.add(change.run)
+            if isinstance(change, Settle | Started | Claim | Lose | Wake) and change.no != RUN_ITSELF:
+                key = (change.run, change.no, change.index)
+                if key not in here and key not in asked:
+                    tasks[key] = None
+        return sorted(runs - self._asked_runs), list(tasks)
 
     async def runs(self, changes: Sequence[Change], *, wait: bool) -> None:
         """Lock and load the runs that these changes name; ``held`` are those that another node has.

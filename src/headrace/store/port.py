@@ -53,17 +53,39 @@ class Identity(Struct, frozen=True):
     """Settings that safety rests on, read back from the server's own connection (synchronous, journal mode …)."""
 
 
+class Ahead(Struct):
+    """What a group knows that it will ask for, before it has loaded anything: all may be fetched in one go."""
+
+    entities: Sequence[EntityKey] = ()
+    documents: Sequence[bytes] = ()
+    answers: Sequence[tuple[str, str]] = ()
+    outbox: Sequence[int] = ()
+    runs: Sequence[int] = ()
+    tasks: Sequence[TaskKey] = ()
+    wait: bool = False
+    """As ``lock_runs`` will be asked."""
+
+
 class Writer(Protocol):
     """The ledger's connection. One transaction at a time: begin → loads → write → commit, or rollback."""
 
-    floor: int
-    """The latest instant at which anything was written that this transaction has loaded, µs. Nothing may be written at an
-    earlier one. 0 where nobody else writes (SQLite: the ledger's own clock never goes back)."""
+    far: bool
+    """Each question is a round trip: it pays to say ``ahead`` what will be asked."""
 
-    waited: float
-    """Seconds of this transaction in which the loop was free for others, because a server was waited for."""
+    @property
+    def floor(self) -> int:
+        """The latest instant at which anything was written that this transaction has loaded, µs. Nothing may be written at an
+        earlier one. 0 where nobody else writes (SQLite: the ledger's own clock never goes back).
+        """
+
+    @property
+    def waited(self) -> float:
+        """Seconds of this transaction in which the loop was free for others, because a server was waited for."""
 
     async def begin(self) -> None: ...
+
+    def ahead(self, asked: Ahead) -> None:
+        """Said after ``begin``, before anything is loaded. The answers come as each is asked for, as if nothing was said."""
 
     async def lock_runs(self, runs: Sequence[int], *, wait: bool = False) -> tuple[dict[int, RunCell], set[int]]:
         """Lock (sorted) and load run cells. Second: ids whose rows another node holds (never on SQLite).
@@ -106,7 +128,8 @@ class Writer(Protocol):
     async def lock_outbox(self, seqs: Sequence[int]) -> set[int]:
         """Those of these rows that are there and that no other node delivers at this moment; locked until the commit."""
 
-    async def write(self, batch: Batch) -> None: ...
+    async def write(self, batch: Batch, *, wait: bool = True) -> None:
+        """Raises Busy when another node wrote the same key; without ``wait`` it may be ``commit`` that says so."""
 
     async def commit(self) -> None:
         """Durable when it returns. Raises UnknownOutcome when nobody can say; StoreError when it did not happen."""

@@ -20,11 +20,10 @@ from headrace.store.uses import UseKey, Uses, WaitKey, uses_of
 
 
 class Call(NamedTuple):
-    """A named statement with its parameters. ``rows``: touching another number is an error; None: any number is right."""
+    """A named statement with its parameters. What must touch each of its rows is told their number, and fails otherwise."""
 
     name: str
     params: list[Any]
-    rows: int | None = None
 
 
 def calls(batch: Batch, incarnation: int) -> Iterator[Call]:
@@ -49,18 +48,18 @@ def _definitions(batch: Batch) -> Iterator[Call]:
 
 def _live(batch: Batch) -> Iterator[Call]:
     if new := batch.new_runs:
-        yield Call("add_runs", _new_runs(batch), len(new))
+        yield Call("add_runs", _new_runs(batch))
         if cells := [n.cell for n in new if n.cell.state not in RUN_FINAL]:
-            yield Call("add_open_runs", _places(cells), len(cells))
+            yield Call("add_open_runs", _places(cells))
     if runs := batch.runs:
-        yield Call("put_runs", [*_runs(runs), batch.at], len(runs))
+        yield Call("put_runs", [*_runs(runs), batch.at, len(runs)])
     yield from _ended([*(n.cell for n in new), *runs])
     if tasks := batch.new_tasks:
-        yield Call("add_tasks", [*_tasks(tasks), batch.at], len(tasks))
+        yield Call("add_tasks", [*_tasks(tasks), batch.at])
     if tasks := [cell for cell in batch.tasks if not _indexed(cell)]:
-        yield Call("end_tasks", [*_ended_tasks(tasks), batch.at], len(tasks))
+        yield Call("end_tasks", [*_ended_tasks(tasks), batch.at, len(tasks)])
     if tasks := [cell for cell in batch.tasks if _indexed(cell)]:
-        yield Call("put_tasks", [*_tasks(tasks), batch.at], len(tasks))
+        yield Call("put_tasks", [*_tasks(tasks), batch.at, len(tasks)])
 
 
 def _ended(cells: list[RunCell]) -> Iterator[Call]:
@@ -134,7 +133,7 @@ def _tasks(cells: list[TaskCell]) -> list[Any]:
 def _aside(batch: Batch) -> Iterator[Call]:
     # A blob's bytes are in the blob store already; the cell names their digest.
     if values := [(key, value.data) for key, value in batch.values if value.data is not None]:
-        yield Call("add_values", [*_keys([k for k, _ in values]), Bytes([d for _, d in values])], len(values))
+        yield Call("add_values", [*_keys([k for k, _ in values]), Bytes([d for _, d in values])])
     if rows := batch.attempts:
         keys = _keys([(r.run, r.no, r.index) for r in rows])
         yield Call("add_attempts", [*keys, Ints([r.attempt for r in rows]), Bytes([encode(r.cell) for r in rows])])
@@ -182,8 +181,8 @@ def _records(batch: Batch, incarnation: int) -> Iterator[Call]:
                 Texts([a.location for a in answers]),
                 Bytes([a.body for a in answers]),
                 Ints([a.at for a in answers]),
+                len(answers),
             ],
-            len(answers),
         )
     if commits := batch.commits:
         marks = [Ints([c.commit for c in commits]), Ints([c.at for c in commits]), Ints([c.node for c in commits])]
@@ -212,14 +211,14 @@ def _limits(uses: Uses, batch: Batch) -> Iterator[Call]:
     if over := sorted(uses.over):
         yield Call("drop_uses", _use_columns(over))
     if held := sorted(uses.held):
-        yield Call("add_uses", [*_use_columns(held), Ints([uses.held[key] for key in held])], len(held))
+        yield Call("add_uses", [*_use_columns(held), Ints([uses.held[key] for key in held])])
     if entered := sorted(uses.entered):
         yield Call("drop_waits", _wait_columns(entered))
     if waiting := sorted(uses.waiting):
         yield Call("add_waits", _wait_columns(waiting))
     if ticks := sorted(batch.ticks.items()):
         names = [Texts([name for (name, _), _ in ticks]), Texts([key for (_, key), _ in ticks])]
-        yield Call("put_ticks", [*names, Ints([tick for _, tick in ticks])], len(ticks))
+        yield Call("put_ticks", [*names, Ints([tick for _, tick in ticks])])
 
 
 def _use_columns(rows: list[UseKey]) -> list[Any]:
@@ -235,7 +234,7 @@ def _entities(entities: list[Entity]) -> Iterator[Call]:
     # Sorted by key, and only the newest image of each: one statement cannot touch a row twice.
     versions = sorted(entities, key=lambda e: (e.kind, e.name, e.version))
     newest = list({(e.kind, e.name): e for e in versions}.values())
-    yield Call("put_entities", _entity_columns(newest), len(newest))
+    yield Call("put_entities", [*_entity_columns(newest), len(newest)])
     if told := [e for e in versions if e.facts]:
         yield Call("add_entity_history", [*_entity_columns(told), Ints([e.commit for e in told])])
 

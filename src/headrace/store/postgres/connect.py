@@ -31,6 +31,9 @@ DURABLE = frozenset({"on", "remote_apply"})
 PATIENT = ("lock_timeout", "statement_timeout", "idle_in_transaction_session_timeout")
 """What must be bounded on the ledger's connection."""
 
+MISCOUNTED = "HR001"
+"""What ``exactly`` (migration 8) raises. Keys that two nodes may write at once are tried again; else a row is missing."""
+
 OLDEST = 130_000
 """server_version_num of the oldest server with the functions that we ask."""
 
@@ -61,6 +64,9 @@ def translated(doing: str) -> Iterator[None]:
 def translate(e: psycopg.Error, doing: str) -> HeadraceError:
     """The error of ours that says what ``e`` means for whoever asked."""
     text = f"{doing}: {str(e).strip() or type(e).__name__}"
+    if e.sqlstate == MISCOUNTED:
+        raced = any(name in text for name in ("put_answers", "put_entities"))
+        return Busy(f"{text}: another node wrote the same key just now") if raced else StoreError(text)
     if isinstance(e, pg.LockNotAvailable | pg.QueryCanceled | pg.DeadlockDetected | pg.SerializationFailure):
         return Busy(text)
     if isinstance(e, pg.UniqueViolation):

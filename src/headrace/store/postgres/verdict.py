@@ -1,8 +1,9 @@
 """What became of a transaction whose connection was lost during COMMIT: asks the server before anybody is answered.
 
-Never guesses. ``pg_xact_status`` says when the transaction is over; that it committed is believed only of the commit row
-that it wrote: a server that crashed, or a promoted standby, may have given the same transaction id to somebody else.
-That it aborted may be believed of the id, for the id of a commit is never given again. Called by ``writer``.
+Never guesses. The transaction is over when its backend is gone; that it committed is believed only of the commit row that
+it wrote: a server that crashed, or a promoted standby, may have given the same transaction id to somebody else. That it
+aborted may be believed of the id too (``pg_xact_status``), for the id of a commit is never given again. Called by
+``writer``.
 """
 
 from __future__ import annotations
@@ -22,13 +23,17 @@ PATIENCE = 10.0
 """Seconds in which a restarting server may come back and a dying backend may finish."""
 
 _PAUSE = 0.1
+_ENDING = 0.02
 
 
 class Lost(NamedTuple):
-    """The transaction: its id, the backend that ran it, the timeline on which both mean something, a commit it wrote."""
+    """The transaction: its id if it was told, the backend that ran it and when that began, the timeline on which these
+    mean something, a commit it wrote. Without an id there is a commit.
+    """
 
-    xid: str
+    xid: str | None
     backend: int
+    begun: str
     timeline: str
     commit: int | None
 
@@ -56,14 +61,15 @@ async def ask(dsn: str, queries: Queries, lost: Lost, patience: float) -> Verdic
 async def _verdict(conn: Connection, queries: Queries, lost: Lost, until: float) -> Verdict:
     loop = asyncio.get_running_loop()
     same_server = await _scalar(conn, queries["timeline"]) == lost.timeline
-    while same_server and (status := await _status(conn, queries, lost.xid)) == "in progress":
+    while same_server and await _scalar(conn, queries["end_backend"], lost.backend, lost.begun) is not None:
         if loop.time() >= until:
             return "unknown"
-        await conn.execute(queries["end_backend"], [lost.backend, lost.xid])
-        await asyncio.sleep(_PAUSE)
+        await asyncio.sleep(_ENDING)
     if lost.commit is not None:
         return "aborted" if await _scalar(conn, queries["commit_there"], lost.commit) is None else "committed"
-    return "aborted" if same_server and status in {"aborted", "never"} else "unknown"
+    if lost.xid is None or not same_server:
+        return "unknown"
+    return "aborted" if await _status(conn, queries, lost.xid) in {"aborted", "never"} else "unknown"
 
 
 async def _status(conn: Connection, queries: Queries, xid: str) -> str | None:

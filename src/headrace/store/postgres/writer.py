@@ -1,27 +1,28 @@
 """The ledger's connection: begin, lock and load, write, commit; and what became of a commit whose answer was lost.
 
-Never retries a transaction and never compares states: rows are found by primary key only. Called by the ledger.
+Never retries a transaction and never compares states: rows are found by primary key only. Called by the ledger. A group
+is two round trips: one locks and loads what is known beforehand to be asked for, one writes and commits.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
-from itertools import chain
-from time import monotonic, thread_time
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import Any
 
 import psycopg
 from psycopg.pq import TransactionStatus
 
 from headrace.model.cells import RunCell, RunInput, TaskCell, Value
-from headrace.model.errors import Busy, StoreAway, StoreError, UnknownOutcome
+from headrace.model.errors import StoreAway, StoreError, UnknownOutcome
 from headrace.model.ids import TaskKey
 from headrace.model.limits import LimitKey
 from headrace.model.ports import Fault
 from headrace.store.images import decode_run, decode_task, input_of
-from headrace.store.postgres.arrays import Bytes, Ints, Texts
+from headrace.store.port import Ahead
+from headrace.store.postgres.arrays import Bytes, Ints
+from headrace.store.postgres.asking import WAITING, Asking, columns, pairs
 from headrace.store.postgres.batch import Call, calls
 from headrace.store.postgres.blobs import PostgresBlobs
 from headrace.store.postgres.connect import (
@@ -37,6 +38,7 @@ from headrace.store.postgres.connect import (
     translated,
 )
 from headrace.store.postgres.verdict import Lost, ask
+from headrace.store.postgres.wire import Wire
 from headrace.store.rows import Answer, Batch, Entity, EntityKey
 
 Committed = Callable[[Batch], None]
@@ -46,6 +48,8 @@ Committed = Callable[[Batch], None]
 class PostgresWriter:
     """One connection, one transaction at a time. ``store.port.Writer``."""
 
+    far = True
+
     def __init__(
         self, dsn: str, queries: Queries, blobs: PostgresBlobs, *, fault: Fault, told: Committed, patience: float
     ) -> None:
@@ -53,8 +57,6 @@ class PostgresWriter:
         """What the server says of this very connection."""
         self.incarnation = 1
         """The store's, set when it is opened."""
-        self.floor = 0
-        self.waited = 0.0
         self._dsn = dsn
         self._queries = queries
         self._blobs = blobs
@@ -62,11 +64,14 @@ class PostgresWriter:
         self._told = told
         self._patience = patience
         self._conn: Connection | None = None
+        self._wire: Wire | None = None
+        self._asking: Asking | None = None
+        self._contended = False
         self._timeline = ""
         self._backend = 0
+        self._backend_start = ""
         self._turn = asyncio.Lock()
         self._owner: asyncio.Task[Any] | None = None
-        self._begun = False
         self._xid: str | None = None
         self._batch: Batch | None = None
         self._warning = ""
@@ -77,22 +82,32 @@ class PostgresWriter:
         try:
             with translated("cannot read the server's settings"):
                 self.settings = await read_settings(conn, self._queries)
-                row = await (await conn.execute(self._queries["timeline"])).fetchone()
+                row = await (await conn.execute(self._queries["timeline"])).fetchone() or ("", "")
             check_settings(self.settings)
             check_patience(self.settings)
         except BaseException:
             await conn.close()
             raise
-        self._timeline = str(row[0]) if row else ""
+        self._timeline, self._backend_start = map(str, row)
         self._backend = conn.info.backend_pid
         conn.add_notice_handler(self._noticed)
-        self._conn = conn
+        self._conn, self._wire = conn, Wire(conn, self._queries)
 
     async def close(self) -> None:
         """Close the connection; a transaction that is open is not committed."""
         if self._conn is not None:
             await self._conn.close()
-            self._conn = None
+            self._conn = self._wire = self._asking = None
+
+    @property
+    def floor(self) -> int:
+        """The latest instant of anything that this transaction has loaded."""
+        return self._asking.floor if self._asking else 0
+
+    @property
+    def waited(self) -> float:
+        """Seconds of this transaction in which the server was waited for."""
+        return self._asking.waited if self._asking else 0.0
 
     async def begin(self) -> None:
         """Wait for the connection's turn; connect anew if it is gone. BEGIN itself travels with the first load."""
@@ -106,31 +121,39 @@ class PostgresWriter:
             self._turn.release()
             raise
         self._owner = asyncio.current_task()
-        self._begun = False
-        self.floor = 0
-        self.waited = 0.0
+        self._asking = Asking(self._line(), contended=self._contended)
         self._xid = None
         self._batch = None
+
+    def ahead(self, asked: Ahead) -> None:
+        """What is named here is fetched with the first question."""
+        self._now().ahead(asked)
 
     async def lock_runs(self, runs: Sequence[int], *, wait: bool = False) -> tuple[dict[int, RunCell], set[int]]:
         """Lock, sorted, and load. Raises Busy when ``wait`` was not enough; the transaction must be rolled back then."""
         ids = sorted(set(runs))
         if not ids:
             return {}, set()
-        if wait:
-            rows = await self._patiently("lock_runs_waiting", [Ints(ids)])
-        else:
-            rows = await self._rows("lock_runs", [Ints(ids)])
-        self._seen(row[2] for row in rows)
+        asking = self._now()
+        rows = await asking.rows(WAITING if wait else "lock_runs", [Ints(ids)])
+        asking.seen(row[2] for row in rows)
         found = {row[0]: decode_run(row[1]) for row in rows}
         missing = [run for run in ids if run not in found]
         if not missing or wait:
+            self._contended = False
             return found, set()
-        return found, {row[0] for row in await self._rows("held_runs", [Ints(missing)])}
+        held = {row[0] for row in await asking.rows(*asking.held(missing))}.difference(found)
+        self._contended = bool(held)
+        asking.forget(held)
+        return found, held
 
     async def load_tasks(self, keys: Sequence[TaskKey]) -> list[TaskCell]:
         """The cells that exist, in no order."""
-        return await self._tasks("load_tasks", _columns(keys)) if keys else []
+        asking = self._now()
+        await asking.look_ahead()
+        rest = [key for key in keys if key not in asking.cells]
+        found = [cell for key in keys if (cell := asking.cells.get(key)) is not None]
+        return found + await self._tasks("load_tasks", columns(rest)) if rest else found
 
     async def load_inputs(self, runs: Sequence[int]) -> list[RunInput]:
         """What these runs were given."""
@@ -147,7 +170,7 @@ class PostgresWriter:
     async def load_values(self, keys: Sequence[TaskKey]) -> dict[TaskKey, Value]:
         """Results with their texts. Values are never changed, so blobs are read on the readers' connections."""
         found: dict[TaskKey, Value] = {}
-        for run, no, index, image, data in await self._rows("load_values", _columns(keys)) if keys else []:
+        for run, no, index, image, data in await self._rows("load_values", columns(keys)) if keys else []:
             value = decode_task(image).result
             if value is not None:
                 found[(run, no, index)] = await self._blobs.fill(value, data)
@@ -157,9 +180,8 @@ class PostgresWriter:
         """Lock, sorted, and load; waits at most 200 ms for a lock, then Busy."""
         if not keys:
             return {}
-        columns = [Texts(kind for kind, _ in keys), Texts(name for _, name in keys)]
-        entities = [Entity(*row) for row in await self._patiently("lock_entities", columns)]
-        self._seen(e.updated_at for e in entities)
+        entities = [Entity(*row) for row in await self._rows("lock_entities", pairs(keys))]
+        self._now().seen(e.updated_at for e in entities)
         return {(e.kind, e.name): e for e in entities}
 
     async def lock_limits(
@@ -168,23 +190,23 @@ class PostgresWriter:
         """As ``lock_runs``: lock, sorted, and load; second are those that another node has."""
         if wait or not keys:
             return await self.lock_entities(keys), set()
-        entities = [Entity(*row) for row in await self._rows("lock_limits", _pairs(keys))]
-        self._seen(e.updated_at for e in entities)
+        entities = [Entity(*row) for row in await self._rows("lock_limits", pairs(keys))]
+        self._now().seen(e.updated_at for e in entities)
         found = {(e.kind, e.name): e for e in entities}
         missing = sorted(set(keys) - found.keys())
-        held = await self._rows("held_entities", _pairs(missing)) if missing else []
+        held = await self._rows("held_entities", pairs(missing)) if missing else []
         return found, {(row[0], row[1]) for row in held}
 
     async def load_uses(self, keys: Sequence[LimitKey]) -> dict[LimitKey, tuple[int, int]]:
         """A statement of its own, so that its snapshot is younger than the limits' locks."""
-        rows = await self._rows("load_uses", _pairs(keys)) if keys else []
+        rows = await self._rows("load_uses", pairs(keys)) if keys else []
         return {(row[0], row[1]): (row[2], row[3] or 0) for row in rows}
 
     async def load_gates(self, keys: Sequence[LimitKey]) -> dict[LimitKey, tuple[list[int], list[int]]]:
         """Who is in and who waits."""
         found: dict[LimitKey, tuple[list[int], list[int]]] = {key: ([], []) for key in keys}
         for place, name in enumerate(("load_holders", "load_waiting") if keys else ()):
-            for row in await self._rows(name, _pairs(keys)):
+            for row in await self._rows(name, pairs(keys)):
                 found[row[0], row[1]][place].append(row[2])
         return found
 
@@ -192,8 +214,7 @@ class PostgresWriter:
         """First answers given under these keys."""
         if not keys:
             return {}
-        columns = [Texts(scope for scope, _ in keys), Texts(key for _, key in keys)]
-        answers = [Answer(*row) for row in await self._rows("load_answers", columns)]
+        answers = [Answer(*row) for row in await self._rows("load_answers", pairs(keys))]
         return {(a.scope, a.key): a for a in answers}
 
     async def load_documents(self, digests: Sequence[bytes]) -> dict[bytes, int]:
@@ -205,15 +226,21 @@ class PostgresWriter:
         """Those that are there and not being delivered elsewhere; never waits."""
         return {row[0] for row in await self._rows("lock_outbox", [Ints(sorted(seqs))])} if seqs else set()
 
-    async def write(self, batch: Batch) -> None:
-        """Send every statement of the batch in one round trip. Raises Busy when another node wrote the same key."""
+    async def write(self, batch: Batch, *, wait: bool = True) -> None:
+        """Send every statement of the batch. Raises Busy when another node wrote the same key, if it is to ``wait``.
+
+        Without that ``commit`` says what was refused. A batch without a commit row is always waited for: were the answer
+        to its COMMIT lost, only its transaction's id could tell what became of it.
+        """
         self._fault("store.before_write")
-        sent = await self._send(chain(calls(batch, self.incarnation), [Call("xid", [])]), "cannot write")
-        for call, cursor in sent:
-            if call.rows is not None and cursor.rowcount != call.rows:
-                _refuse(call, cursor.rowcount)
-        row = await sent[-1][1].fetchone()
-        self._xid = row[0] if row else None
+        asking = self._now()
+        with translated("cannot write"):
+            for call in calls(batch, self.incarnation):
+                asking.send(call)
+        if wait or not batch.commits:
+            asking.send(Call("xid", []))
+            results = await asking.answers("cannot write")
+            self._xid = self._line().rows(results[-1])[0][0]
         self._batch = batch
         self._fault("store.after_write")
 
@@ -233,20 +260,24 @@ class PostgresWriter:
             self._told(self._batch)
 
     async def _commit(self) -> None:
-        if not self._begun:
+        if not self._now().begun:
             return
-        conn = self._open()
+        conn, wire = self._open(), self._line()
         self._warning = ""
         self._fault("store.before_commit")
         try:
-            cursor = await conn.execute(self._queries["commit"], prepare=False)
+            if self._xid is None:
+                wire.send("xid")
+            wire.send("commit")
+            results = await wire.answers()
         except psycopg.Error as e:
             if not (is_lost(e) or conn.closed):
-                raise translate(e, "cannot commit") from e
+                await self._give_up(conn)
+                raise translate(e, "cannot write and commit") from e
             await self._judge(conn, e)
         else:
-            if cursor.statusmessage != "COMMIT":
-                raise StoreError(f"the server answered COMMIT with {cursor.statusmessage}")
+            if results[-1].command_status != b"COMMIT":
+                raise StoreError(f"the server answered COMMIT with {results[-1].command_status!r}")
         if self._warning:
             raise UnknownOutcome(f"the server committed and does not know whether a standby has it: {self._warning}")
 
@@ -254,16 +285,24 @@ class PostgresWriter:
         """Give up the transaction that this task began, whatever state it is in; harmless when there is none."""
         if self._owner is None or self._owner is not asyncio.current_task():
             return
-        conn = self._conn
         try:
-            if conn is not None and not conn.closed and conn.info.transaction_status != TransactionStatus.IDLE:
-                await conn.execute(self._queries["rollback"])
-        except psycopg.Error:
-            # The server rolls back by itself when its client is gone; the next begin connects anew.
-            if conn is not None:
-                await conn.close()
+            if self._conn is not None and not self._conn.closed:
+                await self._give_up(self._conn)
         finally:
             self._over()
+
+    async def _give_up(self, conn: Connection) -> None:
+        """The server rolls back by itself when its client is gone; the next begin connects anew."""
+        wire = self._line()
+        try:
+            if wire.waits:
+                with suppress(psycopg.Error):
+                    await wire.answers()
+            if conn.info.transaction_status != TransactionStatus.IDLE:
+                wire.send("rollback")
+                await wire.answers()
+        except psycopg.Error:
+            await conn.close()
 
     def _noticed(self, notice: psycopg.errors.Diagnostic) -> None:
         # A COMMIT warns when its wait for a synchronous standby was cut short: a failover may lose it.
@@ -277,75 +316,35 @@ class PostgresWriter:
 
     async def _judge(self, conn: Connection, e: psycopg.Error) -> None:
         await conn.close()
-        if self._xid is None:
+        if self._batch is None:
             raise StoreAway(f"the connection was lost: {e}") from e
-        commits = self._batch.commits if self._batch is not None else []
-        commit = commits[0].commit if commits else None
-        lost = Lost(self._xid, self._backend, self._timeline, commit)
+        commit = self._batch.commits[0].commit if self._batch.commits else None
+        lost = Lost(self._xid, self._backend, self._backend_start, self._timeline, commit)
         verdict = await ask(self._dsn, self._queries, lost, self._patience)
         if verdict == "aborted":
             raise StoreAway(f"the connection was lost and the server rolled back: {e}") from e
         if verdict != "committed":
             raise UnknownOutcome(f"the connection was lost during COMMIT and its outcome is {verdict}") from e
 
-    async def _patiently(self, name: str, params: list[Any]) -> list[Row]:
-        three = [Call("lock_patience", []), Call(name, params), Call("lock_patience_over", [])]
-        sent = await self._send(three, f"cannot {name}")
-        return await sent[1][1].fetchall()
-
     async def _tasks(self, name: str, params: list[Any]) -> list[TaskCell]:
-        rows = await self._rows(name, params)
-        self._seen(row[1] for row in rows)
-        return [decode_task(row[0]) for row in rows]
-
-    def _seen(self, instants: Iterable[int]) -> None:
-        self.floor = max(self.floor, max(instants, default=0))
+        return self._now().tasks_of(await self._rows(name, params))
 
     async def _rows(self, name: str, params: list[Any]) -> list[Row]:
-        call = Call(name, params)
-        if self._begun:
-            with translated(f"cannot {name}"), self._waiting():
-                return await (await self._execute(self._open(), call)).fetchall()
-        sent = await self._send([call], f"cannot {name}")
-        return await sent[0][1].fetchall()
+        return await self._now().rows(name, params)
 
-    async def _send(self, todo: Iterable[Call], doing: str) -> list[tuple[Call, psycopg.AsyncCursor[Row]]]:
-        """All in one round trip. The server works on one statement while the next one's columns are made here."""
-        conn = self._open()
-        begin, self._begun = not self._begun, True
-        with translated(doing), self._waiting():
-            async with conn.pipeline():
-                if begin:
-                    await conn.execute(self._queries["begin"])
-                return [(call, await self._execute(conn, call)) for call in todo]
+    def _now(self) -> Asking:
+        if self._asking is None or self._owner is None:
+            raise StoreError("no transaction: begin first")
+        self._open()
+        return self._asking
 
-    @contextmanager
-    def _waiting(self) -> Iterator[None]:
-        """What passes here and is not this thread's own work was waiting."""
-        began, worked = monotonic(), thread_time()
-        try:
-            yield
-        finally:
-            self.waited += (monotonic() - began) - (thread_time() - worked)
-
-    async def _execute(self, conn: Connection, call: Call) -> psycopg.AsyncCursor[Row]:
-        return await conn.execute(self._queries[call.name], call.params, prepare=True, binary=True)
+    def _line(self) -> Wire:
+        self._open()
+        if self._wire is None:
+            raise StoreAway("not connected")
+        return self._wire
 
     def _open(self) -> Connection:
         if self._conn is None or self._conn.closed:
             raise StoreAway("the connection to PostgreSQL was lost; nothing was written")
         return self._conn
-
-
-def _pairs(keys: Sequence[tuple[str, str]]) -> list[Any]:
-    return [Texts([first for first, _ in keys]), Texts([second for _, second in keys])]
-
-
-def _columns(keys: Iterable[TaskKey]) -> list[Any]:
-    return [Ints(column) for column in zip(*keys, strict=True)]
-
-
-def _refuse(call: Call, touched: int) -> None:
-    if call.name in {"put_answers", "put_entities"}:
-        raise Busy(f"{call.name}: another node wrote the same key just now")
-    raise StoreError(f"{call.name} touched {touched} rows instead of {call.rows}: a key is missing or twice")

@@ -19,7 +19,7 @@ from headrace.model.ids import TaskKey
 from headrace.model.limits import LimitKey
 from headrace.model.ports import Fault
 from headrace.store.images import decode_run, decode_task, encode, history_body, input_of, input_rest
-from headrace.store.port import Blobs
+from headrace.store.port import Ahead, Blobs
 from headrace.store.rows import Answer, Batch, Entity, EntityKey
 from headrace.store.sqlite.connection import translated
 from headrace.store.sqlite.live import LiveCells
@@ -32,6 +32,8 @@ Row = tuple[Any, ...]
 
 class SqliteWriter:
     """``store.port.Writer``. Whoever begins a transaction holds ``turn`` until it is over."""
+
+    far = False
 
     def __init__(
         self, conn: apsw.Connection, queries: dict[str, str], *, blobs: Blobs, committer: Offload, fault: Fault
@@ -129,7 +131,10 @@ class SqliteWriter:
     async def lock_outbox(self, seqs: Sequence[int]) -> set[int]:
         return {row[0] for row in self._each("lock_outbox", [(seq,) for seq in seqs])}
 
-    async def write(self, batch: Batch) -> None:
+    def ahead(self, asked: Ahead) -> None:
+        """Nothing is far here."""
+
+    async def write(self, batch: Batch, *, wait: bool = True) -> None:
         """All rows of one commit. Nothing is written twice: an image stands in ``new_*`` or in the others, not both."""
         self._fault("store.before_write")
         with translated("cannot write"):

@@ -24,11 +24,12 @@ where space = 1 and (kind, name) in (select * from unnest($1::text[], $2::text[]
 order by kind, name for update
 
 -- name: lock_patience
-select set_config('lock_timeout', '200ms', true), set_config('statement_timeout', '1s', true)
+-- Each lock is waited for as writer_patience says, all of them together no longer than this.
+select set_config('statement_timeout', '1s', true)
 
 -- name: lock_patience_over
 -- As in writer_patience.
-select set_config('lock_timeout', '2s', true), set_config('statement_timeout', '10s', true)
+select set_config('statement_timeout', '10s', true)
 
 -- name: lock_limits
 select kind, name, version, created_at, updated_at, image, deleted_at, facts, space from entity

@@ -19,7 +19,7 @@ select set_config('plan_cache_mode', 'force_generic_plan', false),
 
 -- name: writer_patience
 -- Nothing the ledger asks takes long: who waits longer than this waits for another node that hangs, or for no index.
-select set_config('lock_timeout', '2s', false), set_config('statement_timeout', '10s', false)
+select set_config('lock_timeout', '200ms', false), set_config('statement_timeout', '10s', false)
 
 -- name: pool_patience
 select set_config('lock_timeout', '10s', false), set_config('statement_timeout', '30s', false)
@@ -36,8 +36,10 @@ where name in ('synchronous_commit', 'fsync', 'full_page_writes', 'server_versio
 union all select 'in_recovery', pg_is_in_recovery()::text
 
 -- name: timeline
--- A number that changes when another server was promoted: its transaction ids are not comparable with ours.
-select substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8)
+-- A number that changes when another server was promoted: its transaction ids are not comparable with ours. And since when
+-- this backend has been there: with its number it names the backend for ever.
+select substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8),
+       (select backend_start::text from pg_stat_activity where pid = pg_backend_pid())
 
 -- name: xid
 -- A COMMIT that waits for a standby must not be cancelled by a timeout: the server would say COMMIT all the same.
@@ -50,8 +52,9 @@ select pg_xact_status($1::text::xid8)
 select commit_no from commit_row where commit_no = $1
 
 -- name: end_backend
--- Ends our own lost connection's backend, so that its transaction is decided now and not after TCP's patience.
-select pg_terminate_backend(pid) from pg_stat_activity where pid = $1::int and backend_xid = ($2::text::xid8)::xid
+-- Ends our own lost connection's backend, so that its transaction is decided now and not after TCP's patience. No row: it
+-- is gone, and its transaction is over.
+select pg_terminate_backend(pid) from pg_stat_activity where pid = $1::int and backend_start = $2::timestamptz
 
 -- name: meta_get
 select value from meta where key = $1

@@ -1,4 +1,5 @@
 -- What one commit writes: a fixed number of set statements over columns given as arrays, by primary key only.
+-- What must find every row ends in `exactly`, which fails the transaction otherwise: COMMIT may be on its way already.
 
 -- name: add_runs
 insert into run (id, state, due_at, created_at, job, labels, input, params, at, image)
@@ -18,9 +19,12 @@ insert into other_run (created_at, id) select * from unnest($1::bigint[], $2::bi
 on conflict (created_at, id) do nothing
 
 -- name: put_runs
-update run r set state = k.state, due_at = k.due_at, at = $5, image = k.image
-from unnest($1::bigint[], $2::smallint[], $3::bigint[], $4::bytea[]) as k (id, state, due_at, image)
-where r.id = k.id
+with done as (
+    update run r set state = k.state, due_at = k.due_at, at = $5, image = k.image
+    from unnest($1::bigint[], $2::smallint[], $3::bigint[], $4::bytea[]) as k (id, state, due_at, image)
+    where r.id = k.id
+    returning 1
+) select exactly('put_runs', count(*), $6) from done
 
 -- name: add_tasks
 insert into task (run, no, idx, state, klass, rank, agent, due_at, at, image)
@@ -30,16 +34,22 @@ from unnest($1::bigint[], $2::bigint[], $3::bigint[], $4::smallint[], $5::bigint
 
 -- name: end_tasks
 -- Tasks that wait for nothing any more: they leave every index of live rows.
-update task t set state = k.state, klass = null, rank = null, agent = null, due_at = null, at = $6, image = k.image
-from unnest($1::bigint[], $2::bigint[], $3::bigint[], $4::smallint[], $5::bytea[]) as k (run, no, idx, state, image)
-where t.run = k.run and t.no = k.no and t.idx = k.idx
+with done as (
+    update task t set state = k.state, klass = null, rank = null, agent = null, due_at = null, at = $6, image = k.image
+    from unnest($1::bigint[], $2::bigint[], $3::bigint[], $4::smallint[], $5::bytea[]) as k (run, no, idx, state, image)
+    where t.run = k.run and t.no = k.no and t.idx = k.idx
+    returning 1
+) select exactly('end_tasks', count(*), $7) from done
 
 -- name: put_tasks
-update task t set state = k.state, klass = k.klass, rank = k.rank, agent = k.agent, due_at = k.due_at, at = $10,
-    image = k.image
-from unnest($1::bigint[], $2::bigint[], $3::bigint[], $4::smallint[], $5::bigint[], $6::bigint[], $7::bigint[],
-            $8::bigint[], $9::bytea[]) as k (run, no, idx, state, klass, rank, agent, due_at, image)
-where t.run = k.run and t.no = k.no and t.idx = k.idx
+with done as (
+    update task t set state = k.state, klass = k.klass, rank = k.rank, agent = k.agent, due_at = k.due_at, at = $10,
+        image = k.image
+    from unnest($1::bigint[], $2::bigint[], $3::bigint[], $4::smallint[], $5::bigint[], $6::bigint[], $7::bigint[],
+                $8::bigint[], $9::bytea[]) as k (run, no, idx, state, klass, rank, agent, due_at, image)
+    where t.run = k.run and t.no = k.no and t.idx = k.idx
+    returning 1
+) select exactly('put_tasks', count(*), $11) from done
 
 -- name: add_commits
 -- Where it stands among all is decided here, when every row that is read or written is held (see 0006_events.sql).
@@ -78,12 +88,15 @@ on conflict (run, no, idx, path) do update set digest = excluded.digest, size = 
 
 -- name: put_entities
 -- A row that tells no facts may be written again under its version; else the second of two nodes is told to try again.
-insert into entity (space, kind, name, version, created_at, updated_at, deleted_at, facts, image)
-select * from unnest($1::bigint[], $2::text[], $3::text[], $4::bigint[], $5::bigint[], $6::bigint[], $7::bigint[],
-                     $8::bytea[], $9::bytea[])
-on conflict (space, kind, name) do update set version = excluded.version, created_at = excluded.created_at,
-    updated_at = excluded.updated_at, deleted_at = excluded.deleted_at, facts = excluded.facts, image = excluded.image
-where entity.version < excluded.version or (entity.version = excluded.version and excluded.facts = '')
+with done as (
+    insert into entity (space, kind, name, version, created_at, updated_at, deleted_at, facts, image)
+    select * from unnest($1::bigint[], $2::text[], $3::text[], $4::bigint[], $5::bigint[], $6::bigint[], $7::bigint[],
+                         $8::bytea[], $9::bytea[])
+    on conflict (space, kind, name) do update set version = excluded.version, created_at = excluded.created_at,
+        updated_at = excluded.updated_at, deleted_at = excluded.deleted_at, facts = excluded.facts, image = excluded.image
+    where entity.version < excluded.version or (entity.version = excluded.version and excluded.facts = '')
+    returning 1
+) select exactly('put_entities', count(*), $10) from done
 
 -- name: add_entity_history
 -- Two nodes that made the same version of one entity meet in this primary key: the second is told to try again.
@@ -93,11 +106,14 @@ select * from unnest($1::bigint[], $2::text[], $3::text[], $4::bigint[], $5::big
 
 -- name: put_answers
 -- Only an expired answer is replaced: of two nodes with the same key the second touches no row and is told to try again.
-insert into answer (scope, key, request, status, location, body, at)
-select * from unnest($1::text[], $2::text[], $3::bytea[], $4::bigint[], $5::text[], $6::bytea[], $7::bigint[])
-on conflict (scope, key) do update set request = excluded.request, status = excluded.status,
-    location = excluded.location, body = excluded.body, at = excluded.at
-where answer.at < excluded.at - 7 * 86400000000
+with done as (
+    insert into answer (scope, key, request, status, location, body, at)
+    select * from unnest($1::text[], $2::text[], $3::bytea[], $4::bigint[], $5::text[], $6::bytea[], $7::bigint[])
+    on conflict (scope, key) do update set request = excluded.request, status = excluded.status,
+        location = excluded.location, body = excluded.body, at = excluded.at
+    where answer.at < excluded.at - 7 * 86400000000
+    returning 1
+) select exactly('put_answers', count(*), $8) from done
 
 -- name: add_documents
 insert into document (graph, digest, body)
