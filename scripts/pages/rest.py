@@ -86,7 +86,7 @@ def _route(route: Route, linked: list[str]) -> list[str]:
     lines.append(
         f"* answer: {' '.join(map(str, route.statuses))}, {_type(route.response, linked)}, as {_medias(route.media)}\n"
     )
-    lines.append(table(("query", "type", "means"), [(f"`{q.name}`", q.kind.value, q.summary) for q in route.query]))
+    lines.append(table(("query", "type", "means"), [(f"`{q.name}`", q.kind.value, q.summary) for q in route.queries]))
     return lines
 
 

@@ -72,8 +72,9 @@ def _kept() -> str:
 class World:
     """One control with one token per role."""
 
-    def __init__(self, data: Path, dsn: str = "") -> None:
+    def __init__(self, data: Path, dsn: str = "", clock: Clock | None = None) -> None:
         self.data = data
+        self.clock = clock or SystemClock()
         self.dsn = dsn
         self.tokens: dict[Role, str] = {}
         self.scheme = "http"
@@ -82,7 +83,7 @@ class World:
         self.services: Services
 
     async def __aenter__(self) -> Self:
-        clock = SystemClock()
+        clock = self.clock
         store = await self._open(clock)
         self.node = Node(store, clock=clock, dice=random.Random(1), fault=lambda _: None)
         await self.node.start(secret=SECRET, url="http://test", connect=connect)

@@ -121,7 +121,7 @@ def history_body(row: HistoryRow) -> bytes:
     if t is None:
         return encode((row.facts, run))
     task: tuple[object, ...] = (t.state, t.version, t.attempt, t.epoch, t.pending, t.agent, t.boot, t.due_at)
-    if t.started_at or t.ended_at or t.reason or t.counts:
+    if t.started_at or t.ended_at or t.reason or t.counts or t.exit_status:
         task += (
             t.counts, t.reason, _before(at, t.started_at), _before(at, t.ended_at), t.exit_status, t.exit_code, t.signal
         )  # fmt: skip

@@ -180,8 +180,19 @@ class Reader(Protocol):
     async def log_end(self) -> tuple[Place, bool]:
         """The newest place that can be shown, and whether commits beyond it wait for others to end."""
 
-    async def pruned(self) -> Place:
-        """The newest place of which history has been deleted; the beginning when none has."""
+    async def pruned(self) -> tuple[Place, int]:
+        """The newest place of which history has been deleted, and its instant; the beginning and 0 when none has."""
+
+    async def cells_at(self, keys: Sequence[TaskKey], at: int) -> list[HistoryRow]:
+        """The last history row until this instant of each of these entities of runs, in no order. At most 500."""
+
+    async def entity_at(self, key: EntityKey, at: int) -> Entity | None:
+        """The last version until this instant of one named thing, deleted or not."""
+
+    async def entities_at_instant(
+        self, kind: str, at: int, *, after: str = "", limit: int = 500, deleted: bool = False
+    ) -> list[Entity]:
+        """Like ``entities``, as they were at this instant."""
 
     async def history_at(self, keys: Sequence[HistoryAt]) -> list[tuple[HistoryRow, int]]:
         """These rows, as far as they are still there, in no order, each with its run's graph number. At most 500."""

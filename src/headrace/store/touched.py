@@ -72,3 +72,11 @@ def bounded(rows: Iterable[tuple[int, int, int, int, bytes]]) -> list[Logged]:
             break
         found.append(Logged(Place(position, second), commit, at, touched))
     return found
+
+
+def pruned_until(kept: str | None) -> tuple[Place, int]:
+    """The place up to which history was deleted, and its instant, from what ``meta`` says: three numbers, or nothing."""
+    if not kept:
+        return Place(), 0
+    position, second, at = map(int, kept.split())
+    return Place(position, second), at

@@ -37,6 +37,7 @@ ROUTES = (
     Route(
         method="GET",
         path=BASE + "/agents",
+        as_of=True,
         permission=Permission.agents_read,
         handler=list_agents,
         summary="The machines that do the work",

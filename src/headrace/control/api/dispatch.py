@@ -11,6 +11,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mutab
 from typing import Any
 
 from headrace.control.api.answers import answered_before
+from headrace.control.api.asof import look_back
 from headrace.control.api.call import Call, CutOff, Reply
 from headrace.control.api.entry import Answered, Entry
 from headrace.control.api.negotiate import content_type, encode, header_of, media_of, problem_media
@@ -101,6 +102,8 @@ class Dispatch:
         call.accept = media_of(headers.get(b"accept"), endpoint.route.media)
         if scope["query_string"]:
             _known_queries(endpoint, call)
+            if endpoint.route.as_of and "as_of" in call.query:
+                await look_back(call)
         if endpoint.has_body:
             await _take_body(endpoint, call, headers, receive)
         if endpoint.unsafe:

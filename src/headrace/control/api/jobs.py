@@ -204,6 +204,7 @@ ROUTES = (
     Route(
         method="GET",
         path=BASE + "/jobs",
+        as_of=True,
         permission=Permission.jobs_read,
         handler=list_jobs,
         summary="Saved jobs, by name",
@@ -227,6 +228,7 @@ ROUTES = (
     Route(
         method="GET",
         path=BASE + "/jobs/{name}",
+        as_of=True,
         permission=Permission.jobs_read,
         handler=get_job,
         summary="A saved job: its definition, version and instants",

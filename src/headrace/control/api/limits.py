@@ -124,8 +124,8 @@ def _route(method: str, more: str, permission: Permission, handler: Handler, sum
 _WRITES = {"accepts": RECORDS, "response": LimitView}
 
 ROUTES = (
-    _route("GET", "", Permission.limits_read, list_limits, "Named limits, by name", response=Items, query=PAGE),
-    _route("GET", "/{name}", Permission.limits_read, get_limit, "A limit and who holds it", response=LimitView),
+    _route("GET", "", Permission.limits_read, list_limits, "Named limits, by name", response=Items, query=PAGE, as_of=True),
+    _route("GET", "/{name}", Permission.limits_read, get_limit, "A limit and who holds it", response=LimitView, as_of=True),
     _route(
         "PUT", "/{name}", Permission.limits_write, put_limit, "Make or change a limit: slots, or a rate with a burst",
         statuses=(200, 201, 422), request=LimitBody, **_WRITES,

@@ -114,7 +114,8 @@ def _places(route: Route) -> list[dict[str, Any]]:
 
 def _queries(route: Route) -> list[dict[str, Any]]:
     return [
-        {"name": q.name, "in": "query", "description": q.summary, "schema": {"type": q.kind.value}} for q in route.query
+        {"name": q.name, "in": "query", "description": q.summary, "schema": {"type": q.kind.value}}
+        for q in route.queries
     ]
 
 

@@ -124,6 +124,7 @@ ROUTES = (
     Route(
         method="GET",
         path=BASE + "/packages",
+        as_of=True,
         permission=Permission.packages_read,
         handler=list_packages,
         summary="Registered packages, by name",
@@ -133,6 +134,7 @@ ROUTES = (
     Route(
         method="GET",
         path=BASE + "/packages/{name}",
+        as_of=True,
         permission=Permission.packages_read,
         handler=get_package,
         summary="A package: its digest, tasks and jobs",

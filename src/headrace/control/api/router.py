@@ -26,7 +26,7 @@ class Endpoint:
         self.decoders = None if route.request is None else Decoders(route.request)
         self.has_body = bool(route.accepts)
         self.unsafe = route.method in UNSAFE
-        self.queries = frozenset(q.name for q in route.query)
+        self.queries = frozenset(q.name for q in route.queries)
 
 
 class _Node:

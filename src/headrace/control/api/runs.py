@@ -17,7 +17,7 @@ from headrace.control.api.outputs import with_output
 from headrace.control.api.records import Items
 from headrace.control.api.table import BASE, PAGE, Handler, Query, Route
 from headrace.control.api.times import instant_of, seconds_of
-from headrace.control.api.views import TaskViews, run_view
+from headrace.control.api.views import TaskViews, has_earlier, run_view
 from headrace.control.auth import Permission
 from headrace.control.graphs import Known
 from headrace.model.cells import TaskCell
@@ -79,7 +79,7 @@ async def whole_run(call: Call, row: RunRow, known: Known) -> RunView:
     states = {cell.no: cell.state for cell in cells}
     tasks = []
     for cell in cells:
-        rows = await services.reader.attempts(cell.key) if cell.attempt > 1 else []
+        rows = await services.reader.attempts(cell.key) if has_earlier(cell) else []
         tasks.append(await views.full(cell, states, rows))
     if call.text("with") == "output":
         tasks = [await with_output(services, row, known, cell, view) for cell, view in zip(cells, tasks, strict=True)]
@@ -163,7 +163,7 @@ async def _one_task(call: Call, row: RunRow, known: Known, key: tuple[int, int, 
     children = await children_of(call, known, key[0], (key[1], key[2] - 1))
     views = TaskViews(services.values, known, row, await agent_names(call, [cell]), children=children, alone=True)
     states = await _needed_states(call, known, [cell])
-    return await views.full(cell, states, await services.reader.attempts(key) if cell.attempt > 1 else [])
+    return await views.full(cell, states, await services.reader.attempts(key) if has_earlier(cell) else [])
 
 
 async def _needed_states(call: Call, known: Known, cells: Sequence[TaskCell]) -> dict[int, TaskState]:
@@ -252,6 +252,7 @@ def _get(path: str, handler: Handler, response: object, summary: str, query: tup
         response=response,
         query=query,
         run_token="{id}" in path,
+        as_of=True,
     )
 
 

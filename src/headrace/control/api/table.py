@@ -53,12 +53,16 @@ class Query(Struct, frozen=True):
     kind: Kind = Kind.text
 
 
+AS_OF = Query("as_of", "how it stood at this instant; 410 when that is older than what is kept")
+
+
 class Route(Struct, frozen=True, kw_only=True):
     """One call of the API.
 
     ``request`` is the record that the body is decoded into (None: the handler reads the body itself, or there is none).
     ``accepts`` are the media types of the body, ``media`` those of the answer. ``run_token``: a run's own token may
-    call it, for the run that ``{id}`` names. ``socket``: a WebSocket, opened by GET; Origin is checked. ``statuses`` are those of success and the errors peculiar to the route;
+    call it, for the run that ``{id}`` names. ``socket``: a WebSocket, opened by GET; Origin is checked.
+    ``as_of``: it may be asked how things stood at an instant; the handler sees a store of that instant. ``statuses`` are those of success and the errors peculiar to the route;
     every route may answer 400 401 403 404 406 413 429 503 besides.
     """
 
@@ -76,6 +80,12 @@ class Route(Struct, frozen=True, kw_only=True):
     query: tuple[Query, ...] = ()
     run_token: bool = False
     socket: bool = False
+    as_of: bool = False
+
+    @property
+    def queries(self) -> tuple[Query, ...]:
+        """Every query parameter that the call understands."""
+        return (*self.query, AS_OF) if self.as_of else self.query
 
     @property
     def operation(self) -> str:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 from headrace.control.api.call import Call
 from headrace.core.durations import millis
 from headrace.model.errors import HeadraceError, Invalid, Problem
 
 NO_INSTANT = "must be an instant such as 2026-03-29T01:30:00Z"
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def seconds_of(call: Call, name: str, most: float) -> float:
@@ -39,7 +40,8 @@ def micros(text: str) -> int | None:
     """Microseconds of an instant (ISO 8601, UTC when it names no zone); None for a text that is none."""
     try:
         at = datetime.fromisoformat(text)
-        return int((at if at.tzinfo is not None else at.replace(tzinfo=UTC)).timestamp() * 1_000_000)
+        at = at if at.tzinfo is not None else at.replace(tzinfo=UTC)
+        return (at - _EPOCH) // timedelta(microseconds=1)
     except (ValueError, OverflowError):
         return None
 

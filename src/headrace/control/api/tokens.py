@@ -205,6 +205,7 @@ ROUTES = (
     Route(
         method="GET",
         path=BASE + "/tokens",
+        as_of=True,
         permission=_OWN,
         handler=list_tokens,
         summary="One's own access tokens, or all for `tokens:any`; never their texts",
@@ -214,6 +215,7 @@ ROUTES = (
     Route(
         method="GET",
         path=BASE + "/tokens/{name}",
+        as_of=True,
         permission=_OWN,
         handler=get_token,
         summary="An access token, without its text",

@@ -199,9 +199,16 @@ _WRITES: dict[str, Any] = {"response": UserView, "accepts": RECORDS, "query": (R
 ROUTES = (
     _route("POST", "/users", post_user, "Make a user", statuses=(201, 409, 422), request=NewUser, **_WRITES),
     _route(
-        "GET", "/users", list_users, "Users, by name", permission=Permission.users_read, response=UserPage, query=PAGE
+        "GET",
+        "/users",
+        list_users,
+        "Users, by name",
+        permission=Permission.users_read,
+        response=UserPage,
+        query=PAGE,
+        as_of=True,
     ),
-    _route("GET", "/users/{name}", get_user, "A user", permission=Permission.users_read, response=UserView),
+    _route("GET", "/users/{name}", get_user, "A user", permission=Permission.users_read, response=UserView, as_of=True),
     _route(
         "PUT",
         "/users/{name}",

@@ -139,6 +139,7 @@ ROUTES = (
     Route(
         method="GET",
         path=BASE + "/jobs/{name}/versions",
+        as_of=True,
         permission=Permission.jobs_read,
         handler=list_versions,
         summary="Every version of a job, newest first: when, by whom and why",

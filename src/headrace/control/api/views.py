@@ -10,6 +10,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import msgspec
+from msgspec import structs
 
 from headrace.control.api.values import ALONE_MAX, SHOWN_MAX, Room, Values
 from headrace.control.graphs import Known
@@ -18,7 +19,7 @@ from headrace.core.moving import REPEAT
 from headrace.model.cells import Counts, RunCell, TaskCell
 from headrace.model.errors import TooLarge
 from headrace.model.ids import WHOLE
-from headrace.model.states import AttemptState, TaskState
+from headrace.model.states import TASK_LEASED, AttemptState, TaskState
 from headrace.model.views import AttemptView, ErrorFrame, ErrorView, RunView, TaskView
 from headrace.store.rows import AttemptRow, RunRow
 
@@ -109,10 +110,20 @@ def attempt_state(cell: TaskCell) -> str | None:
     return _ATTEMPT_STATES[cell.state].name
 
 
+def has_earlier(cell: TaskCell) -> bool:
+    """Whether attempts of it stand in rows of their own."""
+    return cell.attempt > 1 or (cell.attempt == 1 and attempt_state(cell) is None)
+
+
 def attempt_view(
     cell: TaskCell, error: ErrorView | None, agents: dict[int, str], child: int | None = None
 ) -> AttemptView:
-    """The attempt that a cell describes: its newest one, or an earlier one kept as a row."""
+    """The attempt that a cell describes: its newest one, or an earlier one kept as a row.
+
+    While it is at work the cell still holds what the attempt before it said: that is not this one's.
+    """
+    if cell.state in TASK_LEASED:
+        cell, error = structs.replace(cell, exit_code=None, signal=None, exit_status=None, ended_at=0), None
     return AttemptView(
         attempt=cell.attempt,
         epoch=cell.epoch,

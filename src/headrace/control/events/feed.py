@@ -74,13 +74,13 @@ class Feed:
 
     async def oldest(self) -> Cursor:
         """The cursor before the oldest event that is kept."""
-        place = await self._reader.pruned()
+        place, _ = await self._reader.pruned()
         return Cursor(self._incarnation, place.position, place.second)
 
     async def latest(self) -> Cursor:
         """The cursor behind the newest event that can be told."""
         place, _ = await self._reader.log_end()
-        place = max(place, await self._reader.pruned())
+        place = max(place, (await self._reader.pruned())[0])
         return Cursor(self._incarnation, place.position, place.second)
 
     async def waiting(self) -> bool:
@@ -91,7 +91,7 @@ class Feed:
         """Raise Gone when what follows this cursor is not whole any more."""
         if cursor.incarnation != self._incarnation:
             raise Gone("the store was restored from a backup since this cursor was given: begin again without one")
-        pruned = await self._reader.pruned()
+        pruned, _ = await self._reader.pruned()
         if cursor.before < pruned:
             raise Gone("what follows this cursor is older than what is kept: begin again without one")
 

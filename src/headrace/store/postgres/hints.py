@@ -69,7 +69,7 @@ class Hints:
             self._classes.update(cell.klass for cell in cells if cell.state == TaskState.ready)
         self._runs.update(cell.run for cell in batch.runs if cell.state in RUN_FINAL)
         self._freed = self._freed or _frees(batch)
-        if self._freed or batch.history or batch.entities:
+        if self._classes or self._runs or self._freed or batch.history or batch.entities:
             # those who watch events want to know of everything that is history
             self._news.set()
 

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from headrace.model.ids import TaskKey
 from headrace.store.images import with_graphs
 from headrace.store.postgres.arrays import Ints, Texts
 from headrace.store.postgres.pool import Pool
-from headrace.store.rows import Entity, EntityAt, HistoryAt, HistoryRow, Logged, Place
-from headrace.store.touched import bounded
+from headrace.store.rows import Entity, EntityAt, EntityKey, HistoryAt, HistoryRow, Logged, Place
+from headrace.store.touched import bounded, pruned_until
 
 ROWS_MAX = 500
 
@@ -33,10 +34,32 @@ class PostgresLog:
         row = await self._pool.row("log_end", [self._incarnation])
         return (Place(), False) if row is None else (Place(row[0], row[1]), row[2])
 
-    async def pruned(self) -> Place:
+    async def pruned(self) -> tuple[Place, int]:
         """Kept under one key of ``meta``."""
         row = await self._pool.row("pruned", [])
-        return Place() if row is None else Place(*map(int, row[0].split()))
+        return pruned_until(None if row is None else row[0])
+
+    async def cells_at(self, keys: Sequence[TaskKey], at: int) -> list[HistoryRow]:
+        """The last history row until this instant of each."""
+        if not keys:
+            return []
+        columns = [Ints(column) for column in zip(*keys[:ROWS_MAX], strict=True)]
+        rows = await self._pool.rows("cells_at", [*columns, at])
+        images = await self._pool.rows("run_images", [Ints({row[0] for row in rows})])
+        seven = ((r[0], r[1], r[2], r[3], r[4], r[5], r[6]) for r in rows)
+        return [row for row, _ in with_graphs(seven, ((r[0], r[1]) for r in images))]
+
+    async def entity_at(self, key: EntityKey, at: int) -> Entity | None:
+        """Its last version until this instant."""
+        row = await self._pool.row("entity_at", [*key, at])
+        return None if row is None else Entity(*row)
+
+    async def entities_at_instant(
+        self, kind: str, at: int, *, after: str = "", limit: int = ROWS_MAX, deleted: bool = False
+    ) -> list[Entity]:
+        """By name, as they were."""
+        values = [kind, at, after, deleted, min(limit, ROWS_MAX)]
+        return [Entity(*row) for row in await self._pool.rows("entities_at_instant", values)]
 
     async def history_at(self, keys: Sequence[HistoryAt]) -> list[tuple[HistoryRow, int]]:
         """These rows, as far as they are there, with the graphs of their runs."""

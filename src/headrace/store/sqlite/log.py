@@ -10,9 +10,10 @@ from typing import Any, TypeVar
 
 import apsw
 
+from headrace.model.ids import TaskKey
 from headrace.store.images import with_graphs
-from headrace.store.rows import Entity, EntityAt, HistoryAt, HistoryRow, Logged, Place
-from headrace.store.touched import bounded
+from headrace.store.rows import Entity, EntityAt, EntityKey, HistoryAt, HistoryRow, Logged, Place
+from headrace.store.touched import bounded, pruned_until
 
 T = TypeVar("T")
 Row = tuple[Any, ...]
@@ -34,10 +35,36 @@ class SqliteLog:
         rows: list[Row] = await self._with(lambda conn: conn.execute(self._sql["log_end"]).fetchall())
         return (Place(rows[0][0], rows[0][1]) if rows else Place()), False
 
-    async def pruned(self) -> Place:
+    async def pruned(self) -> tuple[Place, int]:
         """Kept under one key of ``meta``."""
         rows: list[Row] = await self._with(lambda conn: conn.execute(self._sql["pruned"]).fetchall())
-        return Place(*map(int, rows[0][0].split())) if rows else Place()
+        return pruned_until(rows[0][0] if rows else None)
+
+    async def cells_at(self, keys: Sequence[TaskKey], at: int) -> list[HistoryRow]:
+        """The last history row until this instant of each."""
+        values = [(*key, at) for key in keys[:ROWS_MAX]]
+
+        def work(conn: apsw.Connection) -> list[HistoryRow]:
+            found: list[Row] = conn.executemany(self._sql["cell_at"], values).fetchall()
+            ids = [(run,) for run in {row[0] for row in found}]
+            images: list[Row] = conn.executemany(self._sql["run_images"], ids).fetchall() if ids else []
+            return [row for row, _ in with_graphs(found, images)]
+
+        return await self._with(work) if values else []
+
+    async def entity_at(self, key: EntityKey, at: int) -> Entity | None:
+        """Its last version until this instant."""
+        values = (*key, at)
+        rows: list[Row] = await self._with(lambda conn: conn.execute(self._sql["entity_at"], values).fetchall())
+        return Entity(*rows[0]) if rows else None
+
+    async def entities_at_instant(
+        self, kind: str, at: int, *, after: str = "", limit: int = ROWS_MAX, deleted: bool = False
+    ) -> list[Entity]:
+        """By name, as they were."""
+        text, values = self._sql["entities_at_instant"], (kind, at, after, deleted, min(limit, ROWS_MAX))
+        rows: list[Row] = await self._with(lambda conn: conn.execute(text, values).fetchall())
+        return [Entity(*row) for row in rows]
 
     async def history_at(self, keys: Sequence[HistoryAt]) -> list[tuple[HistoryRow, int]]:
         """These rows, as far as they are there."""

@@ -1,0 +1,152 @@
+"""The store as it was at an instant: a reader that answers each question about one thing from its history.
+
+Every handler works with it as with the present one; it reads one row of history a thing, never a fold. What history does
+not repeat (values, items, labels) comes from rows that never change, as far as it was there at that instant. Questions
+that have no past (live work, logs) are answered as of now. Made by ``control.api.dispatch`` for calls with ``as_of``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from msgspec import structs
+
+from headrace.model.cells import TaskCell, Value
+from headrace.model.ids import RUN_ITSELF, WHOLE, TaskKey
+from headrace.model.states import TASK_FINAL, TASK_LEASED
+from headrace.store.port import Reader
+from headrace.store.rows import AttemptRow, Entity, EntityKey, HolderRow, RunFilter, RunRow
+
+_NEWEST = TASK_LEASED | TASK_FINAL
+"""States in which the newest attempt is the cell's own; in others it is over and stands in a row."""
+
+
+class PastReader:
+    """``store.port.Reader`` as of ``at`` (µs)."""
+
+    def __init__(self, reader: Reader, at: int) -> None:
+        self._reader = reader
+        self._at = at
+
+    def __getattr__(self, name: str) -> Any:
+        """Whatever has no past."""
+        return getattr(self._reader, name)
+
+    async def entity(self, key: EntityKey) -> Entity | None:
+        """Its last version until then."""
+        return await self._reader.entity_at(key, self._at)
+
+    async def entities(self, kind: str, *, after: str = "", limit: int = 500, deleted: bool = False) -> list[Entity]:
+        """By name, as they were."""
+        return await self._reader.entities_at_instant(kind, self._at, after=after, limit=limit, deleted=deleted)
+
+    async def entity_versions(self, key: EntityKey, *, before: int = 0, limit: int = 500) -> list[Entity]:
+        """Those until then, newest first."""
+        newest = await self.entity(key)
+        if newest is None:
+            return []
+        last = newest.version + 1
+        return await self._reader.entity_versions(key, before=min(before, last) if before else last, limit=limit)
+
+    async def run(self, run: int) -> RunRow | None:
+        """The run as it was; None before it was there."""
+        row = await self._reader.run(run)
+        if row is None:
+            return None
+        found = await self._runs([row])
+        return found[0] if found else None
+
+    async def runs(self, where: RunFilter) -> list[RunRow]:
+        """Runs that were there, each as it was; states are not looked at."""
+        until = self._at if where.until is None else min(where.until, self._at)
+        return await self._runs(await self._reader.runs(structs.replace(where, states=(), until=until)))
+
+    async def _runs(self, rows: Sequence[RunRow]) -> list[RunRow]:
+        history = await self._reader.cells_at([(row.cell.run, RUN_ITSELF, WHOLE) for row in rows], self._at)
+        cells = {h.run: h.run_image for h in history}
+        found = []
+        for row in rows:
+            cell = cells.get(row.cell.run)
+            if cell is not None:
+                found.append(RunRow(row.input, row.cell if cell.version == row.cell.version else cell))
+        return found
+
+    async def task(self, key: TaskKey) -> TaskCell | None:
+        """The task as it was; None before it was there."""
+        cell = await self._reader.task(key)
+        if cell is None:
+            return None
+        found = await self._tasks([cell])
+        return found[0] if found else None
+
+    async def tasks(
+        self,
+        run: int,
+        *,
+        no: int | None = None,
+        after: tuple[int, int] = (-1, -2),
+        limit: int = 500,
+        groups_only: bool = False,
+    ) -> list[TaskCell]:
+        """Those that were there, as they were."""
+        return await self._tasks(
+            await self._reader.tasks(run, no=no, after=after, limit=limit, groups_only=groups_only)
+        )
+
+    async def attempts(self, key: TaskKey) -> list[AttemptRow]:
+        """Those that were over then."""
+        cell = await self.task(key)
+        if cell is None:
+            return []
+        last = _over(cell)
+        return [row for row in await self._reader.attempts(key) if row.attempt <= last]
+
+    async def value(self, key: TaskKey) -> Value | None:
+        """The result, if it was there then."""
+        cell = await self.task(key)
+        return None if cell is None or cell.result is None else await self._reader.value(key)
+
+    async def error(self, key: TaskKey) -> Value | None:
+        """The error, if it was there then."""
+        cell = await self.task(key)
+        return None if cell is None or cell.error is None else await self._reader.error(key)
+
+    async def in_use(self, name: str) -> int:
+        """Nobody wrote down what was in use: that is a view of live work."""
+        return 0
+
+    async def holders(self, name: str, key: str | None = None, limit: int = 100) -> list[HolderRow]:
+        """Likewise."""
+        return []
+
+    async def _tasks(self, live: Sequence[TaskCell]) -> list[TaskCell]:
+        if not live:
+            return []
+        keys = [cell.key for cell in live]
+        history = await self._reader.cells_at(keys, self._at)
+        then = {(h.run, h.no, h.index): h.task_image for h in history if h.task_image is not None}
+        if not then and len(live) == 1:
+            # the only task of its run has no history of its own: it stands in that of the run
+            alone = await self._reader.cells_at([(live[0].run, RUN_ITSELF, WHOLE)], self._at)
+            if alone and alone[0].task_image is not None:
+                then[live[0].key] = alone[0].task_image
+        return [await self._merged(cell, then[cell.key]) for cell in live if cell.key in then]
+
+    async def _merged(self, live: TaskCell, then: TaskCell) -> TaskCell:
+        if then.version == live.version:
+            return live
+        then = structs.replace(then, item=live.item, klass=live.klass, index=live.index)
+        if then.state in TASK_FINAL and then.state is live.state and then.attempt == live.attempt:
+            return structs.replace(then, result=live.result, error=live.error, seal=live.seal)
+        last = _over(then)
+        if last > 0:
+            # until an attempt is over its task shows what the one before it said, which stands in a row of its own
+            said = [row.cell.error for row in await self._reader.attempts(live.key) if row.attempt <= last]
+            return structs.replace(then, error=said[-1] if said else None)
+        return then
+
+
+def _over(cell: TaskCell) -> int:
+    """The last attempt that stands in a row of its own."""
+    return cell.attempt - 1 if cell.state in _NEWEST else cell.attempt
