@@ -13,6 +13,7 @@ from headrace.control.loops.loop import Loop
 from headrace.core.limits import holds_gate
 from headrace.model.cells import RunCell
 from headrace.model.changes import SYSTEM, Admit
+from headrace.model.errors import Busy
 from headrace.model.limits import GATE_PREFIX, LimitKey
 from headrace.store.port import Reader
 
@@ -44,6 +45,14 @@ class AdmitLoop(Loop):
 
     async def run_once(self) -> None:
         """Let in whoever may."""
+        try:
+            await self._look()
+        except Busy:
+            # Nobody knows what of it was done.
+            self._all = True
+            raise
+
+    async def _look(self) -> None:
         if self._all:
             self._all = False
             self._gates.update(dict.fromkeys(await self._reader.gates_waiting()))
