@@ -469,7 +469,10 @@ async def test_every_change_says_who_asked_and_from_where(tmp_path: Path) -> Non
 
 
 @run_async
-async def test_what_waits_and_what_streams_ends_when_its_credential_is_revoked(tmp_path: Path) -> None:
+async def test_what_waits_and_what_streams_ends_when_its_credential_is_revoked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("headrace.control.auth.WATCH_S", 3600.0)  # here nobody waits for the next look
     async with World(tmp_path) as world:
         await world.post("/jobs", HELLO)
         run = (await world.post("/jobs/hello/runs", {})).json["id"]

@@ -54,7 +54,7 @@ class Entry:
         path: str = scope["path"]
         method: str = scope.get("method", "GET")
         unsafe = method in UNSAFE
-        self._guard.check(scope, headers, unsafe=unsafe)
+        self._guard.check(scope, headers)
         found = self._router.find(path)
         endpoint = found[0].get("GET" if method == "HEAD" else method) if found else None
         cookie = False

@@ -43,8 +43,8 @@ class Guard:
         self._names = frozenset({*LOOPBACK, *(h.lower() for h in hosts)})
         self._good: frozenset[bytes] = frozenset()
 
-    def check(self, scope: Mapping[str, Any], headers: Mapping[bytes, bytes], *, unsafe: bool) -> None:
-        """Raise Misdirected, Forbidden, TooLong or HeadersTooLarge."""
+    def check(self, scope: Mapping[str, Any], headers: Mapping[bytes, bytes]) -> None:
+        """Raise Misdirected, TooLong or HeadersTooLarge."""
         host = headers.get(b"host", b"")
         if host not in self._good:
             self._check_host(host)
@@ -52,8 +52,6 @@ class Guard:
             raise TooLong(f"the path may have {PATH_MAX} characters, the query {QUERY_MAX}")
         if len(scope["headers"]) > HEADERS_MAX or sum(map(len, headers.values())) > HEADER_BYTES_MAX:
             raise HeadersTooLarge(f"at most {HEADERS_MAX} headers and {HEADER_BYTES_MAX} bytes of them")
-        if unsafe:
-            from_own_page(headers)
 
     def _check_host(self, host: bytes) -> None:
         text = host.decode("latin-1").lower()
