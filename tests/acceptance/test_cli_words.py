@@ -215,6 +215,7 @@ def test_jobs_that_a_job_calls_are_saved_with_it_and_their_runs_are_shown(words:
     shown = words("show", number).stdout
     assert re.search(rf"child +succeeded +1 +run {children[0]['id']}", shown)
     assert f"  parent   run {number}\n" in words("show", str(children[0]["id"])).stdout
+    assert words("check", "family.py").stdout == "family.py: ok\n"
     words("job", "put", "family.py:parent")
     assert words.json("run", "parent", "--n", "1", "--wait")["result"] == [2, 20]
 

@@ -257,3 +257,67 @@ def test_how_many_runs_there_may_be_is_said_once_and_its_key_names_what_exists()
     assert "concurrency.max" in told(define(concurrency={"max": 100_000}))
     assert "concurrency.key" in told(define(concurrency={"key": "${tasks.a.result}"}))
     assert told(define(concurrency={"max": 2, "key": "${run.job}", "when_full": "skip"})) == {}
+
+
+@pytest.mark.parametrize(
+    ("task", "path", "message"),
+    [
+        ({"wait": {}}, "tasks[0].wait", "one of for (a duration) and until (an instant)"),
+        ({"wait": {"for": "1m", "until": "2026-01-01T00:00:00Z"}}, "tasks[0].wait", "one of for"),
+        ({"wait": {"for": "soon"}}, "tasks[0].wait.for", "not a duration"),
+        ({"wait": {"until": "2026-01-01"}}, "tasks[0].wait.until", "no instant; write date, time and zone"),
+        ({"wait": {"until": "2026-01-01T00:00:00"}}, "tasks[0].wait.until", "no instant"),
+        ({"wait": {"for": "${params.x"}}, "tasks[0].wait.for", "bad expression"),
+        ({"wait": {"topic": "news"}}, "tasks[0].wait.topic", NOT_YET),
+        ({"job": {"name": "x", "version": 0}}, "tasks[0].job.version", "counted from 1"),
+        ({"job": {"name": "x", "params": {"a": 1}}, "with": {"a": 2}}, "tasks[0].job.params.a", "given twice"),
+        ({"job": {"name": "x", "params": {"a": "${tasks.t9.result}"}}}, "tasks[0].job.params.a", "no task 't9'"),
+        ({"http": {"url": "ftp://x"}}, "tasks[0].http.url", "no address"),
+        ({"http": {"url": "x"}}, "tasks[0].http.url", "no address"),
+        ({"http": {"url": "http://x", "method": "get it"}}, "tasks[0].http.method", "no method"),
+        ({"http": {"url": "http://x", "headers": {"a b": "c"}}}, "tasks[0].http.headers", "name is a word"),
+        ({"http": {"url": "http://x", "headers": {"a": "c\nd"}}}, "tasks[0].http.headers", "one line"),
+        ({"http": {"url": "http://x", "headers": {"Host": "y"}}}, "tasks[0].http.headers", "set by headrace"),
+        ({"http": {"url": "http://x", "expect": "ok"}}, "tasks[0].http.expect", "write a status"),
+        ({"http": {"url": "http://x", "expect": []}}, "tasks[0].http.expect", "write a status"),
+        ({"http": {"url": "http://x", "expect": 42}}, "tasks[0].http.expect", "write a status"),
+        ({"repeat": {"times": 0}}, "tasks[0].repeat.times", "at least once"),
+        ({"repeat": {"times": 2, "delay": "1000000d"}}, "tasks[0].repeat.delay", "too long"),
+        ({"delay": "1000000d"}, "tasks[0].delay", "too long"),
+    ],
+)
+def test_waits_child_runs_requests_repeats_and_delays_are_checked(task, path, message):
+    problems = told(define(task))
+    assert list(problems) == [path]
+    assert message in problems[path]
+
+
+@pytest.mark.parametrize(
+    "task",
+    [
+        {"wait": {"for": "10m"}},
+        {"wait": {"until": "2026-03-29T01:30:00+01:00"}},
+        {"wait": {"until": "${params.at}"}},
+        {"job": "other", "with": {"x": "${params.x}"}},
+        {"job": {"name": "other", "version": 3, "params": {"x": [1]}}, "retries": 2, "timeout": "5m"},
+        {
+            "http": {
+                "url": "https://${params.host}/a",
+                "method": "POST",
+                "body": {"a": "${params.x}"},
+                "expect": ["2xx", 404],
+            }
+        },
+        {"repeat": {"times": 5, "delay": "10s"}, "delay": "30s"},
+    ],
+)
+def test_good_waits_child_runs_requests_repeats_and_delays_pass(task):
+    if isinstance(task.get("http", {}).get("expect"), list):
+        task = {**task, "http": {**task["http"], "expect": [200, 404]}}
+    assert told(define(task)) == {}
+    assert warnings(define(task)) == []
+
+
+def test_fields_that_change_nothing_where_no_agent_works_are_warned_of():
+    found = warnings(define({"wait": {"for": "1s"}, "env": {"A": "b"}, "outputs": ["x"]}, {"job": "x", "grace": "1s"}))
+    assert {problem.path for problem in found} == {"tasks[0].env", "tasks[0].outputs", "tasks[1].grace"}

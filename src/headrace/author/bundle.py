@@ -176,8 +176,8 @@ def ignored(path: Path, rules: tuple[Rule, ...], directory: bool) -> bool:
     return False
 
 
-def load_job(path: Path, name: str | None = None) -> JobFunction[..., Any] | Job:
-    """Import the file in this process and give the job of that name, or the only one there is. Raises Invalid."""
+def jobs_in(path: Path) -> dict[str, JobFunction[..., Any] | Job]:
+    """Import the file in this process and give its jobs by the names that they have in it. Raises Invalid."""
     path = path.resolve()
     root = import_root(path)
     project = project_of(path)
@@ -193,7 +193,12 @@ def load_job(path: Path, name: str | None = None) -> JobFunction[..., Any] | Job
         module = importlib.util.module_from_spec(spec)
         sys.modules[module_name] = module
         spec.loader.exec_module(module)
-    found = {key: value for key, value in vars(module).items() if isinstance(value, JobFunction | Job)}
+    return {key: value for key, value in vars(module).items() if isinstance(value, JobFunction | Job)}
+
+
+def load_job(path: Path, name: str | None = None) -> JobFunction[..., Any] | Job:
+    """Import the file in this process and give the job of that name, or the only one there is. Raises Invalid."""
+    found = jobs_in(path)
     if name is None and len(found) == 1:
         return next(iter(found.values()))
     named = {**{j.name: j for j in found.values()}, **found}

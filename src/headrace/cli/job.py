@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
@@ -88,8 +89,9 @@ def check_paths(args: argparse.Namespace, terminal: Terminal) -> int:
     for text in args.paths:
         try:
             if ".py" in text:
-                definition = msgspec.convert(targets.read(text).definition, _definition_type())
-                problems[text], warned[text] = check(definition), warnings(definition)
+                made = [msgspec.convert(one, _definition_type()) for one in targets.every_job(text)]
+                problems[text] = _each_named(made, check)
+                warned[text] = _each_named(made, warnings)
                 continue
             path = Path(text)
             document = read_document(path.read_bytes(), media=targets.MEDIA.get(path.suffix.lower()), name=text)
@@ -116,6 +118,17 @@ def check_paths(args: argparse.Namespace, terminal: Terminal) -> int:
         for problem in warned.get(text, []):
             terminal.line(f"  {terminal.style('warning', 'yellow')} {problem}")
     return 2 if bad else 0
+
+
+def _each_named(made: Sequence[Any], look: Callable[[Any], list[Problem]]) -> list[Problem]:
+    """What is found in the jobs of one file; where there are several, each path begins with the job's name."""
+    if len(made) == 1:
+        return look(made[0])
+    return [
+        msgspec.structs.replace(problem, path=f"{definition.name}: {problem.path}")
+        for definition in made
+        for problem in look(definition)
+    ]
 
 
 def _definition_type() -> Any:

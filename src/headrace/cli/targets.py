@@ -78,6 +78,19 @@ def _python(text: str) -> Target:
     return Target(definition=definition, package=(name, bundle(path)), children=children)
 
 
+def every_job(text: str) -> list[dict[str, Any]]:
+    """The definitions that ``file.py`` (all its jobs) or ``file.py:job`` means."""
+    from headrace.author.bundle import jobs_in, load_job
+
+    file, _, wanted = text.partition(":")
+    path = Path(file)
+    if not path.is_file():
+        raise Invalid(f"there is no file {file!r}")
+    jobs = {} if wanted else _imported(path, lambda: jobs_in(path))
+    found = list(jobs.values()) or [_imported(path, lambda: load_job(path, wanted or None))]
+    return [msgspec.to_builtins(job.definition()) for job in found]
+
+
 def _children(job: Any) -> list[Any]:
     """The ``@job`` objects that are called in a job's body, and in theirs, each once."""
     from headrace.author.job import JobFunction

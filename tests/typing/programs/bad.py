@@ -2,7 +2,7 @@
 
 from datetime import date
 
-from headrace import Context, job, task
+from headrace import Context, http, job, run_job, task, wait
 
 
 @task
@@ -30,3 +30,14 @@ def flow(day: date) -> int:
 
 
 flow(1)  # E
+
+
+@job
+def outer(day: date) -> str:
+    flow("2026-01-01")  # E
+    flow.options(retries="many")(day)  # E
+    flow.after(day, state=3)(day)  # E
+    wait(for_=[1])  # E
+    http(1)  # E
+    run_job(flow, {})  # E
+    return flow(day)  # E

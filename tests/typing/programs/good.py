@@ -3,7 +3,7 @@
 from datetime import date
 from typing import assert_type
 
-from headrace import Context, JobFunction, TaskFunction, job, task
+from headrace import Context, JobFunction, TaskFunction, http, job, run_job, task, wait
 
 
 @task
@@ -27,6 +27,17 @@ def nightly(day: date, owner: str = "ops") -> list[dict[str, int]]:
     assert_type(tables, list[dict[str, int]])
     load.after(tables, state="failed").options(name="late")(owner, day)
     return tables
+
+
+@job
+def family(day: date) -> list[dict[str, int]]:
+    tables = nightly(day, owner="me")
+    assert_type(tables, list[dict[str, int]])
+    pause = wait("10m", after=[tables])
+    wait(until="${params.day}", name="later")
+    http("https://example.test", method="POST", body={"day": day}, expect=[200, 201], retries=2, after=[pause])
+    run_job("elsewhere", {"day": day}, timeout="1h")
+    return nightly.options(retries=2, name="again").after(pause, state="ended")(day)
 
 
 @job
