@@ -15,9 +15,12 @@ from msgspec import structs
 from headrace.model.cells import TaskCell, Value
 from headrace.model.ids import RUN_ITSELF, WHOLE, TaskKey
 from headrace.model.states import TASK_FINAL, TASK_LEASED
+from headrace.store.listing import ROWS_MAX, matches, place_of
 from headrace.store.port import Reader
-from headrace.store.rows import AttemptRow, Entity, EntityKey, HolderRow, RunFilter, RunRow
+from headrace.store.rows import AttemptRow, Entity, EntityKey, HolderRow, RunFilter, RunRow, RunsPage
 
+PAGES_MAX = 6
+"""So many pages of runs are looked at for one page of how they were."""
 _NEWEST = TASK_LEASED | TASK_FINAL
 """States in which the newest attempt is the cell's own; in others it is over and stands in a row."""
 
@@ -57,10 +60,28 @@ class PastReader:
         found = await self._runs([row])
         return found[0] if found else None
 
-    async def runs(self, where: RunFilter) -> list[RunRow]:
-        """Runs that were there, each as it was; states are not looked at."""
+    async def runs_page(self, where: RunFilter) -> RunsPage:
+        """Runs that were there, each as it was; what a state or an end is asked of is what it was then."""
         until = self._at if where.until is None else min(where.until, self._at)
-        return await self._runs(await self._reader.runs(structs.replace(where, states=(), until=until)))
+        live = structs.replace(
+            where, states=(), exit_status=None, started=(None, None), ended=(None, None), until=until, limit=ROWS_MAX
+        )
+        rows: list[RunRow] = []
+        for _ in range(PAGES_MAX):
+            page = await self._reader.runs_page(live)
+            for row in await self._runs(page.rows):
+                if matches(where, row):
+                    rows.append(row)
+                    if len(rows) == where.limit:
+                        return RunsPage(rows, place_of(row))
+            if page.last is None:
+                return RunsPage(rows)
+            live = structs.replace(live, after=page.last)
+        return RunsPage(rows, live.after)
+
+    async def runs_by_id(self, runs: Sequence[int]) -> list[RunRow]:
+        """Those that were there, as they were."""
+        return await self._runs(await self._reader.runs_by_id(runs))
 
     async def _runs(self, rows: Sequence[RunRow]) -> list[RunRow]:
         history = await self._reader.cells_at([(row.cell.run, RUN_ITSELF, WHOLE) for row in rows], self._at)

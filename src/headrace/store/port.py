@@ -41,6 +41,7 @@ from headrace.store.rows import (
     ReadyRow,
     RunFilter,
     RunRow,
+    RunsPage,
 )
 
 
@@ -140,7 +141,19 @@ class Writer(Protocol):
 class Reader(Protocol):
     """Read-only questions, each on a consistent snapshot; answers are bounded (≤ 500 rows unless said otherwise)."""
 
-    async def runs(self, where: RunFilter) -> list[RunRow]: ...
+    async def runs(self, where: RunFilter) -> list[RunRow]:
+        """The rows of ``runs_page``."""
+
+    async def runs_page(self, where: RunFilter) -> RunsPage:
+        """Runs in (created_at, id) order, along an index; looks at ``where.scan`` runs at most and says where to go on."""
+
+    async def runs_by_id(self, runs: Sequence[int]) -> list[RunRow]:
+        """These runs, as far as they are there, in no order. At most 500."""
+
+    async def commits_at(
+        self, since: int, until: int, after: tuple[int, int], *, ascending: bool, limit: int
+    ) -> list[Logged]:
+        """Commits of history by their instant: those behind ``after`` (at, commit). May show what others still follow."""
 
     async def run(self, run: int) -> RunRow | None: ...
 

@@ -290,6 +290,20 @@ class RunFilter(Struct, frozen=True, gc=False):
     limit: int = 100
     parent: int | None = None
     """Only the children of this run; in the order in which they were made, other filters are not looked at."""
+    exit_status: str | None = None
+    """A glob on the exit status; runs without one never fit."""
+    started: tuple[int | None, int | None] = (None, None)
+    ended: tuple[int | None, int | None] = (None, None)
+    """From and until, both included; a run that has not begun (ended) never fits."""
+    scan: int = 3_000
+    """So many runs are looked at for one page."""
+
+
+class RunsPage(Struct, frozen=True, gc=False):
+    """Runs that were found, and the place behind which to go on; None at the end. A page may be empty and not the last."""
+
+    rows: list[RunRow]
+    last: tuple[int, int] | None = None
 
 
 class RunRow(Struct, frozen=True, gc=False):

@@ -8,8 +8,10 @@ from __future__ import annotations
 import asyncio
 import base64
 from collections.abc import Sequence
+from typing import TypeVar, cast
 
 import msgspec
+from msgspec import structs
 
 from headrace.control.api.call import Call, Reply
 from headrace.control.api.lookup import agent_names, children_of, run_of, run_row, task_number
@@ -19,6 +21,7 @@ from headrace.control.api.table import BASE, PAGE, Handler, Query, Route
 from headrace.control.api.times import instant_of, seconds_of
 from headrace.control.api.views import TaskViews, has_earlier, run_view
 from headrace.control.auth import Permission
+from headrace.control.ended import ended_runs
 from headrace.control.graphs import Known
 from headrace.model.cells import TaskCell
 from headrace.model.errors import Invalid, NotFound, Problem, TooLarge
@@ -27,17 +30,17 @@ from headrace.model.states import RUN_FINAL, RunState, TaskState
 from headrace.model.views import RunPage, RunView, TaskView
 from headrace.store.rows import RunFilter, RunRow
 
+T = TypeVar("T")
+CURSOR_MAX = 2**62
 TASKS_MAX = 500
 WAIT_MAX = 60.0
 
 
 async def list_runs(call: Call) -> Reply:
-    """``GET /runs``: newest first unless ``sort=created_at``."""
-    limit = call.limit()
-    sort = call.text("sort")
-    if sort not in {None, "created_at", "-created_at"}:
-        raise _bad("sort", "must be created_at or -created_at")
-    parent = _parent(call)
+    """``GET /runs``: newest first unless ``sort`` says otherwise."""
+    sort = call.text("sort") or "-created_at"
+    if sort.removeprefix("-") not in {"created_at", "ended_at"}:
+        raise _bad("sort", "must be created_at, -created_at, ended_at or -ended_at")
     where = RunFilter(
         job=call.text("job"),
         states=_states(call),
@@ -45,17 +48,22 @@ async def list_runs(call: Call) -> Reply:
         since=instant_of(call, "since"),
         until=instant_of(call, "until"),
         text=call.text("q"),
-        after=_after(call.text("cursor")),
-        ascending=sort == "created_at",
-        limit=limit,
-        parent=parent,
+        ascending=not sort.startswith("-"),
+        limit=call.limit(),
+        parent=_parent(call),
+        exit_status=call.text("exit_status"),
+        started=(instant_of(call, "started_since"), instant_of(call, "started_until")),
+        ended=(instant_of(call, "ended_since"), instant_of(call, "ended_until")),
     )
-    rows = await call.services.reader.runs(where)
-    cursor = None
-    if len(rows) == limit:
-        last = rows[-1].cell
-        cursor = _cursor((last.created_at, last.run))
-    return Reply(RunPage(items=[run_view(row) for row in rows], next_cursor=cursor))
+    cursor = call.text("cursor")
+    if sort.endswith("ended_at"):
+        rows, last = await ended_runs(call.services.reader, where, _place(cursor, tuple[int, int, int]))
+        return Reply(
+            RunPage(items=[run_view(row) for row in rows], next_cursor=None if last is None else _cursor(last))
+        )
+    page = await call.services.reader.runs_page(structs.replace(where, after=_after(cursor)))
+    following = None if page.last is None else _cursor(page.last)
+    return Reply(RunPage(items=[run_view(row) for row in page.rows], next_cursor=following))
 
 
 async def get_run(call: Call) -> Reply:
@@ -211,18 +219,25 @@ def _parent(call: Call) -> int | None:
     return int(text)
 
 
-def _cursor(pair: tuple[int, int]) -> str:
-    return base64.urlsafe_b64encode(msgspec.msgpack.encode(pair)).decode().rstrip("=")
+def _cursor(place: tuple[int, ...]) -> str:
+    return base64.urlsafe_b64encode(msgspec.msgpack.encode(place)).decode().rstrip("=")
 
 
 def _after(cursor: str | None) -> tuple[int, int] | None:
+    return _place(cursor, tuple[int, int])
+
+
+def _place(cursor: str | None, kind: type[T]) -> T | None:
     if not cursor:
         return None
     try:
         raw = base64.b64decode(cursor + "=" * (-len(cursor) % 4), altchars=b"-_", validate=True)
-        return msgspec.msgpack.decode(raw, type=tuple[int, int])
+        place = msgspec.msgpack.decode(raw, type=kind)
+        if any(abs(part) > CURSOR_MAX for part in cast(tuple[int, ...], place)):
+            raise ValueError
     except (ValueError, msgspec.DecodeError) as error:
         raise _bad("cursor", "is not one of ours") from error
+    return place
 
 
 def _bad(name: str, message: str) -> Invalid:
@@ -236,8 +251,13 @@ _LIST = (
     Query("since", "created at or after this instant"),
     Query("until", "created at or before this instant"),
     Query("parent", "the child runs of this run, oldest first"),
-    Query("q", "with this text in job, labels or reason"),
-    Query("sort", "created_at (oldest first) or -created_at (default)"),
+    Query("q", "with this text in the job's name or the labels, or of this number"),
+    Query("exit_status", "ended with this exit status; `*` and `?` stand for any text and any character"),
+    Query("started_since", "begun at or after this instant"),
+    Query("started_until", "begun at or before this instant"),
+    Query("ended_since", "ended at or after this instant"),
+    Query("ended_until", "ended at or before this instant"),
+    Query("sort", "`created_at` (oldest first), `-created_at` (default), `ended_at` or `-ended_at` (only ended runs)"),
     *PAGE,
 )
 

@@ -8,17 +8,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-import msgspec
-
 from headrace.model.cells import TaskCell, Value
 from headrace.model.errors import StoreError
 from headrace.model.ids import WHOLE, TaskKey
 from headrace.model.limits import LimitKey
-from headrace.model.states import RunState
 from headrace.store.images import decode_run, decode_task, history_of, input_of
-from headrace.store.postgres.arrays import Ints, Texts
+from headrace.store.postgres.arrays import Texts
 from headrace.store.postgres.blobs import PostgresBlobs
 from headrace.store.postgres.connect import Row
+from headrace.store.postgres.lists import PostgresLists
 from headrace.store.postgres.log import PostgresLog
 from headrace.store.postgres.pool import Pool
 from headrace.store.rows import (
@@ -36,7 +34,6 @@ from headrace.store.rows import (
     LogSegment,
     Outgoing,
     ReadyRow,
-    RunFilter,
     RunRow,
 )
 
@@ -46,33 +43,13 @@ ROWS_MAX = 500
 """No answer has more rows, whatever was asked for."""
 
 
-class PostgresReader(PostgresLog):
+class PostgresReader(PostgresLog, PostgresLists):
     """``store.port.Reader``."""
 
     def __init__(self, pool: Pool, blobs: PostgresBlobs, *, incarnation: int) -> None:
         self._pool = pool
         self._blobs = blobs
         self._incarnation = incarnation
-
-    async def runs(self, where: RunFilter) -> list[RunRow]:
-        """Runs in (created_at, id) order."""
-        if where.parent is not None:
-            at = where.after or (-1, -1)
-            rows = await self._pool.rows("child_runs", [where.parent, *at, min(where.limit, ROWS_MAX)])
-            return [_run_row(row) for row in rows]
-        after = where.after or ((-1, -1) if where.ascending else (_FAR, _FAR))
-        params = [
-            where.since if where.since is not None else 0,
-            where.until if where.until is not None else _FAR,
-            *after,
-            where.job,
-            Ints(where.states) if where.states else None,
-            msgspec.json.encode(dict(where.labels)).decode() if where.labels else None,
-            where.text,
-            min(where.limit, ROWS_MAX),
-        ]
-        name = f"{_walk(where)}_{'oldest' if where.ascending else 'newest'}"
-        return [_run_row(row) for row in await self._pool.rows(name, params)]
 
     async def outbox(self, kind: str, until: int, limit: int) -> list[Outgoing]:
         """What has to be told, in the order of its writing."""
@@ -246,14 +223,3 @@ def _history_row(row: Row) -> HistoryRow:
     run, no, index, version, at, commit, body, image = row
     cell = decode_run(image)
     return history_of((run, no, index, version, at, commit, body), cell.graph, cell.created_at, cell.priority)
-
-
-def _walk(where: RunFilter) -> str:
-    """Which list to walk: the job's own, that of runs in uncommon states, or all by time."""
-    if where.job is not None:
-        return "job_runs"
-    if where.states and all(state < RunState.succeeded for state in where.states):
-        return "open_runs"
-    if where.states and all(state > RunState.succeeded for state in where.states):
-        return "other_runs"
-    return "runs"

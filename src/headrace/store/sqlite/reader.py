@@ -11,7 +11,6 @@ from contextlib import contextmanager
 from typing import Any, TypeVar
 
 import apsw
-import msgspec
 
 from headrace.model.cells import RunCell, TaskCell, Value
 from headrace.model.errors import StoreError
@@ -34,10 +33,10 @@ from headrace.store.rows import (
     LogSegment,
     Outgoing,
     ReadyRow,
-    RunFilter,
     RunRow,
 )
 from headrace.store.sqlite.connection import translated
+from headrace.store.sqlite.lists import SqliteLists
 from headrace.store.sqlite.log import SqliteLog
 from headrace.store.sqlite.offload import Offload
 from headrace.store.sqlite.writer import filled
@@ -49,7 +48,7 @@ ANY = -9
 FAR = 2**62
 
 
-class SqliteReader(SqliteLog):
+class SqliteReader(SqliteLog, SqliteLists):
     """``store.port.Reader``. ``connections`` are taken one per question; there are as many as helper threads."""
 
     def __init__(
@@ -59,11 +58,6 @@ class SqliteReader(SqliteLog):
         self._sql = queries
         self._blobs = blobs
         self._offload = offload
-
-    async def runs(self, where: RunFilter) -> list[RunRow]:
-        """A page of runs in (created_at, id) order."""
-        name, values = run_question(where)
-        return [_run_row(row) for row in await self._ask(name, values)]
 
     async def outbox(self, kind: str, until: int, limit: int) -> list[Outgoing]:
         return [Outgoing(*row) for row in await self._ask("outbox", (kind, until, min(limit, ROWS_MAX)))]
@@ -236,38 +230,6 @@ class SqliteReader(SqliteLog):
         """Only when no question is open."""
         for conn in self._free:
             conn.close()
-
-
-def run_question(where: RunFilter) -> tuple[str, dict[str, Any]]:
-    """The statement that answers this filter along an index, and its values."""
-    if where.parent is not None:
-        at, run = where.after or (0, 0)
-        return "child_runs", {"parent": where.parent, "at": at, "id": run, "limit": min(where.limit, ROWS_MAX)}
-    at, run = where.after or ((0, 0) if where.ascending else (FAR, FAR))
-    values: dict[str, Any] = {
-        "since": 0 if where.since is None else where.since,
-        "until": FAR if where.until is None else where.until,
-        "at": at,
-        "id": run,
-        "limit": min(where.limit, ROWS_MAX),
-    }
-    side = "oldest" if where.ascending else "newest"
-    plain = not where.labels and where.text is None
-    if plain and where.job is not None and not where.states:
-        return f"job_runs_{side}", values | {"job": where.job}
-    if plain and where.job is None and len(where.states) == 1 and where.states[0] != 4 and not where.ascending:
-        name = "open_runs_newest" if where.states[0] < 4 else "other_runs_newest"
-        return name, values | {"state": where.states[0]}
-    return f"runs_{side}", values | {
-        "job": where.job,
-        "states": _json(list(map(int, where.states))) if where.states else None,
-        "text": where.text,
-        "labels": _json(dict(where.labels)) if where.labels else None,
-    }
-
-
-def _json(value: Any) -> str:
-    return msgspec.json.encode(value).decode()
 
 
 def _run_row(row: Row) -> RunRow:

@@ -3,48 +3,6 @@
 -- name: run_by_id
 SELECT r.job, r.created_at, r.input, r.params, p.data, r.image FROM run r LEFT JOIN run_params p ON p.run = r.id WHERE r.id = ?;
 
--- name: runs_newest
-SELECT r.job, r.created_at, r.input, r.params, p.data, r.image FROM run r LEFT JOIN run_params p ON p.run = r.id
-WHERE r.created_at BETWEEN :since AND :until AND (r.created_at, r.id) < (:at, :id)
-  AND (:job IS NULL OR +r.job = :job)
-  AND (:states IS NULL OR +r.state IN (SELECT value FROM json_each(:states)))
-  AND (:text IS NULL OR instr(lower(coalesce(r.job, '')), lower(:text)) > 0 OR CAST(r.id AS TEXT) = :text)
-  AND (:labels IS NULL OR NOT EXISTS (
-        SELECT 1 FROM json_each(:labels) w
-        WHERE NOT EXISTS (SELECT 1 FROM json_each(r.labels) h WHERE h.key = w.key AND h.value = w.value)))
-ORDER BY r.created_at DESC, r.id DESC LIMIT :limit;
-
--- name: runs_oldest
-SELECT r.job, r.created_at, r.input, r.params, p.data, r.image FROM run r LEFT JOIN run_params p ON p.run = r.id
-WHERE r.created_at BETWEEN :since AND :until AND (r.created_at, r.id) > (:at, :id)
-  AND (:job IS NULL OR +r.job = :job)
-  AND (:states IS NULL OR +r.state IN (SELECT value FROM json_each(:states)))
-  AND (:text IS NULL OR instr(lower(coalesce(r.job, '')), lower(:text)) > 0 OR CAST(r.id AS TEXT) = :text)
-  AND (:labels IS NULL OR NOT EXISTS (
-        SELECT 1 FROM json_each(:labels) w
-        WHERE NOT EXISTS (SELECT 1 FROM json_each(r.labels) h WHERE h.key = w.key AND h.value = w.value)))
-ORDER BY r.created_at ASC, r.id ASC LIMIT :limit;
-
--- name: job_runs_newest
-SELECT r.job, r.created_at, r.input, r.params, p.data, r.image FROM run r INDEXED BY run_job LEFT JOIN run_params p ON p.run = r.id
-WHERE r.job = :job AND r.created_at BETWEEN :since AND :until AND (r.created_at, r.id) < (:at, :id)
-ORDER BY r.created_at DESC, r.id DESC LIMIT :limit;
-
--- name: job_runs_oldest
-SELECT r.job, r.created_at, r.input, r.params, p.data, r.image FROM run r INDEXED BY run_job LEFT JOIN run_params p ON p.run = r.id
-WHERE r.job = :job AND r.created_at BETWEEN :since AND :until AND (r.created_at, r.id) > (:at, :id)
-ORDER BY r.created_at ASC, r.id ASC LIMIT :limit;
-
--- name: open_runs_newest
-SELECT r.job, r.created_at, r.input, r.params, p.data, r.image FROM run r INDEXED BY run_open LEFT JOIN run_params p ON p.run = r.id
-WHERE r.state < 4 AND r.state = :state AND r.created_at BETWEEN :since AND :until AND (r.created_at, r.id) < (:at, :id)
-ORDER BY r.created_at DESC, r.id DESC LIMIT :limit;
-
--- name: other_runs_newest
-SELECT r.job, r.created_at, r.input, r.params, p.data, r.image FROM run r INDEXED BY run_other LEFT JOIN run_params p ON p.run = r.id
-WHERE r.state > 4 AND r.state = :state AND r.created_at BETWEEN :since AND :until AND (r.created_at, r.id) < (:at, :id)
-ORDER BY r.created_at DESC, r.id DESC LIMIT :limit;
-
 -- name: tasks
 SELECT image FROM task WHERE run = ? AND (no, idx) > (?, ?) ORDER BY no, idx LIMIT ?;
 

@@ -1,0 +1,90 @@
+"""Lists of runs on PostgreSQL: bounded walks along an index each. Reads only. A part of ``PostgresReader``."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+
+from headrace.model.states import RunState
+from headrace.store.images import decode_run, input_of
+from headrace.store.listing import FAR, ROWS_MAX, Walk, begin, few_states, merged, scan_of, until, walked
+from headrace.store.postgres.arrays import Ints
+from headrace.store.postgres.pool import Pool
+from headrace.store.rows import Logged, RunFilter, RunRow, RunsPage
+from headrace.store.touched import bounded
+
+
+class PostgresLists:
+    """The part of ``store.port.Reader`` that lists runs."""
+
+    _pool: Pool
+
+    async def runs(self, where: RunFilter) -> list[RunRow]:
+        """The rows of ``runs_page``."""
+        return (await self.runs_page(where)).rows
+
+    async def runs_page(self, where: RunFilter) -> RunsPage:
+        """A page of runs in (created_at, id) order."""
+        if where.parent is not None:
+            return await self._children(where, where.parent)
+        return merged([await self._walk(where, name) for name in _walks(where)], where)
+
+    async def runs_by_id(self, runs: Sequence[int]) -> list[RunRow]:
+        """These runs, as far as they are there."""
+        rows = await self._pool.rows("runs_by_id", [Ints(runs[:ROWS_MAX])]) if runs else []
+        return [_row(row) for row in rows]
+
+    async def commits_at(
+        self, since: int, until: int, after: tuple[int, int], *, ascending: bool, limit: int
+    ) -> list[Logged]:
+        """Commits of history by their instant."""
+        values = [since, until, *after, min(limit, ROWS_MAX)]
+        rows = await self._pool.rows("commits_oldest" if ascending else "commits_newest", values)
+        return bounded((r[0], r[1], r[2], r[3], r[4]) for r in rows)
+
+    async def _walk(self, where: RunFilter, name: str) -> Walk:
+        short = name in {"open_runs", "other_runs"}
+        scan = scan_of(where, walked=where.job is None and _whole(where, name) if short else not where.states)
+        values = [
+            where.since if where.since is not None else 0,
+            min(until(where), FAR),
+            *begin(where),
+            where.job,
+            Ints(where.states) if where.states else None,
+            msgspec.json.encode(dict(where.labels)).decode() if where.labels else None,
+            where.text,
+            scan,
+        ]
+        rows = await self._pool.rows(f"{name}_{'oldest' if where.ascending else 'newest'}", values)
+        return walked((((r[1], r[0]), None if r[2] is None else _row(r)) for r in rows), where, scan)
+
+    async def _children(self, where: RunFilter, parent: int) -> RunsPage:
+        limit = min(where.limit, ROWS_MAX)
+        rows = await self._pool.rows("child_runs", [parent, *(where.after or (-1, -1)), limit])
+        found = [RunRow(input_of(*row[:5]), decode_run(row[5])) for row in rows]
+        last = (found[-1].cell.created_at, found[-1].cell.run) if len(found) == limit else None
+        return RunsPage(found, last)
+
+
+_OPEN = frozenset(state for state in RunState if state < RunState.succeeded)
+_OTHER = frozenset(state for state in RunState if state > RunState.succeeded)
+
+
+def _walks(where: RunFilter) -> list[str]:
+    """Which lists to walk: those of runs in uncommon states, the job's own, or all by time."""
+    if few_states(where):
+        states = set(where.states)
+        return [name for name, known in (("open_runs", _OPEN), ("other_runs", _OTHER)) if states & known]
+    return ["job_runs" if where.job is not None else "runs"]
+
+
+def _whole(where: RunFilter, name: str) -> bool:
+    """Whether all that stands on the list of uncommon states is wanted."""
+    return set(where.states) >= (_OPEN if name == "open_runs" else _OTHER)
+
+
+def _row(row: tuple[Any, ...]) -> RunRow:
+    run, created, image, job, rest, params = row
+    return RunRow(input_of(run, job, created, rest, params), decode_run(image))
