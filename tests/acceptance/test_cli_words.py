@@ -311,7 +311,7 @@ def test_a_file_of_the_users_that_cannot_be_imported_shows_his_lines_only(words:
 def test_unknown_words_get_the_nearest_one_and_later_ones_say_so(words: Words) -> None:
     assert "did you mean 'runs'?" in words("rnus", code=2).stderr
     assert words("schedule", "ls", code=3).stderr == "error: not available yet: headrace schedule\n"
-    assert "not available yet" in words("job", "rm", "greet", code=3).stderr
+    assert "not available yet" in words("package", "watch", "greet", code=3).stderr
     assert "not available yet" in words("run", "greet", "--local", code=3).stderr
     assert "--nonsense" in words("runs", "--nonsense", code=2).stderr
     assert "usage: headrace" in words(code=2).stdout

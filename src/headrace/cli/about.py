@@ -9,7 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from headrace.cli.terminal import Terminal, formatted
-from headrace.client.config import Config, data_folder, settings
+from headrace.client.config import DEFAULT_PORT, Config, Setting, data_folder, local_server, settings
+
+TOKEN_NAME = "admin-token"  # noqa: S105 -- the name of a file
 
 
 def add(commands: Any) -> None:
@@ -33,20 +35,33 @@ def show_config(args: argparse.Namespace, terminal: Terminal) -> int:
     flags = {"url": args.url, "token": args.token, "data": args.data}
     found = settings(flags, os.environ, Path.cwd())
     folder = data_folder(found, os.environ, Path.cwd())
-    rows = {
-        s.name: {"value": s.value if s.name != "token" or s.value is None else "(set)", "origin": s.origin}
-        for s in found.values()
-    }
+    rows = {s.name: {"value": _shown(s, folder), "origin": s.origin} for s in found.values()}
     rows["data"] = {"value": str(folder), "origin": found["data"].origin}
     if not terminal.data(rows):
         terminal.table(
             ("setting", "value", "origin"),
             [
-                (name, "" if row["value"] is None else str(row["value"]), str(row["origin"]))
+                (name, "(not set)" if row["value"] is None else str(row["value"]), str(row["origin"]))
                 for name, row in rows.items()
             ],
         )
     return 0
+
+
+def _shown(setting: Setting, folder: Path) -> Any:
+    """The value, or what happens where nothing is set. A token is never shown."""
+    if setting.value is not None:
+        return "(set)" if setting.name == "token" else setting.value
+    local = local_server(folder)
+    defaults: dict[str, Any] = {
+        "url": f"{local[0]} (the server on the data folder)" if local else "(the server on the data folder; none runs)",
+        "token": f"(the data folder's {TOKEN_NAME})",
+        "store": f"SQLite: {folder / 'headrace.db'}",
+        "host": "127.0.0.1",
+        "port": DEFAULT_PORT,
+        "workers": f"{os.cpu_count() or 1} (one per processor)",
+    }
+    return defaults.get(setting.name)
 
 
 def show_schema(args: argparse.Namespace, terminal: Terminal) -> int:

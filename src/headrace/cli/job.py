@@ -1,4 +1,4 @@
-"""``headrace job put|check|ls|show|save``, ``headrace check``, ``package``, ``task``, ``agent``: named things."""
+"""``headrace job put|check|ls|show|save``, ``headrace check``, ``task``, ``agent``: named things."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any, Generic, TypeVar
 
 import msgspec
 
-from headrace.cli import targets
+from headrace.cli import keeping, targets
 from headrace.cli.runs import connect
 from headrace.cli.terminal import Terminal, formatted
 from headrace.client import flow
@@ -17,22 +17,24 @@ from headrace.model import views
 from headrace.model.errors import Invalid, Problem
 
 T = TypeVar("T")
-SERVER_FIELDS = ("version", "created_at", "updated_at")
+SERVER_FIELDS = ("version", "created_at", "updated_at", "deleted_at", "waits_for", "packages")
 
 
 def add(commands: Any) -> None:
     """The words of these commands."""
-    job = commands.add_parser("job", help="saved jobs: put, check, ls, show, save").add_subparsers(
-        required=True, metavar="VERB (put check ls show save)"
-    )
+    job = commands.add_parser(
+        "job", help="saved jobs: put, check, ls, show, save, versions, diff, rm, restore"
+    ).add_subparsers(required=True, metavar="VERB (put check ls show save versions diff rm restore)")
     put = job.add_parser("put", help="save a definition (a file, or file.py:job)")
     put.add_argument("target", metavar="FILE")
+    put.add_argument("--allow-missing", action="store_true", help="its Python tasks may be registered later")
     put.set_defaults(do=put_job)
     check = job.add_parser("check", help="every problem of definitions, saving nothing")
     check.add_argument("paths", nargs="+", metavar="PATH")
     check.set_defaults(do=check_paths)
     ls = job.add_parser("ls", help="list saved jobs")
     ls.add_argument("-q", dest="q", metavar="TEXT", help="only with this text in name or description")
+    ls.add_argument("--deleted", action="store_true", help="those that were deleted instead")
     ls.set_defaults(do=list_jobs)
     show = job.add_parser("show", help="one saved job")
     show.add_argument("name")
@@ -42,22 +44,14 @@ def add(commands: Any) -> None:
     save.add_argument("name")
     save.add_argument("-o", dest="file", metavar="FILE", help="default: NAME.json; as EDN when it ends in .edn")
     save.set_defaults(do=save_job)
+    keeping.add(job)
     check2 = commands.add_parser("check", help="every problem of definitions, saving nothing")
     check2.add_argument("paths", nargs="+", metavar="PATH")
     check2.set_defaults(do=check_paths)
-    for noun, verb, what in (
-        ("package", "ls", "registered code"),
-        ("task", "ls", "tasks of registered packages"),
-        ("agent", "ls", "agents"),
-    ):
+    for noun, verb, what in (("task", "ls", "tasks of registered packages"), ("agent", "ls", "agents")):
         sub = commands.add_parser(noun, help=what).add_subparsers(required=True, metavar="VERB")
         listing = sub.add_parser(verb, help=f"list {what}")
         listing.set_defaults(do=list_noun, noun=noun)
-        if noun == "package":
-            push = sub.add_parser("push", help="register a project's or a file's code")
-            push.add_argument("path")
-            push.add_argument("--name", help="default: that of the project or the file")
-            push.set_defaults(do=push_package)
 
 
 def put_job(args: argparse.Namespace, terminal: Terminal) -> int:
@@ -73,9 +67,11 @@ def put_job(args: argparse.Namespace, terminal: Terminal) -> int:
             for child in target.children:
                 client.jobs.put({**child, "package": name})
             definition = {**definition, "package": name}
-        saved = client.jobs.put(definition)
+        saved = client.jobs.put(definition, allow_missing=args.allow_missing)
     if not terminal.data(saved, _job_view):
         terminal.line(f"job {saved.get('name')} version {saved.get('version')}")
+        if saved.get("waits_for"):
+            terminal.line(f"  waits for: {', '.join(saved['waits_for'])}")
     return 0
 
 
@@ -166,7 +162,7 @@ def _page_of(noun: str) -> Any:
 def list_jobs(args: argparse.Namespace, terminal: Terminal) -> int:
     """``headrace job ls``."""
     with connect(args) as client:
-        page = client.do(flow.jobs(q=args.q, limit=500))
+        page = client.do(flow.jobs(q=args.q, deleted="true" if args.deleted else None, limit=500))
     if not terminal.data(page, _job_page):
         rows = [
             (str(j["name"]), str(j["version"]), terminal.when(j.get("updated_at")), str(j.get("description") or ""))
@@ -175,7 +171,7 @@ def list_jobs(args: argparse.Namespace, terminal: Terminal) -> int:
         if rows:
             terminal.table(("name", "version", "updated", "description"), rows)
         else:
-            terminal.line("no saved jobs: headrace job put FILE")
+            terminal.line("no deleted jobs" if args.deleted else "no saved jobs: headrace job put FILE")
     return 0
 
 
@@ -221,17 +217,3 @@ def _told(column: str, value: Any, terminal: Terminal) -> str:
     if column == "digest":
         return str(value)[:12]
     return terminal.when(value) if column.endswith("_at") else str("" if value is None else value)
-
-
-def push_package(args: argparse.Namespace, terminal: Terminal) -> int:
-    """``headrace package push``."""
-    from headrace.author.bundle import bundle, package_name
-
-    path = Path(args.path)
-    with connect(args) as client:
-        package = client.packages.put(args.name or package_name(path), bundle(path))
-    if not terminal.data(package):
-        terminal.line(
-            f"package {package.name} version {package.version}  {package.digest[:12]}  {len(package.tasks)} tasks"
-        )
-    return 0

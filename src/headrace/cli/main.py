@@ -32,7 +32,7 @@ COMMANDS = {
     "artifacts": "headrace.cli.runs",
     "job": "headrace.cli.job",
     "check": "headrace.cli.job",
-    "package": "headrace.cli.job",
+    "package": "headrace.cli.package",
     "task": "headrace.cli.job",
     "agent": "headrace.cli.job",
     "limit": "headrace.cli.limit",
@@ -41,6 +41,12 @@ COMMANDS = {
     "login": "headrace.cli.people",
     "logout": "headrace.cli.people",
     "me": "headrace.cli.people",
+    "backup": "headrace.cli.backup",
+    "restore": "headrace.cli.backup",
+    "export": "headrace.cli.backup",
+    "import": "headrace.cli.backup",
+    "init": "headrace.cli.begin",
+    "completion": "headrace.cli.begin",
     "version": "headrace.cli.about",
     "config": "headrace.cli.about",
     "schema": "headrace.cli.about",
@@ -53,19 +59,13 @@ LATER = [
     "calendar",
     "subscription",
     "secret",
-    "init",
-    "completion",
     "ui",
-    "import",
-    "export",
-    "backup",
-    "restore",
     "doctor",
     "migrate",
     "control",
 ]
 """Words of the contract that a later version knows."""
-LATER_VERBS = {"job": ("rm", "restore"), "package": ("watch", "rm", "rollback"), "task": ("run",)}
+LATER_VERBS = {"package": ("watch",), "task": ("run",)}
 FLAGS = {"--url", "--token", "--data"}
 """Flags before the command that take the next word."""
 

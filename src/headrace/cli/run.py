@@ -15,6 +15,7 @@ from typing import Any
 
 from headrace.cli import targets
 from headrace.cli.follow import Watch, story, wait
+from headrace.cli.runs import connect
 from headrace.cli.terminal import Terminal
 from headrace.client.sync import FINAL, Client, Run
 from headrace.model.errors import Busy, Invalid, NotAvailable, Unreachable
@@ -25,10 +26,12 @@ def add(commands: Any) -> None:
     run = commands.add_parser(
         "run",
         help="run a saved job, a definition file, or file.py:job",
+        add_help=False,
         description="TARGET is a saved job's name, a definition file (.yaml, .json, .edn), or file.py:job. "
         "Parameters follow as --name value.",
     )
-    run.add_argument("target", metavar="TARGET")
+    run.add_argument("target", nargs="?", metavar="TARGET")
+    run.add_argument("-h", "--help", action="store_true", dest="asks_help", help="with TARGET: its parameters too")
     run.add_argument("-p", dest="pairs", action="append", default=[], metavar="NAME=VALUE", help="a parameter")
     run.add_argument("--wait", action="store_true", help="until it has ended; exit code 1 when it failed")
     run.add_argument("--follow", action="store_true", help="show states and log lines as they come")
@@ -39,7 +42,7 @@ def add(commands: Any) -> None:
     times(run)
     for later in ("--local", "--watch"):
         run.add_argument(later, action="store_true", help=argparse.SUPPRESS)
-    run.set_defaults(do=run_target, takes_rest=True)
+    run.set_defaults(do=run_target, takes_rest=True, usage=run.format_help)
     execute = commands.add_parser("exec", help="run one command, as a run of its own")
     execute.add_argument("--env", action="append", default=[], metavar="NAME=VALUE", help="an environment variable")
     execute.add_argument("--wait", action="store_true", help="until it has ended")
@@ -81,6 +84,8 @@ def moment(text: str, now: datetime | None = None) -> str:
 
 def run_target(args: argparse.Namespace, terminal: Terminal) -> int:
     """``headrace run``."""
+    if args.asks_help or not args.target:
+        return _help(args, terminal)
     for later in ("local", "watch"):
         if getattr(args, later):
             raise NotAvailable(f"not available yet: --{later}")
@@ -98,6 +103,24 @@ def run_target(args: argparse.Namespace, terminal: Terminal) -> int:
             body = {"job": _packed(client, target)}
         run = client.submit(body, params, key=key, **options)
         return _finish(args, terminal, client, run)
+
+
+def _help(args: argparse.Namespace, terminal: Terminal) -> int:
+    """The words of ``headrace run``, and the parameters of the job that was named with them."""
+    if not args.asks_help:
+        raise Invalid(
+            "say what to run: a saved job's name, a definition file, or file.py:job; see: headrace run --help"
+        )
+    terminal.out.write(args.usage())
+    if args.target:
+        target = targets.read(args.target)
+        if target.definition is not None:
+            schema = target.definition.get("params")
+        else:
+            with connect(args) as client:
+                schema = client.jobs.get(target.name).get("params")
+        terminal.out.write("\n" + targets.parameters_help(args.target, schema if isinstance(schema, dict) else {}))
+    return 0
 
 
 def run_command(args: argparse.Namespace, terminal: Terminal) -> int:

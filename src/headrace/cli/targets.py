@@ -162,6 +162,25 @@ def parameters(words: Sequence[str], pairs: Sequence[str], schema: Mapping[str, 
     return values
 
 
+def parameters_help(target: str, schema: Mapping[str, Any]) -> str:
+    """The parameters of a job as help shows them: flag, type, whether it must be given, default, description."""
+    properties: Mapping[str, Any] = schema.get("properties") or {}
+    if not properties:
+        return f"{target} takes no parameters.\n"
+    required = set(schema.get("required") or ())
+    lines = [f"parameters of {target}:"]
+    for name, one in properties.items():
+        one = one if isinstance(one, dict) else {}
+        told = [f"one of {', '.join(map(str, one['enum']))}"] if "enum" in one else []
+        told += [str(one["description"])] if one.get("description") else []
+        told += ["required"] if name in required else []
+        told += [f"default {msgspec.json.encode(one['default']).decode()}"] if "default" in one else []
+        kinds = sorted(_kinds(one, schema) - {"null"})
+        flag = f"  --{name.replace('_', '-')} {'|'.join(kinds).upper() or 'VALUE'}"
+        lines.append(f"{flag:<28}  {'; '.join(told)}".rstrip())
+    return "\n".join(lines) + "\n"
+
+
 def closed(schema: Mapping[str, Any] | None) -> bool:
     """Whether a word that names no property is a slip: the schema names properties and does not ask for others."""
     return bool((schema or {}).get("properties")) and not {"additionalProperties", "patternProperties"} & set(

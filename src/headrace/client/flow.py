@@ -84,7 +84,8 @@ def error_of(status: int, problem: views.ProblemView, headers: Mapping[str, str]
     return kinds.get(status, errors.HeadraceError)(message, problems=problems)
 
 
-def _query(path: str, **values: Any) -> str:
+def query(path: str, **values: Any) -> str:
+    """The path with those of the parameters that have a value."""
     given = [(k, v) for k, v in values.items() if v is not None and v != ""]
     return f"{path}?{urlencode(given, doseq=True)}" if given else path
 
@@ -93,13 +94,14 @@ def _json(value: Any) -> bytes:
     return msgspec.json.encode(value, enc_hook=str)
 
 
-def _at(*parts: object) -> str:
+def address(*parts: object) -> str:
+    """The path of a thing, each part quoted."""
     return BASE + "".join("/" + quote(str(part), safe="") for part in parts)
 
 
 def version() -> Flow[views.VersionView]:
     """Which server answers."""
-    return expect((yield Request("GET", _at("version"))), views.VersionView)
+    return expect((yield Request("GET", address("version"))), views.VersionView)
 
 
 def submit(
@@ -108,31 +110,31 @@ def submit(
     """Make one run of a saved job (by name) or of what ``target`` holds (``job``, ``command``, ``script``, ``task``)."""
     if isinstance(target, str):
         body: dict[str, Any] = {"params": params, **options}
-        request = Request("POST", _at("jobs", target, "runs"), _json(body), key=key)
+        request = Request("POST", address("jobs", target, "runs"), _json(body), key=key)
     else:
-        request = Request("POST", _at("runs"), _json({**target, "params": params, **options}), key=key)
+        request = Request("POST", address("runs"), _json({**target, "params": params, **options}), key=key)
     return expect((yield request), views.RunView)
 
 
 def submit_many(runs: Sequence[Mapping[str, Any]], key: str | None) -> Flow[list[int]]:
     """Many runs, all or none. At most 10,000."""
-    return expect((yield Request("POST", _at("runs", "batch"), _json({"runs": runs}), key=key)), views.Ids).ids
+    return expect((yield Request("POST", address("runs", "batch"), _json({"runs": runs}), key=key)), views.Ids).ids
 
 
 def run(number: int, *, wait: float = 0.0, output: bool = False) -> Flow[views.RunView]:
     """One run; with ``wait`` (seconds) the answer comes when it has ended or the time is over."""
-    path = _query(_at("runs", number), wait=f"{wait:g}s" if wait else None, **{"with": "output" if output else None})
+    path = query(address("runs", number), wait=f"{wait:g}s" if wait else None, **{"with": "output" if output else None})
     return expect((yield Request("GET", path, wait=wait)), views.RunView)
 
 
 def runs(**where: Any) -> Flow[views.RunPage]:
     """A page of runs: job, state, label, since, until, parent, q, sort, limit, cursor."""
-    return expect((yield Request("GET", _query(_at("runs"), **where))), views.RunPage)
+    return expect((yield Request("GET", query(address("runs"), **where))), views.RunPage)
 
 
 def tasks(number: int, *parts: object, **where: Any) -> Flow[Any]:
     """The tasks of a run, one task, or one instance."""
-    return expect((yield Request("GET", _query(_at("runs", number, "tasks", *parts), **where))), Any)
+    return expect((yield Request("GET", query(address("runs", number, "tasks", *parts), **where))), Any)
 
 
 def logs(number: int, task: str | None = None, index: int | None = None, **where: Any) -> Flow[views.LogPage]:
@@ -142,26 +144,26 @@ def logs(number: int, task: str | None = None, index: int | None = None, **where
         parts += ["tasks", task] if index is None else ["tasks", task, index]
     wait = float(where.pop("wait", 0.0))
     where["wait"] = f"{wait:g}s" if wait else None
-    return expect((yield Request("GET", _query(_at(*parts, "logs"), **where), wait=wait)), views.LogPage)
+    return expect((yield Request("GET", query(address(*parts, "logs"), **where), wait=wait)), views.LogPage)
 
 
 def log_text(number: int, task: str | None = None, **where: Any) -> Flow[bytes]:
     """The log as the bytes that were written."""
     parts: list[object] = ["runs", number] + (["tasks", task] if task is not None else [])
-    response = yield Request("GET", _query(_at(*parts, "logs"), **where), accept="text/plain")
+    response = yield Request("GET", query(address(*parts, "logs"), **where), accept="text/plain")
     check(response)
     return response.body
 
 
 def artifacts(number: int) -> Flow[list[views.ArtifactView]]:
     """The files that the run left."""
-    response = yield Request("GET", _at("runs", number, "artifacts"))
+    response = yield Request("GET", address("runs", number, "artifacts"))
     return expect(response, views.ArtifactPage).items
 
 
 def artifact(number: int, task: str, path: str, index: int | None = None) -> Flow[bytes]:
     """The bytes of one file."""
-    where = _query(_at("runs", number, "artifacts", *path.split("/")), task=task, index=index)
+    where = query(address("runs", number, "artifacts", *path.split("/")), task=task, index=index)
     response = yield Request("GET", where, accept="*/*")
     check(response)
     return response.body
@@ -169,72 +171,74 @@ def artifact(number: int, task: str, path: str, index: int | None = None) -> Flo
 
 def explain(number: int) -> Flow[views.ExplainView]:
     """Why it runs, or does not."""
-    return expect((yield Request("GET", _at("runs", number, "explain"))), views.ExplainView)
+    return expect((yield Request("GET", address("runs", number, "explain"))), views.ExplainView)
 
 
 def events(number: int, **where: Any) -> Flow[Any]:
     """What happened to the run, as facts."""
-    return expect((yield Request("GET", _query(_at("runs", number, "events"), **where))), Any)
+    return expect((yield Request("GET", query(address("runs", number, "events"), **where))), Any)
 
 
 def command(number: int, verb: str, reason: str | None) -> Flow[None]:
     """Ask the run to ``cancel``, ``stop``, ``pause``, ``resume`` or ``abandon``."""
-    check((yield Request("POST", _at("runs", number, verb), _json({"reason": reason} if reason else {}))))
+    check((yield Request("POST", address("runs", number, verb), _json({"reason": reason} if reason else {}))))
 
 
-def put_job(name: str, document: bytes | Mapping[str, Any], content: str = "application/json") -> Flow[dict[str, Any]]:
-    """Save a definition; unchanged content makes no new version."""
+def put_job(
+    name: str, document: bytes | Mapping[str, Any], content: str = "application/json", **more: Any
+) -> Flow[dict[str, Any]]:
+    """Save a definition; unchanged content makes no new version. ``more``: allow_missing, reason."""
     body = document if isinstance(document, bytes) else _json(document)
-    return expect((yield Request("PUT", _at("jobs", name), body, content)), dict[str, Any])
+    return expect((yield Request("PUT", query(address("jobs", name), **more), body, content)), dict[str, Any])
 
 
 def check_job(document: bytes, content: str) -> Flow[dict[str, Any]]:
     """Every problem and warning of a definition, without saving it."""
-    return expect((yield Request("POST", _at("jobs", "check"), document, content)), dict[str, Any])
+    return expect((yield Request("POST", address("jobs", "check"), document, content)), dict[str, Any])
 
 
 def job(name: str, version: int | None = None) -> Flow[dict[str, Any]]:
     """A saved job: its definition plus version and instants."""
-    return expect((yield Request("GET", _query(_at("jobs", name), version=version))), dict[str, Any])
+    return expect((yield Request("GET", query(address("jobs", name), version=version))), dict[str, Any])
 
 
 def jobs(**where: Any) -> Flow[views.JobPage]:
     """A page of saved jobs."""
-    return expect((yield Request("GET", _query(_at("jobs"), **where))), views.JobPage)
+    return expect((yield Request("GET", query(address("jobs"), **where))), views.JobPage)
 
 
 def put_package(name: str, data: bytes) -> Flow[views.PackageView]:
     """Register code under a name; the same bytes are the same version."""
-    request = Request("PUT", _at("packages", name), data, "application/zip", wait=60)
+    request = Request("PUT", address("packages", name), data, "application/zip", wait=60)
     return expect((yield request), views.PackageView)
 
 
 def listed(noun: str) -> Flow[dict[str, Any]]:
     """A list of ``packages``, ``tasks`` or ``agents``."""
-    return expect((yield Request("GET", _at(noun))), dict[str, Any])
+    return expect((yield Request("GET", address(noun))), dict[str, Any])
 
 
 def put_limit(name: str, limit: Mapping[str, Any]) -> Flow[views.LimitView]:
     """Make or change a named limit: slots, or rate and burst; key, description."""
-    return expect((yield Request("PUT", _at("limits", name), _json(limit))), views.LimitView)
+    return expect((yield Request("PUT", address("limits", name), _json(limit))), views.LimitView)
 
 
 def patch_limit(name: str, fields: Mapping[str, Any]) -> Flow[views.LimitView]:
     """Change some fields of a limit; None takes one away."""
-    return expect((yield Request("PATCH", _at("limits", name), _json(fields))), views.LimitView)
+    return expect((yield Request("PATCH", address("limits", name), _json(fields))), views.LimitView)
 
 
 def limit(name: str) -> Flow[views.LimitView]:
     """A limit, what of it is in use, and by whom."""
-    return expect((yield Request("GET", _at("limits", name))), views.LimitView)
+    return expect((yield Request("GET", address("limits", name))), views.LimitView)
 
 
 def limit_verb(name: str, verb: str, reason: str | None) -> Flow[views.LimitView]:
     """``pause`` or ``resume`` a limit."""
     body = _json({"reason": reason} if reason else {})
-    return expect((yield Request("POST", _at("limits", name, verb), body)), views.LimitView)
+    return expect((yield Request("POST", address("limits", name, verb), body)), views.LimitView)
 
 
 def delete_limit(name: str) -> Flow[None]:
     """Delete a limit."""
-    check((yield Request("DELETE", _at("limits", name))))
+    check((yield Request("DELETE", address("limits", name))))

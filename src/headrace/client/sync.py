@@ -9,10 +9,10 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self, TypeVar
+from typing import IO, Any, Self, TypeVar
 
 from headrace.author import errors as author_errors
-from headrace.client import find, flow
+from headrace.client import find, flow, keeping
 from headrace.client.transport import Connection
 from headrace.model import views
 from headrace.model.errors import NotFound
@@ -81,6 +81,10 @@ class Client:
     def version(self) -> views.VersionView:
         """Which server answers."""
         return self.do(flow.version())
+
+    def save(self, path: str, out: IO[bytes]) -> None:
+        """Write the bytes that a path of the API answers to ``out``, as they come. Raises what the server refused."""
+        flow.check(self._connection.save(flow.Request("GET", path, accept="*/*", wait=600), out))
 
     def close(self) -> None:
         """Close the connection."""
@@ -192,9 +196,34 @@ class Jobs:
         """The definition with version and instants."""
         return self._client.do(flow.job(name, version))
 
-    def put(self, definition: Mapping[str, Any]) -> dict[str, Any]:
-        """Save it; unchanged content makes no new version."""
-        return self._client.do(flow.put_job(str(definition.get("name", "")), definition))
+    def put(
+        self, definition: Mapping[str, Any], *, allow_missing: bool = False, reason: str | None = None
+    ) -> dict[str, Any]:
+        """Save it; unchanged content makes no new version. ``allow_missing``: its Python tasks may be registered later."""
+        more: dict[str, Any] = {"allow_missing": "true" if allow_missing else None, "reason": reason}
+        return self._client.do(flow.put_job(str(definition.get("name", "")), definition, **more))
+
+    def patch(self, name: str, changes: Mapping[str, Any], *, reason: str | None = None) -> dict[str, Any]:
+        """Change parts of it: a JSON merge patch; None takes a field away."""
+        return self._client.do(keeping.patch_job(name, changes, reason))
+
+    def delete(self, name: str, *, reason: str | None = None) -> None:
+        """Delete it softly: its versions stay, its runs go on."""
+        self._client.do(keeping.delete_job(name, reason))
+
+    def restore(self, name: str, version: int | None = None, *, reason: str | None = None) -> dict[str, Any]:
+        """Bring a deleted job back, or make an older version the newest again."""
+        return self._client.do(keeping.restore_job(name, version, reason))
+
+    def versions(self, name: str) -> Iterator[views.JobVersionView]:
+        """Every version, newest first, page by page."""
+        cursor: str | None = None
+        while True:
+            page = self._client.do(keeping.job_versions(name, cursor))
+            yield from page.items
+            if page.next_cursor is None:
+                return
+            cursor = page.next_cursor
 
     def list(self, **where: Any) -> Iterator[dict[str, Any]]:
         """All saved jobs, page by page."""

@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import http.client
 import socket
+from typing import IO
 from urllib.parse import urlsplit
 
 from headrace.client.flow import Request, Response
 from headrace.model.errors import Unreachable
 
 ANSWER_SECONDS = 30.0
+PIECE = 1_048_576
 
 
 class Connection:
@@ -47,7 +49,25 @@ class Connection:
             self.close()
             raise self._unreachable(error) from error
 
+    def save(self, request: Request, out: IO[bytes]) -> Response:
+        """The answer with its bytes written to ``out`` as they come, if it is a good one; else the whole of it."""
+        try:
+            answer = self._asked(request)
+            headers = {k.lower(): v for k, v in answer.getheaders()}
+            if answer.status >= 400:
+                return Response(answer.status, headers, answer.read())
+            while piece := answer.read(PIECE):
+                out.write(piece)
+        except (http.client.HTTPException, ConnectionError, TimeoutError) as error:
+            self.close()
+            raise self._unreachable(error) from error
+        return Response(answer.status, headers, b"")
+
     def _once(self, request: Request) -> Response:
+        answer = self._asked(request)
+        return Response(answer.status, {k.lower(): v for k, v in answer.getheaders()}, answer.read())
+
+    def _asked(self, request: Request) -> http.client.HTTPResponse:
         connection = self._connected(ANSWER_SECONDS + request.wait)
         headers = {**self._headers, "Accept": request.accept}
         if request.body:
@@ -55,8 +75,7 @@ class Connection:
         if request.key:
             headers["Idempotency-Key"] = request.key
         connection.request(request.method, request.path, request.body or None, headers)
-        answer = connection.getresponse()
-        return Response(answer.status, {k.lower(): v for k, v in answer.getheaders()}, answer.read())
+        return connection.getresponse()
 
     def _connected(self, timeout: float) -> http.client.HTTPConnection:
         if self._open is None or self._open.sock is None:  # an answer may close the connection: http.client drops it

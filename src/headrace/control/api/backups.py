@@ -23,7 +23,7 @@ async def post_backup(call: Call) -> Reply:
     body: NewBackup = call.body
     name, done = await _backups(call).save(body.name)
     where = f"{BASE}/backups/{name}".encode()
-    return Reply(_view(name, done), 201, headers=((b"location", where),))
+    return Reply(backup_view(name, done), 201, headers=((b"location", where),))
 
 
 async def list_backups(call: Call) -> Reply:
@@ -39,7 +39,7 @@ async def get_backup(call: Call) -> Reply:
     """``GET /backups/{name}``: the file. ``?check=true``: what is in it, after reading it whole."""
     name = call.values["name"]
     if call.yes("check"):
-        return Reply(_view(name, await _backups(call).check(name)))
+        return Reply(backup_view(name, await _backups(call).check(name)))
     size, stream = _backups(call).open(name)
     headers = (
         (b"content-length", str(size).encode()),
@@ -63,7 +63,7 @@ async def post_restore(call: Call) -> Reply:
         raise Conflict("this store holds jobs or runs: say force to set them aside, or restore into an empty one")
     done = await _backups(call).ask_restore(body.name, force=body.force)
     services.begin_anew(f"the backup {body.name} is to be restored")
-    return Reply(_view(body.name, done), 202)
+    return Reply(backup_view(body.name, done), 202)
 
 
 def _backups(call: Call) -> Backups:
@@ -73,7 +73,8 @@ def _backups(call: Call) -> Backups:
     return found
 
 
-def _view(name: str, done: Done) -> BackupView:
+def backup_view(name: str, done: Done) -> BackupView:
+    """A backup as it is shown."""
     manifest = done.manifest
     if manifest is None:
         return BackupView(name=name, size=done.size)
