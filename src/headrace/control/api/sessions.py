@@ -35,7 +35,7 @@ from headrace.model.people import MeView, SessionView
 from headrace.store.rows import Entity
 
 WRONG = "the name or the password is wrong"
-_TRIES = 3
+_TRIES = 8
 _log = logging.getLogger("headrace.control.api")
 
 
