@@ -35,6 +35,22 @@ tasks:
     command: ["true"]
 """
 
+STEPS = """\
+name: steps
+params: {type: object, properties: {word: {type: string}}}
+tasks:
+  - name: make
+    command: [sh, -c, 'echo make >> "$HEADRACE_PARAM_WORD"; echo hello > note.txt']
+    outputs: [note.txt]
+  - name: per
+    each: [1, 2]
+    command: [sh, -c, 'echo "per $0" >> "$HEADRACE_PARAM_WORD"; echo "$0" > n; test "$0" = 1 || test -e "$HEADRACE_PARAM_WORD.ok"', "${item}"]
+    outputs: [n]
+  - name: use
+    needs: [make, per]
+    command: [sh, -c, 'cd "$HEADRACE_INPUTS"; cat make/note.txt per/*/n']
+"""
+
 WRONG = """\
 name: wrong
 tasks:
@@ -466,3 +482,39 @@ def test_without_a_server_one_runs_for_the_length_of_the_run(words: Words, tmp_p
     )
     assert gone.returncode == 3
     assert "start one with: headrace up" in gone.stderr
+
+
+def test_a_run_is_restarted_from_what_failed_with_the_files_of_what_had_succeeded(words: Words) -> None:
+    said = words.folder / "said"
+    (words.folder / "steps.yaml").write_text(STEPS)
+    words("job", "put", "steps.yaml")
+    old = number_in(words("run", "steps", "--word", str(said), "--wait", code=1).stdout)
+    assert sorted(said.read_text().splitlines()) == ["make", "per 1", "per 2"]
+    (words.folder / "said.ok").touch()
+    new = number_in(words("restart", old, "--reason", "the machine is mended", "--wait").stdout)
+    assert sorted(said.read_text().splitlines()) == ["make", "per 1", "per 2", "per 2"]
+    assert words("logs", new, "use").stdout == "hello\n1\n2\n"
+    view = words.json("show", new)
+    assert (view["restarted_from"], view["reason"]) == (int(old), "the machine is mended")
+    assert [task["taken_from"] for task in view["tasks"]] == [int(old), None, None]
+    assert "per[0]" not in words("logs", new).stdout, "its log stays where it was made"
+    shown = words("artifacts", new).stdout
+    assert ("note.txt" in shown, "per[0]" in shown, "per[1]" in shown) == (True, True, True)
+    assert f"restarted as  {new}" in words("show", old).stdout
+    assert "nothing in it failed" in words("restart", new, code=3).stderr
+    third = number_in(words("restart", new, "--from", "use", "-p", f"word={said}2", "--wait").stdout)
+    assert words.json("show", third)["params"] == {"word": f"{said}2"}
+    assert not (words.folder / "said2").exists()
+
+
+def test_what_is_asked_of_runs(words: Words) -> None:
+    number = number_in(words("run", "one.json", "--delay", "1h").stdout)
+    assert "waits for its time" in words("explain", number).stdout
+    assert words("pause", number, "--reason", "later").stdout == f"run {number} paused\n"
+    assert words("resume", number).stdout == f"run {number} queued\n"
+    assert words("resume", number, code=3).stderr == f"error: run {number} is queued: Resume refused\n"
+    assert words("stop", number, "--wait").stdout == f"run {number} canceled\n"
+    assert words("abandon", number, code=3).stderr == f"error: run {number} has ended: canceled\n"
+    number = number_in(words("exec", "--at", "2040-01-01T06:00Z", "--", "true").stdout)
+    assert words.json("show", number)["begins_at"] == "2040-01-01T06:00:00Z"
+    assert words.json("abandon", number)["state"] == "abandoned"

@@ -112,7 +112,7 @@ class Mill:
             if key in self.tasks:
                 working.tasks[key] = self.tasks[key]
         for key in keys.values:
-            if (found := self._value(key)) is not None:
+            if (found := self._raw(key)) is not None:
                 working.values[key] = found
         for key in keys.gather:
             cell = self.tasks[key]

@@ -29,6 +29,7 @@ COMMANDS = {
     "pause": "headrace.cli.verbs",
     "resume": "headrace.cli.verbs",
     "abandon": "headrace.cli.verbs",
+    "restart": "headrace.cli.verbs",
     "artifacts": "headrace.cli.runs",
     "job": "headrace.cli.job",
     "check": "headrace.cli.job",
@@ -54,7 +55,6 @@ COMMANDS = {
 """Which file knows which word."""
 LATER = [
     "approve",
-    "restart",
     "schedule",
     "calendar",
     "subscription",

@@ -102,7 +102,7 @@ def run_target(args: argparse.Namespace, terminal: Terminal) -> int:
         if target.definition is not None:
             body = {"job": _packed(client, target)}
         run = client.submit(body, params, key=key, **options)
-        return _finish(args, terminal, client, run)
+        return finish(args, terminal, client, run)
 
 
 def _help(args: argparse.Namespace, terminal: Terminal) -> int:
@@ -133,7 +133,7 @@ def run_command(args: argparse.Namespace, terminal: Terminal) -> int:
     with server(args, terminal) as client:
         options: dict[str, Any] = when(args)
         run = client.submit(body, key=secrets.token_urlsafe(16), **options)
-        return _finish(args, terminal, client, run)
+        return finish(args, terminal, client, run)
 
 
 def _dry(definition: dict[str, Any], terminal: Terminal) -> int:
@@ -178,7 +178,8 @@ def _left(args: argparse.Namespace, number: int) -> None:
     print(f"  end it:     headrace cancel {number}", file=sys.stderr, flush=True)
 
 
-def _finish(args: argparse.Namespace, terminal: Terminal, client: Client, run: Run) -> int:
+def finish(args: argparse.Namespace, terminal: Terminal, client: Client, run: Run) -> int:
+    """Tell of the run that was made; wait for it, or follow it, where that was asked for."""
     if not (args.follow or args.wait or getattr(args, "own_server", False)):
         if not terminal.data(run.view):
             terminal.line(f"run {run.id} {terminal.state(run.view.state)}")

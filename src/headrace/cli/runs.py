@@ -100,6 +100,12 @@ def show_run(args: argparse.Namespace, terminal: Terminal) -> int:
         terminal.line(f"  started  {terminal.when(view.started_at)}, took {elapsed(view.started_at, view.ended_at)}")
     if view.parent:
         terminal.line(f"  parent   run {view.parent}")
+    if view.begins_at and not view.started_at:
+        terminal.line(f"  begins   {terminal.when(view.begins_at)}")
+    if view.restarted_from:
+        terminal.line(f"  restart of    {view.restarted_from}")
+    if view.restarted_as:
+        terminal.line(f"  restarted as  {', '.join(str(number) for number in view.restarted_as)}")
     if view.params:
         terminal.line(f"  params   {short(view.params)}")
     if view.result is not None:
@@ -108,6 +114,7 @@ def show_run(args: argparse.Namespace, terminal: Terminal) -> int:
     for task in view.tasks:
         said = (counted(task.counts) if task.counts else "") or task.exit_status or task.reason or ""
         said = f"run {task.child}: {said}" if task.child and said else f"run {task.child}" if task.child else said
+        said = f"taken over from run {task.taken_from}" if task.taken_from else said
         rows.append((task.name, task.state, str(task.attempt or ""), said, elapsed(task.started_at, task.ended_at)))
     terminal.line()
     terminal.table(("task", "state", "attempt", "said", "took"), rows)

@@ -1,14 +1,18 @@
-"""``headrace cancel | stop | pause | resume | abandon``: what is asked of a run that exists."""
+"""``headrace cancel | stop | pause | resume | abandon | restart``: what is asked of a run that exists."""
 
 from __future__ import annotations
 
 import argparse
+import secrets
+from pathlib import Path
 from typing import Any
 
 from headrace.cli.follow import wait
 from headrace.cli.runs import connect
+from headrace.cli.targets import parameters
 from headrace.cli.terminal import Terminal
 from headrace.client import flow
+from headrace.client.sync import Client, Run
 
 VERBS = {
     "cancel": "bring a run to its end: ask, then kill",
@@ -28,6 +32,63 @@ def add(commands: Any) -> None:
         if verb in ("cancel", "stop"):
             one.add_argument("--wait", action="store_true", help="until it has ended")
         one.set_defaults(do=ask, verb=verb, wait=False)
+    again = commands.add_parser(
+        "restart",
+        help="go on from a run that has ended, by a new one",
+        description="What had succeeded is taken over, not repeated: the new run does what did not succeed, and what "
+        "hangs on it.",
+    )
+    again.add_argument("id", type=int, metavar="ID")
+    again.add_argument(
+        "--from", dest="since", default="failed", metavar="WHERE", help="failed (default), start, or a task"
+    )
+    again.add_argument("--version", type=int, metavar="N", help="another version of the job")
+    again.add_argument(
+        "--code", default="same", choices=("same", "latest"), help="latest: the packages as they are registered now"
+    )
+    again.add_argument(
+        "--file", metavar="FILE", help="register the code of this file (or of its project) first, and take the latest"
+    )
+    again.add_argument("-p", dest="pairs", action="append", default=[], metavar="NAME=VALUE", help="another parameter")
+    again.add_argument("--reason", help="why; kept with the run")
+    again.add_argument("--key", help="idempotency key: the same key gives the same run")
+    again.add_argument("--wait", action="store_true", help="until it has ended; exit code 1 when it failed")
+    again.add_argument("--follow", action="store_true", help="show states and log lines as they come")
+    again.set_defaults(do=restart)
+
+
+def restart(args: argparse.Namespace, terminal: Terminal) -> int:
+    """``headrace restart``."""
+    from headrace.author.bundle import bundle, package_name
+    from headrace.cli.run import finish, server
+
+    with server(args, terminal) as client:
+        old = client.runs.get(args.id)
+        if args.file:
+            client.packages.put(package_name(Path(args.file)), bundle(Path(args.file)))
+        run = old.restart(
+            from_=args.since,
+            version=args.version,
+            code="latest" if args.file else args.code,
+            params=parameters([], args.pairs, _schema(client, old)),
+            key=args.key or secrets.token_urlsafe(16),
+            **({"reason": args.reason} if args.reason else {}),
+        )
+        return finish(args, terminal, client, run)
+
+
+def _schema(client: Client, run: Run) -> dict[str, Any] | None:
+    """The schema of the run's parameters, where its job is saved; else words are read by what they look like."""
+    view = run.view
+    if view.job is None or view.version is None:
+        known = {name: _like(value) for name, value in (view.params or {}).items()}
+        return {"properties": known, "additionalProperties": True}
+    found = client.jobs.get(view.job, view.version).get("params")
+    return found if isinstance(found, dict) else None
+
+
+def _like(value: Any) -> dict[str, Any]:
+    return {"type": "string"} if isinstance(value, str) else {}
 
 
 def ask(args: argparse.Namespace, terminal: Terminal) -> int:

@@ -184,6 +184,11 @@ def command(number: int, verb: str, reason: str | None) -> Flow[None]:
     check((yield Request("POST", address("runs", number, verb), _json({"reason": reason} if reason else {}))))
 
 
+def restart(number: int, options: Mapping[str, Any], key: str | None) -> Flow[views.RunView]:
+    """A new run that goes on from an ended one: from, version, code, params, reason, priority, labels."""
+    return expect((yield Request("POST", address("runs", number, "restart"), _json(options), key=key)), views.RunView)
+
+
 def put_job(
     name: str, document: bytes | Mapping[str, Any], content: str = "application/json", **more: Any
 ) -> Flow[dict[str, Any]]:

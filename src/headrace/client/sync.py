@@ -177,6 +177,26 @@ class Run:
         """End the record at once and wait for nobody; what runs is fenced."""
         self._client.do(flow.command(self.id, "abandon", reason))
 
+    def restart(
+        self,
+        *,
+        from_: str = "failed",
+        version: int | None = None,
+        code: str = "same",
+        params: Mapping[str, Any] | None = None,
+        key: str | None = None,
+        **options: Any,
+    ) -> Run:
+        """A new run that goes on from this one, which has ended: what had succeeded is taken over, not repeated.
+
+        ``from_``: ``failed``, ``start``, or a task, which is done again with all that hangs on it. ``version``: another
+        version of the job. ``code="latest"``: the packages as they are registered now. ``params`` replace single ones.
+        Options: reason, priority, labels.
+        """
+        asked = {"from": from_, "version": version, "code": code, "params": params or {}, **options}
+        given = {name: value for name, value in asked.items() if value is not None}
+        return Run(self._client, self._client.do(flow.restart(self.id, given, key)))
+
     def artifacts(self) -> list[views.ArtifactView]:
         """The files that it left."""
         return self._client.do(flow.artifacts(self.id))

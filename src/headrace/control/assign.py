@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Collection, Sequence
 
+from headrace.control.lineage import artifacts_of
 from headrace.control.placement import Durations, Linked
 from headrace.core.graph import Graph
 from headrace.core.work import Dispatch
@@ -109,7 +110,7 @@ class Assigner:
         found: list[InputFile] = []
         for no in sorted({need.task for need in (*graph.nodes[d.key[1]].needs, *graph.nodes[d.key[1]].gate)}):
             task = graph.nodes[no].name
-            for row in await self._reader.artifacts(d.key[0], no):
+            for row in await artifacts_of(self._reader, d.key[0], no):
                 place = f"{task}/{row.path}" if row.index < 0 else f"{task}/{row.index}/{row.path}"
                 found.append(InputFile(place, row.digest, row.size))
         return tuple(found)

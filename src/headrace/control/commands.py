@@ -14,7 +14,7 @@ from headrace.control.loops.admit import AdmitLoop
 from headrace.control.loops.claim import ClaimLoop
 from headrace.control.loops.due import DueLoop
 from headrace.control.placement import Placement
-from headrace.core.work import Alarm, Command, Dispatch, Ended, Freed, Parked, StopAttempt, Tell, Waits
+from headrace.core.work import Alarm, Command, Dispatch, Ended, Freed, HasFiles, Parked, StopAttempt, Tell, Waits
 
 
 class Commands:
@@ -59,7 +59,7 @@ class Commands:
                 self._due.alarm(c.at)
             elif isinstance(c, Waits):
                 waits.add(c.klass)
-            elif isinstance(c, Tell | Parked | Freed):
+            elif isinstance(c, Tell | Parked | Freed | HasFiles):
                 self._other(c)
             elif isinstance(c, StopAttempt):
                 stops.setdefault(c.agent, []).append(c)
@@ -75,11 +75,13 @@ class Commands:
         if waits:
             self._claims.waits(waits)
 
-    def _other(self, c: Tell | Parked | Freed) -> None:
+    def _other(self, c: Tell | Parked | Freed | HasFiles) -> None:
         if isinstance(c, Tell):
             self._told()
         elif isinstance(c, Parked):
             self._claims.parked(c.klass, c.limit, c.at)
+        elif isinstance(c, HasFiles):
+            self._assigner.left_files(c.run)
         else:
             self._claims.freed(c.limits)
             self._admits.freed(c.limits)

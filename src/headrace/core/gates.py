@@ -10,7 +10,7 @@ from headrace.core.draft import Draft
 from headrace.core.eligible import is_let_in
 from headrace.core.expression import MissingValue, render_text
 from headrace.core.limits import waits_at_gate
-from headrace.core.moving import activate
+from headrace.core.moving import begin
 from headrace.core.nodes import RANK_SLOPE_MS, Graph
 from headrace.core.scope import RunScope
 from headrace.core.work import Ended, Follow, Gate, Working
@@ -79,10 +79,7 @@ def admit(draft: Draft) -> None:
         _make_room(draft, [run.run])
     elif len(gate.holders) < rule.max:
         draft.more(waiting=False)
-        for no in draft.graph.roots:
-            cell = draft.task(no)
-            if cell is not None and cell.state == TaskState.blocked:
-                activate(draft, cell)
+        begin(draft)
     elif rule.when_full == "replace":
         _make_room(draft, list(gate.holders)[: len(gate.holders) - rule.max + 1])
     elif rule.when_full != "queue":

@@ -6,7 +6,7 @@ ones than the window allows; the group's counts are its cursor.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from math import prod
 from typing import Any
 
@@ -20,6 +20,7 @@ from headrace.core.moving import (
     EXPRESSION,
     claim_task,
     class_now,
+    close_group,
     end_uncreated,
     look_for_room,
     message_value,
@@ -27,17 +28,18 @@ from headrace.core.moving import (
     ready_more,
     side_end,
 )
-from headrace.core.nodes import CHUNK, PARKED, Each, Node
+from headrace.core.nodes import CHUNK, PARKED, TAKE_CHUNK, Each, Node
+from headrace.core.restarting import instance, told
 from headrace.core.scope import RunScope, item_value
 from headrace.core.work import Follow, Waits
 from headrace.model.cells import Counts, TaskCell
 from headrace.model.changes import Wake
 from headrace.model.facts import GroupExpanded
-from headrace.model.ids import WHOLE
+from headrace.model.ids import WHOLE, TaskKey
 from headrace.model.states import TaskState
 
 WHOLE_LIST = -1
-"""``Wake.first`` of a wake that needs the whole list."""
+"""``Wake.first`` of a wake that needs the whole list; below it by the item at which its page begins."""
 
 
 class NotItems(ValueError):
@@ -60,6 +62,10 @@ def expand(draft: Draft, group: TaskCell, first: int) -> None:
     if stopped(node, draft.run):
         end_uncreated(draft, group)
         return
+    source = _source(draft, node)
+    if source is not None and page_from(first) != counts.created:
+        _again(draft, group, counts.created if first >= 0 else WHOLE_LIST - counts.created)
+        return
     try:
         found = _items(draft, each, counts, first)
     except MissingValue as error:
@@ -69,28 +75,58 @@ def expand(draft: Draft, group: TaskCell, first: int) -> None:
         side_end(draft, group, TaskState.failed, reason="each", error=message_value(str(error), "NotItems"))
         return
     if isinstance(found, int):
-        draft.change(group, due_at=draft.now)
-        draft.commands.append(Follow(Wake(group.run, group.no, WHOLE, found)))
+        _again(draft, group, found)
     else:
-        _create(draft, node, group, counts, each.window, found)
+        _create(draft, node, group, each.window, found, source)
 
 
-def _create(draft: Draft, node: Node, group: TaskCell, counts: Counts, window: int, items: Items) -> None:
+def page_from(first: int) -> int:
+    """The first item of the page that a wake names, whether it also asks for the whole list or not."""
+    return first if first >= 0 else WHOLE_LIST - first
+
+
+def _again(draft: Draft, group: TaskCell, first: int) -> None:
+    """The group is woken once more, with the page that it needs."""
+    draft.change(group, due_at=draft.now)
+    draft.commands.append(Follow(Wake(group.run, group.no, WHOLE, first)))
+
+
+def _source(draft: Draft, node: Node) -> TaskKey | None:
+    """The group of an earlier run whose instances this one may take over."""
+    more = draft.run.more
+    old = dict(more.groups).get(node.no) if more is not None and more.source else None
+    return None if more is None or old is None else (more.source, old, WHOLE)
+
+
+def _create(draft: Draft, node: Node, group: TaskCell, window: int, items: Items, source: TaskKey | None) -> None:
+    """One page of instances: those that are to be done, and of a restarted run those that need not be."""
+    counts = group.counts or Counts()
     if items.total == 0:
         side_end(draft, draft.change(group, counts=Counts()), TaskState.succeeded)
         return
-    start = counts.created
-    created = min(items.total, start + min(CHUNK, max(0, window - counts.live)))
-    counts = replace(counts, total=items.total, created=created, live=counts.live + created - start)
-    more = created < items.total and counts.live < window
+    room = max(0, window - counts.live)
+    if source is None:
+        until = min(items.total, counts.created + min(CHUNK, room))
+        fresh: Sequence[int] = range(counts.created, until)
+        counts = replace(counts, created=until)
+    else:
+        fresh, counts = _take(draft, group, counts, room, items, source)
+    counts = replace(counts, total=items.total, live=counts.live + len(fresh))
+    more = counts.created < items.total and counts.live < window
     group = draft.change(group, counts=counts, due_at=draft.now if more else 0)
-    draft.facts.append(GroupExpanded(group.no, WHOLE, created, items.total))
+    draft.facts.append(GroupExpanded(group.no, WHOLE, counts.created, items.total))
     if more:
-        draft.commands.append(Follow(Wake(group.run, group.no, WHOLE, created)))
+        draft.commands.append(Follow(Wake(group.run, group.no, WHOLE, counts.created)))
+    _begin(draft, node, group, fresh, items)
+    if counts.live == 0 and counts.ended == counts.total:
+        close_group(draft, group)
+
+
+def _begin(draft: Draft, node: Node, group: TaskCell, indices: Sequence[int], items: Items) -> None:
     rank, klass = rank_of(draft.now, node, draft.run), class_now(node, draft.run)
     waits = False
     more_of_each = ready_more(node, group)
-    for index in range(start, created):
+    for index in indices:
         cell = TaskCell(
             group.run,
             group.no,
@@ -112,15 +148,35 @@ def _create(draft: Draft, node: Node, group: TaskCell, counts: Counts, window: i
         draft.commands.append(Waits(klass))
 
 
+def _take(
+    draft: Draft, group: TaskCell, counts: Counts, room: int, items: Items, source: TaskKey
+) -> tuple[list[int], Counts]:
+    """Of the next page: what is to be done, as far as there is room; the rest has succeeded in an earlier run."""
+    fresh: list[int] = []
+    index, values = counts.created, draft.working.values
+    last = min(items.total, index + TAKE_CHUNK)
+    while index < last and len(fresh) < room:
+        old = draft.working.tasks.get((source[0], source[1], index))
+        cell = instance(old, (group.run, group.no, index), item_value(items.at(index)), values)
+        if cell is None:
+            fresh.append(index)
+        else:
+            draft.put(replace(cell, result=draft.keep(cell.key, cell.result)))
+            draft.facts.append(told(cell))
+            counts = replace(counts, **{cell.state.name: getattr(counts, cell.state.name) + 1})
+        index += 1
+    return fresh, replace(counts, created=index)
+
+
 def _items(draft: Draft, each: Each, counts: Counts, first: int) -> Items | int:
     """The items, or the ``first`` with which the group must be woken so that they are loaded."""
     if each.fixed is not None:
         return listed(each.fixed)
-    if each.paged is not None and first != WHOLE_LIST:
+    if each.paged is not None and first >= 0:
         source = draft.task(each.paged)
         if source is not None and source.result is not None:
             if source.result.count < 0:
-                return WHOLE_LIST
+                return WHOLE_LIST - counts.created
             page = draft.working.items.get((source.key, counts.created))
             if page is None:
                 return counts.created

@@ -6,6 +6,7 @@ task (skips, ends that happen as a side effect) is left to a ``Wake``, so that a
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
@@ -354,6 +355,19 @@ def settled_need(node: Node, flags: int, pending: int, alternative: bool, holds_
     return flags, -1 if flags >> MISSES_SHIFT == node.alternatives else pending
 
 
+def begin(draft: Draft) -> None:
+    """The run may begin: what nothing blocks does. Of a restarted run that may be any task."""
+    for no in beginners(draft.graph, draft.run):
+        cell = draft.task(no)
+        if cell is not None and cell.state == TaskState.blocked and cell.pending == 0:
+            activate(draft, cell)
+
+
+def beginners(graph: Graph, run: RunCell) -> Sequence[int]:
+    """The tasks with which a run may begin."""
+    return range(len(graph.nodes)) if run.more is not None and run.more.source else graph.roots
+
+
 def activate(draft: Draft, cell: TaskCell, *, woken: bool = False) -> None:
     """A task that nothing blocks: ``when`` decides, then it is ready, or begins to expand.
 
@@ -363,6 +377,9 @@ def activate(draft: Draft, cell: TaskCell, *, woken: bool = False) -> None:
     if stopped(node, draft.run):
         if draft.run.intent == StopIntent.failure:
             side_end(draft, cell, TaskState.skipped, reason="stopped")
+        return
+    more = draft.run.more
+    if more is not None and (more.waiting or more.begin_at) and draft.run.state != RunState.stopping:
         return
     reads = node.when_reads
     crowded = len(node.reads.cells) + len(reads.cells) > INLINE_READS or node.reads.gathers or reads.gathers

@@ -25,6 +25,9 @@ WINDOW = 2_000
 CHUNK = 1_000
 """Most cells that one step creates or sweeps."""
 
+TAKE_CHUNK = 200
+"""Most instances that one step takes over from an earlier run: their results are read and written."""
+
 INLINE_READS = 8
 """A successor that reads more tasks than this gets them in a step of its own."""
 

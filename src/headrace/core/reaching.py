@@ -7,10 +7,24 @@ working set when ``step`` is called.
 from __future__ import annotations
 
 from headrace.core.draft import page_of, place_of
-from headrace.core.nodes import CHUNK, INLINE_READS, Graph, Node, Reads
+from headrace.core.groups import page_from
+from headrace.core.moving import beginners
+from headrace.core.nodes import CHUNK, INLINE_READS, TAKE_CHUNK, Graph, Node, Reads
 from headrace.core.work import Keys
-from headrace.model.cells import RunCell
-from headrace.model.changes import VERBS, Admit, Change, Claim, Lose, OutcomeKind, Settle, Started, Submit, Wake
+from headrace.model.cells import RunCell, RunMore
+from headrace.model.changes import (
+    VERBS,
+    Admit,
+    Change,
+    Claim,
+    Lose,
+    OutcomeKind,
+    Restarted,
+    Settle,
+    Started,
+    Submit,
+    Wake,
+)
 from headrace.model.ids import RUN_ITSELF, WHOLE, TaskKey
 
 _NOTHING = Keys()
@@ -23,10 +37,10 @@ def reach(graph: Graph, run: RunCell | None, change: Change) -> Keys:
         return _NOTHING
     if isinstance(change, Settle):
         return _reach_outcome(graph, run, change)
-    if isinstance(change, (Submit, *VERBS)):
+    if isinstance(change, (Submit, Restarted, *VERBS)):
         return _NOTHING
     if isinstance(change, Admit):
-        return Keys(tuple([(change.run, no, WHOLE) for no in graph.roots]), input=True)
+        return Keys(tuple([(change.run, no, WHOLE) for no in beginners(graph, run)]), input=True)
     if isinstance(change, Wake) and change.no == RUN_ITSELF:
         return _reach_run(graph, run, change)
     if not 0 <= change.no < len(graph.nodes):
@@ -38,7 +52,7 @@ def reach(graph: Graph, run: RunCell | None, change: Change) -> Keys:
         return Keys(((change.run, change.no, change.index),), input=not (run.bare and node.plain))
     if isinstance(change, Lose):
         return _reach_settle(graph, node, change)
-    return _reach_task(graph, node, change)
+    return _reach_task(graph, run, node, change)
 
 
 def _reach_outcome(graph: Graph, run: RunCell, change: Settle) -> Keys:
@@ -69,7 +83,7 @@ def _reach_settle(graph: Graph, node: Node, change: Settle | Lose) -> Keys:
     return found.keys()
 
 
-def _reach_task(graph: Graph, node: Node, change: Change) -> Keys:
+def _reach_task(graph: Graph, run: RunCell, node: Node, change: Change) -> Keys:
     """A claim or a wake of one task: itself, its group, what it reads, those that wait for it."""
     found = _Found(change.run)
     index = getattr(change, "index", WHOLE)
@@ -83,6 +97,8 @@ def _reach_task(graph: Graph, node: Node, change: Change) -> Keys:
             found.successors(graph, node)
     items = None
     if node.each is not None and index == WHOLE:
+        if run.more is not None and run.more.source and isinstance(change, Wake):
+            found.earlier(run.more, node.no, page_from(change.first))
         if node.each.paged is not None and getattr(change, "first", 0) >= 0:
             found.task(node.each.paged)
             items = ((change.run, node.each.paged, WHOLE), getattr(change, "first", 0), CHUNK)
@@ -95,7 +111,7 @@ def _reach_run(graph: Graph, run: RunCell, change: Wake) -> Keys:
     """The page that the wake names; without a name it looks at the run, and at what begins with it."""
     if change.first <= 0:
         if run.more is not None and run.more.begin_at:
-            return Keys(tuple((change.run, no, WHOLE) for no in graph.roots), input=True)
+            return Keys(tuple([(change.run, no, WHOLE) for no in beginners(graph, run)]), input=True)
         return _NOTHING
     cursor, gate = page_of(change.first)
     if not gate:
@@ -124,6 +140,13 @@ class _Found:
 
     def task(self, no: int, index: int = WHOLE) -> None:
         self.tasks[self.run, no, index] = None
+
+    def earlier(self, more: RunMore, no: int, first: int) -> None:
+        """A page of the instances that the group of this task may take over from an earlier run."""
+        for old in [old for new, old in more.groups if new == no]:
+            for index in range(first, first + TAKE_CHUNK):
+                self.tasks[more.source, old, index] = None
+                self.values[more.source, old, index] = None
 
     def reads(self, reads: Reads, *, gather: bool) -> None:
         for no in reads.cells:

@@ -7,15 +7,15 @@ from __future__ import annotations
 
 from headrace.core.draft import Draft, next_due
 from headrace.core.gates import arrive
-from headrace.core.moving import activate
+from headrace.core.moving import begin, propagate
 from headrace.core.nodes import Graph
+from headrace.core.restarting import take
 from headrace.core.single import submit_single
-from headrace.core.work import Step, Working
+from headrace.core.work import HasFiles, Step, Working
 from headrace.model.cells import RunCell, RunInput, RunMore, TaskCell
 from headrace.model.changes import Submit
 from headrace.model.errors import Refused
 from headrace.model.facts import RunSubmitted
-from headrace.model.ids import WHOLE
 from headrace.model.states import RUN_FINAL
 
 _SUBMITTED = RunSubmitted()
@@ -46,13 +46,18 @@ def submit(graph: Graph, working: Working, change: Submit, now: int, dice: float
     enters = graph.gate is None or arrive(draft)
     if draft.run.state in RUN_FINAL:
         return draft.finish()
+    take(draft, change.taken)
+    if given.more is not None and given.more.restarted_from:
+        draft.commands.append(HasFiles(given.run))
     for node in graph.nodes:
-        draft.put(TaskCell(given.run, node.no, version=1, pending=node.pending))
+        if draft.task(node.no) is None:
+            draft.put(TaskCell(given.run, node.no, version=1, pending=node.pending))
     if draft.run.more is not None:
         draft.wait(next_due(draft.run))
     if enters and (draft.run.more is None or draft.run.more.begin_at == 0):
-        for no in graph.roots:
-            activate(draft, draft.tasks[given.run, no, WHOLE])
+        begin(draft)
+    for cell in change.taken:
+        propagate(draft, cell)
     return draft.finish()
 
 
@@ -62,6 +67,10 @@ def _more(given: RunInput, now: int) -> RunMore | None:
     if more is None:
         return None
     found = RunMore(
-        begin_at=more.begin_at if more.begin_at > now else 0, expires_at=more.expires_at, parent=more.parent
+        begin_at=more.begin_at if more.begin_at > now else 0,
+        expires_at=more.expires_at,
+        source=more.restarted_from,
+        groups=more.groups,
+        parent=more.parent,
     )
     return None if found == RunMore() else found

@@ -9,17 +9,22 @@ from __future__ import annotations
 from headrace.core.draft import BY_WISH, Draft
 from headrace.core.waking import bring_to_end
 from headrace.core.work import Ended
-from headrace.model.changes import Abandon, Cancel, Pause, Resume, Stop, Verb
+from headrace.model.changes import Abandon, Cancel, Pause, Restarted, Resume, Stop, Verb
 from headrace.model.errors import Refused
-from headrace.model.facts import RunChanged, RunEnded
+from headrace.model.facts import RunChanged, RunEnded, RunRestarted
 from headrace.model.states import RUN_FINAL, RunState, StopIntent
 
+RESTARTS_KEPT = 100
+"""So many of the runs that go on with one run are kept with it."""
 
-def ask(draft: Draft, change: Verb) -> None:
+
+def ask(draft: Draft, change: Verb | Restarted) -> None:
     """Do what is asked. Raises ``Refused``."""
-    if draft.run.state in RUN_FINAL:
+    if isinstance(change, Restarted):
+        _restarted(draft, change)
+    elif draft.run.state in RUN_FINAL:
         raise Refused(_says(draft, change))
-    if isinstance(change, Cancel):
+    elif isinstance(change, Cancel):
         _cancel(draft, change)
     elif isinstance(change, Stop):
         _stop(draft, change)
@@ -82,6 +87,16 @@ def _resume(draft: Draft, change: Resume) -> None:
         raise Refused(_says(draft, change))
     draft.more(hold=0)
     draft.owe_run()
+
+
+def _restarted(draft: Draft, change: Restarted) -> None:
+    """A new run goes on with what this one did not do; asked for in the commit that makes it."""
+    run = draft.run
+    if run.state not in RUN_FINAL:
+        raise Refused(f"run {run.run} is {run.state.name}: restart refused, it has not ended")
+    before = run.more.restarted_as if run.more is not None else ()
+    draft.more(restarted_as=(*before, change.by)[-RESTARTS_KEPT:])
+    draft.facts.append(RunRestarted(by=change.by))
 
 
 def _says(draft: Draft, change: Verb) -> str:

@@ -17,6 +17,7 @@ from headrace.core.moving import (
     DELAYED,
     GATE_PASSED,
     activate,
+    begin,
     end_uncreated,
     halted_state,
     make_ready,
@@ -112,10 +113,8 @@ def _come(draft: Draft) -> None:
         if more.waiting:
             # It comes to its job's gate only now.
             draft.more(rank=arrival_rank(draft))
-        for no in () if more.waiting else draft.graph.roots:
-            cell = _loaded(draft, no)
-            if cell.state == TaskState.blocked:
-                activate(draft, cell)
+        else:
+            begin(draft)
     draft.wait(next_due(draft.run))
 
 

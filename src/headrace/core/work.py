@@ -142,6 +142,12 @@ class Ended(Struct, frozen=True, gc=False):
     run: int
 
 
+class HasFiles(Struct, frozen=True, gc=False):
+    """The run may have files that no attempt of its own left: those of tasks that it has taken over."""
+
+    run: int
+
+
 class Waits(Struct, frozen=True, gc=False):
     """A task of this class became ready and found no room: a hint for the claim loop, the truth is the row."""
 
@@ -168,7 +174,7 @@ class Freed(Struct, frozen=True, gc=False):
     limits: tuple[LimitKey, ...]
 
 
-Command = Dispatch | StopAttempt | Follow | Alarm | Ended | Waits | Tell | Parked | Freed
+Command = Dispatch | StopAttempt | Follow | Alarm | Ended | Waits | Tell | Parked | Freed | HasFiles
 
 
 class Step(Struct, frozen=True, gc=False):

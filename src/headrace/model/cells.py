@@ -99,6 +99,12 @@ class RunMore(Struct, frozen=True, array_like=True, gc=False):
     """It does not begin before this instant; 0 once that has come."""
     expires_at: int = 0
     """It is canceled at this instant unless it has begun; 0 once it has."""
+    source: int = 0
+    """The run that it goes on from, where instances of groups are taken over; 0 for none."""
+    groups: tuple[tuple[int, int], ...] = ()
+    """(task, task of ``source``) of these groups."""
+    restarted_as: tuple[int, ...] = ()
+    """The runs that go on with this one: the last few."""
     gate: str = ""
     key: str = ""
     waiting: bool = False
@@ -109,10 +115,17 @@ class RunMore(Struct, frozen=True, array_like=True, gc=False):
 
 
 class InputMore(Struct, frozen=True, array_like=True, gc=False):
-    """What only some submits give; None where nothing of it was given. ``begin_at`` and ``expires_at`` are instants."""
+    """What only some submits give; None where nothing of it was given. ``begin_at`` and ``expires_at`` are instants.
+
+    ``restarted_from`` is the run that this one goes on from, ``since`` from where on, ``groups`` those of whose instances
+    some may be taken over: (task, task of that run).
+    """
 
     begin_at: int = 0
     expires_at: int = 0
+    restarted_from: int = 0
+    since: str = ""
+    groups: tuple[tuple[int, int], ...] = ()
 
     parent: ParentRef | None = None
 

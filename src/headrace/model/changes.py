@@ -10,7 +10,7 @@ from enum import StrEnum
 
 from msgspec import Struct
 
-from headrace.model.cells import RunInput, Value
+from headrace.model.cells import RunInput, TaskCell, Value
 from headrace.model.ids import RUN_ITSELF, WHOLE
 
 
@@ -30,10 +30,19 @@ class Submit(Struct, frozen=True, gc=False):
     """A new run. Its id was reserved by the node; ``input`` is checked against the schema of its parameters."""
 
     input: RunInput
+    taken: tuple[TaskCell, ...] = ()
+    """Of a restart: the cells of tasks that are not repeated, ended already; their results with data at hand."""
 
     @property
     def run(self) -> int:
         return self.input.run
+
+
+class Restarted(Struct, frozen=True, gc=False):
+    """Run ``by`` was made to go on with what this one, which has ended, did not do. In one commit with its ``Submit``."""
+
+    run: int
+    by: int
 
 
 class Started(Struct, frozen=True, gc=False):
@@ -156,7 +165,7 @@ Verb = Cancel | Stop | Pause | Resume | Abandon
 
 VERBS = (Cancel, Stop, Pause, Resume, Abandon)
 
-Change = Submit | Started | Settle | Claim | Admit | Wake | Lose | Verb
+Change = Submit | Restarted | Started | Settle | Claim | Admit | Wake | Lose | Verb
 
 
 class Origin(Struct, frozen=True, gc=False):

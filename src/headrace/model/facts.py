@@ -87,6 +87,19 @@ class GroupExpanded(Fact, frozen=True, array_like=True, tag="ge", gc=False):
     total: int = 0
 
 
+class TaskTaken(Fact, frozen=True, array_like=True, tag="tt", gc=False):
+    """It was not repeated: its state and result are those that it had in run ``origin``."""
+
+    origin: int = 0
+    state: TaskState = TaskState.succeeded
+
+
+class RunRestarted(Fact, frozen=True, array_like=True, tag="rr", gc=False):
+    """A new run, ``by``, goes on with what this one did not bring to an end."""
+
+    by: int = 0
+
+
 class OutcomeRejected(Fact, frozen=True, array_like=True, tag="or", gc=False):
     """An outcome that could not be applied: stale, or nonsense. The feed moved on."""
 
@@ -106,4 +119,6 @@ AnyFact = (
     | TaskEnded
     | GroupExpanded
     | OutcomeRejected
+    | TaskTaken
+    | RunRestarted
 )

@@ -87,6 +87,8 @@ class TaskView(View, kw_only=True, frozen=True):
     attempts: list[AttemptView] = []
     counts: Annotated[dict[str, int], Meta(extra={"edn": "record"})] | None = None
     child: int | None = None
+    taken_from: int | None = None
+    """The run whose work this is: it had succeeded there and was not repeated; its log is there."""
     stdout: str | None = None
     stderr: str | None = None
 
@@ -94,6 +96,7 @@ class TaskView(View, kw_only=True, frozen=True):
 class RunView(View, kw_only=True, frozen=True):
     """One run. ``version`` is null for a definition that was never saved; ``result_omitted`` as that of a task.
 
+    ``restarted_from`` is the run that this one goes on from, ``restarted_as`` are those that go on with this one.
     ``begins_at`` and ``expires_at`` are set where the submit gave ``at`` or ``delay``, and ``expires``.
     """
 
@@ -116,6 +119,8 @@ class RunView(View, kw_only=True, frozen=True):
     created_at: datetime
     begins_at: datetime | None = None
     expires_at: datetime | None = None
+    restarted_from: int | None = None
+    restarted_as: list[int] = []
     started_at: datetime | None = None
     ended_at: datetime | None = None
     tasks: list[TaskView] = []

@@ -14,10 +14,11 @@ from headrace.control.api.records import Items
 from headrace.control.api.table import BASE, BYTES, Query, Route
 from headrace.control.auth import Permission
 from headrace.control.graphs import Known
+from headrace.control.lineage import artifacts_of
 from headrace.model.errors import Invalid, NotFound
 from headrace.model.ids import WHOLE
 from headrace.model.views import ArtifactView
-from headrace.store.rows import ArtifactRow
+from headrace.store.rows import ArtifactRow, RunRow
 
 TYPES = {
     "txt": "text/plain; charset=utf-8",
@@ -35,14 +36,14 @@ TYPES = {
 async def list_artifacts(call: Call) -> Reply:
     """``GET /runs/{id}/artifacts``."""
     row, known = await run_of(call)
-    rows = await call.services.reader.artifacts(row.cell.run)
+    rows = await _rows(call, row, known)
     return Reply(Items(items=[_view(r, known) for r in rows]))
 
 
 async def get_artifact(call: Call) -> Reply:
     """``GET /runs/{id}/artifacts/{path}``: ``?task=`` and ``?index=`` where several tasks left the same path."""
     row, known = await run_of(call)
-    rows = await call.services.reader.artifacts(row.cell.run)
+    rows = await _rows(call, row, known)
     found = _named(call, rows, known)
     if not found:
         raise NotFound(f"run {row.cell.run} left no file {call.values['path'][:200]!r}")
@@ -60,6 +61,14 @@ async def get_artifact(call: Call) -> Reply:
     )
     media = TYPES.get(name.rpartition(".")[2].lower(), BYTES)
     return Reply(media=media, headers=headers, stream=call.services.blobs.stream(artifact.digest))
+
+
+async def _rows(call: Call, row: RunRow, known: Known) -> list[ArtifactRow]:
+    """Its own files, and those of the tasks that it has taken over."""
+    reader = call.services.reader
+    if row.input.more is None or not row.input.more.restarted_from:
+        return list(await reader.artifacts(row.cell.run))
+    return [found for node in known.graph.nodes for found in await artifacts_of(reader, row.cell.run, node.no)]
 
 
 def _named(call: Call, rows: Sequence[ArtifactRow], known: Known) -> list[ArtifactRow]:

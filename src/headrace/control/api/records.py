@@ -6,7 +6,7 @@ Fields whose behaviour a later version builds are read and refused with "not ava
 
 from __future__ import annotations
 
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, Any, ClassVar, Literal
 
 from msgspec import UNSET, Meta, Struct, UnsetType, field
 
@@ -79,6 +79,24 @@ class TaskRun(NewRun, frozen=True, kw_only=True):
     package: str | UnsetType = UNSET
     retries: int | Retries | UnsetType = UNSET
     timeout: Duration | UnsetType = UNSET
+
+
+class Restart(Request, frozen=True, kw_only=True):
+    """``POST /runs/{id}/restart``. ``from``: ``failed`` (what did not succeed, and what hangs on it), ``start``, or a task.
+
+    ``version``: another version of the job. ``code``: ``latest`` takes the packages as they are registered now. ``params``
+    take the place of those that the run was given.
+    """
+
+    edn_namespace: ClassVar[str] = "run"
+
+    from_: str = field(default="failed", name="from")
+    version: Annotated[int, Meta(ge=1)] | None = None
+    code: Literal["same", "latest"] = "same"
+    params: dict[str, Any] = {}
+    reason: Reason | None = None
+    priority: Priority | None = None
+    labels: Labels = {}
 
 
 class Why(Request, frozen=True, kw_only=True):

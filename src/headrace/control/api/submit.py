@@ -51,7 +51,7 @@ class Target(Struct, frozen=True):
 async def post_job_run(call: Call) -> Reply:
     """``POST /jobs/{name}/runs``."""
     body: NewRun = call.body
-    target = await _saved(call, call.values["name"], body.version)
+    target = await saved_target(call, call.values["name"], body.version)
     return await _one(call, target, body)
 
 
@@ -103,10 +103,11 @@ async def _one(call: Call, target: Target, body: NewRun) -> Reply:
     services = call.services
     run = await services.ids.take()
     given = _input(call, run, target, body)
-    return await ask(call, Submit(given), partial(_created, given))
+    return await ask(call, Submit(given), partial(created, given))
 
 
-def _created(given: RunInput, results: list[Result]) -> Told:
+def created(given: RunInput, results: list[Result]) -> Told:
+    """What is told of a new run."""
     cell = results[0].cell
     state = RunState.queued if cell is None else cell.state
     view = RunView(
@@ -121,6 +122,7 @@ def _created(given: RunInput, results: list[Result]) -> Told:
         created_at=moment(given.created_at),
         begins_at=instant(given.more.begin_at) if given.more else None,
         expires_at=instant(given.more.expires_at) if given.more else None,
+        restarted_from=(given.more.restarted_from or None) if given.more else None,
     )
     return Told(201, view, f"{BASE}/runs/{given.run}")
 
@@ -165,7 +167,8 @@ def timed(body: NewRun, now: int) -> InputMore | None:
     return InputMore(begin_at=begin, expires_at=expires)
 
 
-async def _saved(call: Call, name: str, version: int | None = None) -> Target:
+async def saved_target(call: Call, name: str, version: int | None = None) -> Target:
+    """A saved job, in its newest or in another version. Raises NotFound."""
     services = call.services
     saved = await services.jobs.get(name)
     if saved is None:
@@ -190,17 +193,17 @@ async def _target(call: Call, body: AnyRun, path: str) -> Target:
         what = "give one of job, command, script, task" + (f", not {' and '.join(kinds)}" if kinds else "")
         raise Invalid("1 problem", problems=(Problem(path, what),))
     if isinstance(body.job, str):
-        return await _saved(call, body.job, body.version)
+        return await saved_target(call, body.job, body.version)
     if kinds[0] != "task":
         call.caller.require(Permission.runs_define)
     if isinstance(body.job, JobDefinition):
         definition, name = body.job, body.job.name
-        return await _kept(call, await pinned_definition(definition, call.services.reader, "job"), name)
+        return await kept_target(call, await pinned_definition(definition, call.services.reader, "job"), name)
     definition = await one_task_job(body, call.services.reader)
-    return await _kept(call, await pinned_definition(definition, call.services.reader, "task"), None)
+    return await kept_target(call, await pinned_definition(definition, call.services.reader, "task"), None)
 
 
-async def _kept(call: Call, definition: JobDefinition, job: str | None) -> Target:
+async def kept_target(call: Call, definition: JobDefinition, job: str | None) -> Target:
     """A definition that is not saved is kept as a document, once for all runs of the same content."""
     services = call.services
     graph = await services.ledger.keep(definition, call.origin)

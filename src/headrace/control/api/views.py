@@ -70,6 +70,8 @@ def run_view(row: RunRow, *, result: Any = None, omitted: str | None = None, tas
         created_at=moment(given.created_at),
         begins_at=instant(given.more.begin_at) if given.more else None,
         expires_at=instant(given.more.expires_at) if given.more else None,
+        restarted_from=(given.more.restarted_from or None) if given.more else None,
+        restarted_as=list(cell.more.restarted_as) if cell.more else [],
         started_at=instant(cell.started_at),
         ended_at=instant(cell.ended_at),
         tasks=list(tasks),
@@ -214,6 +216,7 @@ class TaskViews:
             waits_for=self._waits_for(cell, states),
             attempts=attempts,
             counts=None if cell.counts is None else counts_view(cell.counts),
+            taken_from=cell.more.origin[0] if cell.more is not None and cell.more.origin is not None else None,
             child=self._child(cell),
         )
 

@@ -115,6 +115,7 @@ async def _check_run(world: World, store: Store, run: int) -> None:
     found = await store.reader.run(run)
     if found is None:
         return
+    broken += [f"I16 {text}" for text in await _check_restart(world, store, found)]
     rows = await _history(store, run)
     world.outcome.transitions += len(rows)
     broken += [f"{text} (run {run})" for text in judge(rows)]
@@ -134,6 +135,29 @@ async def _check_run(world: World, store: Store, run: int) -> None:
     graph = (await world.control.node.graphs.load(found.cell.graph)).graph
     job_tasks = [node.no for node in graph.nodes if node.source.kind == "job"]
     broken += await check_children(store, rows, job_tasks)
+
+
+async def _check_restart(world: World, store: Store, row: RunRow) -> list[str]:
+    """A restarted run repeats nothing that had succeeded, unless it hangs on what had not."""
+    old = row.input.more.restarted_from if row.input.more is not None else 0
+    if not old or world.control.node is None:
+        return []
+    graph = (await world.control.node.graphs.load(row.cell.graph)).graph
+    was = {cell.key[1:]: cell for cell in await store.reader.tasks(old, limit=PAGE)}
+    whole = {no: cell for (no, index), cell in was.items() if index == -1}
+    again = {n.no for n in graph.nodes if n.final or whole[n.no].state is not TaskState.succeeded}
+    again |= {no for no, cell in whole.items() if cell.counts is not None and cell.counts.skipped}
+    moved = {n.no for n in graph.nodes if n.final}
+    while more := {n.no for n in graph.nodes if n.no not in moved and any(need.task in again for need in n.needs)}:
+        moved |= more
+        again |= more
+    broken = []
+    for cell in await store.reader.tasks(row.cell.run, limit=PAGE):
+        before = was.get(cell.key[1:])
+        done = before is not None and before.state is TaskState.succeeded
+        if done and cell.no not in moved and cell.attempt and cell.counts is None:
+            broken.append(f"run {row.cell.run} repeats {cell.key[1:]}, which had succeeded in run {old}")
+    return broken
 
 
 async def _check_commits(store: Store, rows: list[HistoryRow], run: int) -> list[str]:

@@ -7,7 +7,8 @@ history. A failing seed is repeated by ``python -m headrace.testing.sim --seed N
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+import contextlib
+from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 from pathlib import Path
 from random import Random
@@ -17,12 +18,14 @@ from msgspec import Struct, field, json
 
 from headrace.control.changes.jobs import PutJob
 from headrace.control.changes.result import AnswerKey, Reply, Result
+from headrace.control.restarts import submit_of, takeover
 from headrace.link.port import AgentCalls
 from headrace.model.cells import InputMore, RunInput
-from headrace.model.changes import Abandon, Cancel, Origin, Pause, Resume, Stop, Submit, Verb
+from headrace.model.changes import Abandon, Cancel, Origin, Pause, Restarted, Resume, Stop, Submit, Verb
 from headrace.model.definition import JobDefinition
 from headrace.model.errors import Busy, LinkError, Refused
 from headrace.model.ports import Fault
+from headrace.model.states import RUN_FINAL
 from headrace.testing.sim.executor import START, Ground
 from headrace.testing.sim.jobs import definition, leaves, weight
 from headrace.testing.sim.loop import Killed, Process, VirtualLoop, current
@@ -230,8 +233,11 @@ class World:
             job = dice.choice(self.jobs)
             self.submitted += weight(job)
             await asyncio.sleep(dice.uniform(0, USERS * self.plan.span_s / 12))
-            run = await self._submit(f"user-{number}-{n}", job, self._times(dice))
+            key, times = f"user-{number}-{n}", self._times(dice)
+            run = await self._submit(key, partial(self._make, key, job, times))
             await self._verbs(dice, run)
+            if dice.random() < 0.3:
+                await self._restart(f"again-{number}-{n}", dice, run)
 
     def _times(self, dice: Random) -> InputMore | None:
         """Some runs are for later, some may come too late."""
@@ -241,10 +247,16 @@ class World:
         begin = now + int(dice.uniform(0, 4e6)) if dice.random() < 0.6 else 0
         return InputMore(begin, now + int(dice.uniform(1e6, 8e6)) if dice.random() < 0.6 else 0)
 
-    async def _submit(self, key: str, job: JobDefinition, times: InputMore | None) -> int:
+    async def _restart(self, key: str, dice: Random, run: int) -> None:
+        """Go on from a run, if it has ended by then and not succeeded."""
+        await asyncio.sleep(dice.uniform(0, 3))
+        with contextlib.suppress(Refused):
+            await self._submit(key, partial(self._go_on, key, run))
+
+    async def _submit(self, key: str, make: Callable[[], Awaitable[int]]) -> int:
         while True:
             try:
-                run: int = await self._ask(lambda: self._make(key, job, times))
+                run: int = await self._ask(make)
             except (LinkError, Busy):
                 await asyncio.sleep(0.1)
                 continue
@@ -287,6 +299,25 @@ class World:
         if result.answer is not None:
             return int(json.decode(result.answer.body)["id"])
         return run
+
+    async def _go_on(self, key: str, old: int) -> int:
+        """Make the run that goes on from an ended one."""
+        node = self.control.node
+        if node is None:
+            raise LinkError("down")
+        row = await node.store.reader.run(old)
+        if row is None or row.cell.state not in RUN_FINAL:
+            raise Refused("it has not ended")
+        known = await node.graphs.load(row.cell.graph)
+        found, cells = await takeover(node.store.reader, old, known.graph, known.graph, "failed", same_params=True)
+        run = await node.ids.take()
+        more = InputMore(restarted_from=old, since="failed", groups=tuple(found.groups.items()))
+        given = RunInput(run, row.cell.graph, row.input.job, None, self.clock.now(), more=more)
+        submit = await submit_of(node.store.reader, given, found, cells)
+        answer = AnswerKey("sim", key, key.encode(), lambda _: Reply(201, f"/runs/{run}", encode_body(run)))
+        results = await node.ledger.ask_all([Restarted(old, run), submit], Origin("user", "sim"), answer=answer)
+        kept = results[0].answer
+        return run if kept is None else int(json.decode(kept.body)["id"])
 
     async def _verbs(self, dice: Random, run: int) -> None:
         """What a user does with a run of theirs: mostly nothing."""
