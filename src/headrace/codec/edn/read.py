@@ -22,6 +22,7 @@ MAX_BYTES: Final = 16 * 1_048_576
 
 _ROOT, _VECTOR, _LIST, _MAP, _SET, _DISCARD, _TAG, _SPACE = range(8)
 _OPENS: Final = {"[": _VECTOR, "{": _MAP, "(": _LIST, "#{": _SET}
+_PLAIN_OPENS: Final = {"[": _VECTOR, "{": _MAP}
 _CLOSES: Final = {"]": (_VECTOR,), "}": (_MAP, _SET), ")": (_LIST,)}
 _OPEN: Final = {
     _VECTOR: "a vector is open, ] is missing",
@@ -54,9 +55,9 @@ def _loads(data: bytes, *, plain: bool) -> Any:
     except UnicodeDecodeError as error:
         before = data[: error.start].decode(errors="replace")
         raise malformed("the text is not UTF-8", Lines(before).place(len(before))) from None
-    words = tokens.cut(text)
+    words, keyword = tokens.cut(text)
     try:
-        return _read(words, tokens.keywords_for(text), plain=plain)
+        return _read(words, keyword, plain=plain)
     except ValueError as error:
         _fail(text, words, error)
 
@@ -70,6 +71,7 @@ def _read(words: Iterator[str], keyword: Callable[[str], Keyword], *, plain: boo
     items: list[Any] = []
     kind, extra, muted = _ROOT, None, 0
     value: Any
+    constants = tokens.CONSTANTS
     for word in words:
         first = word[0]
         if first == ":":
@@ -80,6 +82,10 @@ def _read(words: Iterator[str], keyword: Callable[[str], Keyword], *, plain: boo
             if word in _CLOSES:
                 value = _closed(word, kind, items, extra)
                 items, kind, extra = stack.pop()
+            elif word in _PLAIN_OPENS and kind != _SPACE and len(stack) < MAX_DEPTH:
+                stack.append((items, kind, extra))
+                items, kind, extra = [], _PLAIN_OPENS[word], None
+                continue
             elif word[:2] == "##":
                 value = _scalar(word, first, plain=plain and not muted)
             else:
@@ -90,6 +96,8 @@ def _read(words: Iterator[str], keyword: Callable[[str], Keyword], *, plain: boo
                 stack.append((items, kind, extra))
                 items, kind, extra = [], inner, name
                 continue
+        elif word in constants:
+            value = constants[word]
         else:
             value = _scalar(word, first, plain=plain and not muted)
         while kind >= _DISCARD:
@@ -161,10 +169,8 @@ def _closed(word: str, kind: int, items: list[Any], extra: Any) -> Any:
 
 
 def _scalar(word: str, first: str, *, plain: bool) -> Any:
-    if word.isdecimal() and word.isascii() and (first != "0" or word == "0") and len(word) < 19:
+    if first in "123456789" and len(word) < 19 and word.isdecimal() and word.isascii():
         return int(word)
-    if word in tokens.WORDS:
-        return tokens.WORDS[word]
     if first == "\\":
         return tokens.char(word)
     value = tokens.word_of(word)

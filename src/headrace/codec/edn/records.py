@@ -193,6 +193,18 @@ class _Record(_Plan):
             return [plan.plain(item) for plan, item in zip(plans, value, strict=False)]
         if type(value) is not dict:
             return _entries(value, _ANY) if isinstance(value, Map) else _loose(value)
+        fields = self._fields
+        try:
+            quick = {
+                (found := fields[key])[0]: item if type(item) in _SIMPLE else found[1].plain(item)
+                for key, item in value.items()
+            }
+        except (KeyError, _Misfit):
+            quick = {}
+        return quick if len(quick) == len(value) else self._slowly(value)
+
+    def _slowly(self, value: dict[Any, Any]) -> dict[str, Any]:
+        """The same where something is not as it should be: says what and where."""
         made: dict[str, Any] = {}
         fields = self._fields
         for key, item in value.items():

@@ -50,7 +50,8 @@ CHARS: Final = {
     "backspace": "\b",
 }
 """Characters with a name."""
-WORDS: Final[dict[str, Any]] = {"nil": None, "true": True, "false": False}
+CONSTANTS: Final[dict[str, Any]] = {"nil": None, "true": True, "false": False, "0": 0, "1": 1}
+"""Words that stand for one value, the most frequent numbers among them."""
 _SYMBOLIC = {"##Inf": inf, "##-Inf": -inf, "##NaN": nan}
 _INSTANT = re.compile(
     r"[0-9]{4}-[0-9]{2}-[0-9]{2}"
@@ -61,14 +62,14 @@ TAGS: Final = ("inst", "uuid")
 """The tags that are read; all others are refused."""
 
 
-def cut(text: str) -> Iterator[str]:
-    """The words of the text."""
-    start = _start(text)
+def cut(text: str) -> tuple[Iterator[str], Callable[[str], Keyword]]:
+    """The words of the text, and what reads its keywords: they come again and again, in small texts from one to the next."""
     if len(text) > _SMALL:
-        return (found[1] for found in _TOKEN.finditer(text, start) if found[1])
-    words = _TOKEN.findall(text, start)
+        found = (found[1] for found in _TOKEN.finditer(text, _start(text)) if found[1])
+        return found, lru_cache(maxsize=1_024)(keyword)
+    words = _TOKEN.findall(text, _start(text))
     words.pop()
-    return iter(words)
+    return iter(words), _remembered
 
 
 def found(text: str) -> Iterator[int]:
@@ -86,11 +87,6 @@ def keyword(word: str) -> Keyword:
     if not _KEYWORD.match(word):
         raise ValueError(f"{shown(word)} is no keyword")
     return Keyword(word[1:])
-
-
-def keywords_for(text: str) -> Callable[[str], Keyword]:
-    """What reads the keywords of this text: they come again and again, in small texts from text to text."""
-    return _remembered if len(text) <= _SMALL else lru_cache(maxsize=1_024)(keyword)
 
 
 _remembered = lru_cache(maxsize=2_048)(keyword)
@@ -160,9 +156,7 @@ def number(word: str) -> int | float | Decimal | Ratio:
 
 
 def word_of(word: str) -> Any:
-    """A bare word: nil, true, false, a number, a symbol, a symbolic value."""
-    if word in WORDS:
-        return WORDS[word]
+    """A bare word that is no constant: a number, a symbol, a symbolic value."""
     first, second = word[0], word[1:2]
     if first.isdigit() or (first in "+-" and second.isdigit()):
         return number(word)
@@ -210,7 +204,12 @@ def _instant(value: Any) -> datetime:
     if part is not None and part[6:].strip("0"):
         raise ValueError("an instant has at most microseconds")
     try:
-        instant = datetime.fromisoformat(value if part is None else value.replace(part, part[:6].ljust(6, "0")))
-        return (instant if instant.tzinfo else instant.replace(tzinfo=UTC)).astimezone(UTC)
+        if part is not None and len(part) != 6:
+            value = value.replace(part, part[:6].ljust(6, "0"))
+        instant = datetime.fromisoformat(value)
+        zone = instant.tzinfo
+        if zone is UTC:
+            return instant
+        return instant.replace(tzinfo=UTC) if zone is None else instant.astimezone(UTC)
     except (ValueError, OverflowError) as error:
         raise ValueError(f"#inst {shown(value)} is no instant: {error}") from None

@@ -19,7 +19,7 @@ from uuid import UUID
 from msgspec import Struct
 
 
-class Keyword(Struct, frozen=True):
+class Keyword(Struct, frozen=True, cache_hash=True):
     """``:name`` or ``:space/name``; ``name`` is the text behind the colon."""
 
     name: str
