@@ -99,6 +99,9 @@ def _responses(route: Route, by_type: dict[str, Any]) -> dict[str, Any]:
         if status >= 400:
             found.setdefault(str(status), {"description": words, "content": problem})
             continue
+        if status == 204:
+            found[str(status)] = {"description": words}
+            continue
         schema = by_type[repr(route.response)] if route.response is not None else {}
         content = {media: {"schema": schema if media in RECORDS else {}} for media in route.media}
         found[str(status)] = {"description": words, "content": content}
