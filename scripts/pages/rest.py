@@ -18,13 +18,14 @@ INTRO = f"""# REST API
 
 Everything is under `{BASE}`. Every call but the public ones needs `Authorization: Bearer TOKEN` or the cookie of
 a session; the token of a local server is in `admin-token` of its data folder. [Roles and permissions](roles.md) says who
-may what. Bodies and answers are JSON or MessagePack, by `Content-Type` and `Accept`; definitions may be YAML too. The
-same table as OpenAPI 3.1: `GET /api/openapi.json`.
+may what. Bodies and answers are JSON, [EDN](../howto/edn.md) or MessagePack, by `Content-Type` and `Accept`; definitions may be YAML
+too. The same table as OpenAPI 3.1: `GET /api/openapi.json`; as a page of your own server: `/api/docs`.
 
 * A POST with an `Idempotency-Key` may be repeated: the same key and body give the first answer again for 7 days,
   another body gives 409.
 * Lists answer `{{items, next_cursor}}`; ask again with `cursor=` until `next_cursor` is null.
-* An error is a problem document (RFC 9457), `application/problem+json`, with every problem at once.
+* An error is a problem document (RFC 9457), `application/problem+json` or in the format that `Accept` asks for,
+  with every problem at once.
 * Unknown fields and unknown query parameters are errors.
 * Any call may answer {", ".join(map(str, COMMON))} besides what is listed. 429 and 503 carry `Retry-After`.
 """

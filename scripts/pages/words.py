@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import ast
 import inspect
-import itertools
 import re
 from collections.abc import Iterable, Sequence
 from typing import Any
 
 import msgspec
 from msgspec import inspect as shapes
+
+from headrace.codec.describe import field_texts
 
 GENERATED = "<!-- Written by `make docs` from the code. Do not edit: the next run overwrites it. -->\n"
 _CODE = re.compile(r"``([^`]+)``")
@@ -94,16 +94,7 @@ def default_words(field: Any) -> str:
 
 def field_docs(cls: type) -> dict[str, str]:
     """The text below each field in the source of a record and of its bases, by the field's name in Python."""
-    found: dict[str, str] = {}
-    for base in reversed(cls.__mro__):
-        if not issubclass(base, msgspec.Struct) or base is msgspec.Struct:
-            continue
-        body = ast.parse(inspect.cleandoc("\n" + inspect.getsource(base))).body[0].body  # type: ignore[attr-defined]  # a class
-        for node, after in itertools.pairwise(body):
-            match node, after:
-                case ast.AnnAssign(target=ast.Name(name)), ast.Expr(value=ast.Constant(str(text))):
-                    found[name] = prose(text)
-    return found
+    return {name: prose(text) for name, text in field_texts(cls).items()}
 
 
 def fields_table(cls: type, linked: Iterable[str], marks: dict[str, str] | None = None, *, bare: bool = False) -> str:

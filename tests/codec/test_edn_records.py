@@ -21,7 +21,8 @@ from headrace.model import schedule
 from headrace.model.definition import JobDefinition
 from headrace.model.errors import Invalid
 
-SLOW = settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
+FEW = settings(max_examples=10, deadline=None, suppress_health_check=list(HealthCheck))
+MANY = settings(FEW, max_examples=1_000)
 
 
 def types_of_the_tables() -> dict[str, Any]:
@@ -49,9 +50,19 @@ TYPES = types_of_the_tables()
 
 @pytest.mark.parametrize("type_", TYPES.values(), ids=[name.split("'")[-2] if "'" in name else name for name in TYPES])
 def test_a_record_survives_edn_as_it_survives_json(type_):
-    @SLOW
+    survive(type_, FEW)
+
+
+@pytest.mark.tail
+@pytest.mark.parametrize("type_", TYPES.values(), ids=[name.split("'")[-2] if "'" in name else name for name in TYPES])
+def test_a_record_survives_edn_a_thousand_times(type_):
+    survive(type_, MANY)
+
+
+def survive(type_: Any, often: settings) -> None:
+    @often
     @given(records(type_))
-    def holds(value):
+    def holds(value: Any) -> None:
         by_json = msgspec.json.decode(msgspec.json.encode(value), type=type_)
         text = edn.write(value)
         assert edn.read_record(text, type_) == by_json == value

@@ -14,6 +14,8 @@ from pathlib import Path
 from api_world import HELLO, World
 
 from headrace.control.auth import Role
+from headrace.control.backup.service import Backups
+from headrace.control.clock import SystemClock
 from headrace.control.server import Doors, bind
 from headrace.link.port import Doorbell
 
@@ -45,6 +47,7 @@ class Served:
     async def _serve(self) -> None:
         self._loop, self._over = asyncio.get_running_loop(), asyncio.Event()
         async with World(self._data) as world:
+            world.serve(backups=Backups(self._data, "", SystemClock()), begin_anew=lambda _: None)
             await world.post("/jobs", HELLO)
             for _ in range(5):
                 await world.post("/jobs/hello/runs", {})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -269,3 +270,23 @@ def test_the_description_is_whole_and_every_schema_in_it_is_good() -> None:
         for operation in operations.values():
             assert {p["name"] for p in operation["parameters"] if p["in"] == "path"} == places
             assert all(status.isdigit() for status in operation["responses"])
+
+
+@run_async
+async def test_the_page_for_people_shows_every_call_and_loads_nothing(tmp_path: Path) -> None:
+    async with World(tmp_path) as world:
+        answer = await world.call("GET", "/api/docs", headers={"accept": "text/html,*/*;q=0.8"})
+        assert answer.headers["content-type"] == "text/html; charset=utf-8"
+        assert "default-src 'none'" in answer.headers["content-security-policy"]
+        page = answer.body.decode()
+        for route in ROUTES:
+            assert f'id="{route.operation}"' in page
+        anchors, links = set(re.findall(r'id="([^"]+)"', page)), set(re.findall(r'href="#([^"]+)"', page))
+        assert links <= anchors
+        assert not re.search(r"<(script|img|link|iframe)|src=|https?://", page)
+
+
+def test_fields_of_records_say_what_they_mean() -> None:
+    schemas = openapi(ROUTES)["components"]["schemas"]
+    assert schemas["Task"]["properties"]["command"]["description"].startswith("A program and its arguments")
+    assert schemas["Task"]["properties"]["with"]["description"] == "Arguments of a ``python`` task, by name."

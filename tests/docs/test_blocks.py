@@ -1,6 +1,6 @@
 """What the pages tell a reader to type is typed: YAML is checked, Python runs, commands run, in the order of the page.
 
-A page is a story in a folder of its own. A ``python`` or ``yaml`` block is saved under the name that its first line (a
+A page is a story in a folder of its own. A ``python``, ``yaml`` or ``edn`` block is saved under the name that its first line (a
 comment) or the line before it says. ``sh`` blocks run against a real ``headrace up``, started where the page starts one.
 A ``text`` block is what the commands before it print: each of its lines must be found, times and spans may differ.
 """
@@ -22,7 +22,7 @@ ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", *sorted(ROOT.glob("docs/tutorial/*.md")), *sorted(ROOT.glob("docs/howto/*.md"))]
 PAGES += sorted(ROOT.glob("docs/explanation/*.md"))
 BLOCK = re.compile(r"^```(\w*)\n(.*?)^```", re.MULTILINE | re.DOTALL)
-NAMED = re.compile(r"\A# (\S+\.(?:py|yaml))\n|`(\S+\.(?:py|yaml))`:\s*\Z")
+NAMED = re.compile(r"\A[#;] (\S+\.(?:py|yaml|edn))\n|`(\S+\.(?:py|yaml|edn))`:\s*\Z")
 SETUP = ("git clone ", "cd ", "source ")
 TARGETS = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
 DRAWN = {"mermaid", ""}
@@ -60,16 +60,16 @@ class Story:
         elif kind == "text":
             missing = [line for line in text.splitlines() if line.strip() and not pattern(line).search(self.output)]
             assert not missing, f"not printed: {missing}\nprinted:\n{self.output}"
-        elif kind in ("python", "yaml"):
+        elif kind in ("python", "yaml", "edn"):
             self.save(kind, text, before)
         else:
             assert kind in DRAWN, f"a block of a kind that nobody checks: {kind}"
 
     def save(self, kind: str, text: str, before: str) -> None:
         found = NAMED.search(text) or NAMED.search(before)
-        name = (found[1] or found[2]) if found else f"block.{'py' if kind == 'python' else 'yaml'}"
+        name = (found[1] or found[2]) if found else f"block.{'py' if kind == 'python' else kind}"
         (self.folder / name).write_text(text)
-        if kind == "yaml":
+        if kind in ("yaml", "edn"):
             assert f"{name}: ok" in self.run("headrace", "job", "check", name)
         elif found is None:
             self.output = self.run(sys.executable, name)

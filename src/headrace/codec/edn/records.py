@@ -12,7 +12,7 @@ from functools import lru_cache
 from typing import Any, Final, TypeVar
 from uuid import UUID
 
-from msgspec import Struct, inspect
+from msgspec import inspect
 
 from headrace.codec.edn.places import places
 from headrace.codec.edn.read import plain_loads
@@ -165,23 +165,19 @@ class _Union(_Plan):
 class _Record(_Plan):
     """A record: ``:space/field``, ``:field`` and ``"field"`` name its fields."""
 
-    def __init__(self, record: type[Struct]) -> None:
-        self._record = record
+    def __init__(self, info: inspect.StructType) -> None:
+        self._info = info
         self._fields: dict[Any, tuple[str, _Plan]] = {}
         self._array: list[_Plan] | None = None
-        self._prepared = False
-        self._space = namespace_of(record)
+        self._space = namespace_of(info.cls)
 
-    def prepared(self) -> _Record:
+    def prepared(self, known: _Known) -> _Record:
         """With its fields filled in; apart, because records hold themselves."""
-        if self._prepared:
-            return self
-        self._prepared = True
-        info = inspect.type_info(self._record)
-        plans = [(field.encode_name, _plan(field.type)) for field in info.fields]  # type: ignore[attr-defined]  # a StructType
-        if info.array_like:  # type: ignore[attr-defined]  # likewise
+        info = self._info
+        plans = [(field.encode_name, _plan(field.type, known)) for field in info.fields]
+        if info.array_like:
             self._array = [plan for _, plan in plans]
-        tag = self._record.__struct_config__.tag_field
+        tag = info.tag_field
         for name, plan in [*plans, *([(tag, _WORDS)] if tag else [])]:
             for key in (Keyword(self._space + name), Keyword(name), name):
                 self._fields[key] = (name, plan)
@@ -233,37 +229,38 @@ def _loose(value: Any) -> Any:
 _WORDS: Final = _Scalar(words=True, text=True)
 
 
+_Known = dict[type, _Record]
+
+
 @lru_cache(maxsize=1_024)
 def _plan_of(type_: Any) -> _Plan:
-    return _plan(inspect.type_info(type_))
+    return _plan(inspect.type_info(type_), {})
 
 
-@lru_cache(maxsize=1_024)
-def _record_plan(record: type[Struct]) -> _Record:
-    return _Record(record)
-
-
-def _plan(info: inspect.Type) -> _Plan:
+def _plan(info: inspect.Type, known: _Known) -> _Plan:
     if isinstance(info, inspect.Metadata):
         if (info.extra or {}).get("edn") == "keyword":
             return _WORDS
         info = info.type
     if isinstance(info, inspect.UnionType):
-        return _union(info)
+        return _union(info, known)
     if isinstance(info, inspect.StructType):
-        return _record_plan(info.cls).prepared()
+        if info.cls in known:
+            return known[info.cls]
+        made = known[info.cls] = _Record(info)
+        return made.prepared(known)
     if isinstance(info, (inspect.ListType, inspect.VarTupleType, inspect.SetType, inspect.FrozenSetType)):
-        return _List(_plan(info.item_type))
+        return _List(_plan(info.item_type, known))
     if isinstance(info, inspect.DictType):
-        return _Dict(_plan(info.value_type))
+        return _Dict(_plan(info.value_type, known))
     if isinstance(info, (inspect.AnyType, inspect.TupleType, inspect.DataclassType, inspect.RawType)):
         return _ANY
     words = isinstance(info, (inspect.LiteralType, inspect.EnumType))
     return _Scalar(words=words, text=words or isinstance(info, inspect.StrType))
 
 
-def _union(info: inspect.UnionType) -> _Plan:
-    options = [_plan(option) for option in info.types if not isinstance(option, inspect.NoneType)]
+def _union(info: inspect.UnionType, known: _Known) -> _Plan:
+    options = [_plan(option, known) for option in info.types if not isinstance(option, inspect.NoneType)]
     if _ANY in options:
         return _ANY
     objects = [option for option in options if isinstance(option, (_Record, _Dict))]

@@ -16,11 +16,12 @@ from decimal import Decimal
 from enum import Enum
 from functools import lru_cache
 from json.encoder import encode_basestring
-from typing import Any, Final
+from types import UnionType
+from typing import Annotated, Any, Final, Literal, Union, get_args, get_origin
 from uuid import UUID
 
 import msgspec
-from msgspec import UNSET, Struct, inspect
+from msgspec import UNSET, Struct, structs
 
 from headrace.codec.edn import tokens
 from headrace.codec.edn.values import Char, Keyword, List, Ratio, Symbol
@@ -172,8 +173,7 @@ def fields_of(record: Any) -> tuple[Field, ...]:
     space = namespace_of(record)
     omit = record.__struct_config__.omit_defaults
     found = []
-    info: Any = inspect.type_info(record)
-    for field in info.fields:
+    for field in structs.fields(record):
         key = f", :{space}{field.encode_name} "
         given = omit and not field.required
         default = field.default if given and field.default is not msgspec.NODEFAULT else _ALWAYS
@@ -188,25 +188,27 @@ def namespace_of(record: type) -> str:
     return f"{space}/" if space else ""
 
 
-def _mode(info: inspect.Type) -> int:
+def _mode(type_: Any) -> int:
     """How values of this type are written: as words when every text in it is one of a closed set, or marked."""
     marks: set[int] = set()
-    todo = [info]
+    todo = [type_]
     while todo:
-        info = todo.pop()
-        if isinstance(info, inspect.Metadata):
-            mark = (info.extra or {}).get("edn")
-            if mark is not None:
+        kind = todo.pop()
+        origin, args = get_origin(kind), get_args(kind)
+        if origin is Annotated:
+            extras = [getattr(meta, "extra", None) or {} for meta in args[1:]]
+            mark = next((extra["edn"] for extra in extras if "edn" in extra), None)
+            if mark is None:
+                todo.append(args[0])
+            else:
                 marks.add(WORD if mark == "keyword" else OURS)
-                continue
-            info = info.type
-        if isinstance(info, inspect.UnionType):
-            todo.extend(info.types)
-        elif isinstance(info, (inspect.ListType, inspect.VarTupleType)):
-            todo.append(info.item_type)
-        elif isinstance(info, inspect.LiteralType):
+        elif origin in (Union, UnionType):
+            todo.extend(args)
+        elif origin in (list, tuple):
+            todo.extend(args[:1])
+        elif origin is Literal:
             marks.add(WORD)
-        elif isinstance(info, (inspect.StrType, inspect.AnyType, inspect.DictType)):
+        elif kind in (str, Any, dict, list) or origin is dict:
             marks.add(DATA)
     return marks.pop() if len(marks) == 1 else DATA
 

@@ -120,6 +120,7 @@ ROUTES = (
         permission=Permission.system_backup,
         handler=get_backup,
         summary="A backup's bytes",
+        statuses=(200, 422),
         media=("*/*",),
         query=(Query("check", "tell what is in it instead, after reading it whole", Kind.yes),),
     ),

@@ -14,7 +14,7 @@ from headrace.codec.documents import attach, read_document
 from headrace.codec.shape import shape
 from headrace.codec.strict_json import surely_strict
 from headrace.codec.wire import plain
-from headrace.control.api.table import EDN, JSON, MSGPACK, MSGPACK_OLD, PROBLEM, RECORDS, TEXT
+from headrace.control.api.table import EDN, HTML, JSON, MSGPACK, MSGPACK_OLD, PROBLEM, RECORDS, TEXT
 from headrace.model.errors import HeadraceError, Invalid, Problem
 
 ALIASES = {MSGPACK_OLD: MSGPACK, "application/x-yaml": "application/yaml", "text/yaml": "application/yaml"}
@@ -124,7 +124,7 @@ def problem_media(header: bytes | None) -> str:
 
 def header_of(media: str) -> bytes:
     """The ``Content-Type`` of an answer."""
-    return b"text/plain; charset=utf-8" if media == TEXT else media.encode()
+    return f"{media}; charset=utf-8".encode() if media in {TEXT, HTML} else media.encode()
 
 
 def problem_at(path: str, message: str) -> Invalid:

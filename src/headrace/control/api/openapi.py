@@ -1,6 +1,7 @@
 """The OpenAPI 3.1 document, made from the route table and the records: it cannot say anything that is not served.
 
-Pure. Made once by ``build_api``; also called by the generator of the reference.
+Pure, but for the source of the records, whose fields it describes. Made when it is first asked for; also called by the
+generator of the reference.
 """
 
 from __future__ import annotations
@@ -11,20 +12,35 @@ from http import HTTPStatus
 from typing import Any
 
 import headrace
+from headrace.codec.describe import describe
 from headrace.codec.schema import components_of
+from headrace.control.api.call import LIMIT_MAX
+from headrace.control.api.router import UNSAFE
 from headrace.control.api.table import EDN, MSGPACK, PROBLEM, RECORDS, YAML, Route
 from headrace.control.auth import ROLES, Permission
 from headrace.model.definition import JobDefinition
 from headrace.model.views import ProblemView
 
 COMMON = (400, 401, 403, 404, 406, 413, 414, 415, 421, 429, 431, 500, 503)
+CHANGING = (409, 422, 501)
+"""What every call that changes something may answer besides."""
 _PLACE = re.compile(r"\{(\w+)(\.\.\.)?\}")
+
+
+_NAME = r"^[a-z0-9][a-z0-9_-]{0,62}$"
+_PLACES: dict[str, dict[str, Any]] = {
+    "id": {"type": "integer", "minimum": 1, "maximum": 2**53 - 1},
+    "index": {"type": "integer", "minimum": 0, "maximum": 10**9 - 1},
+    "task": {"type": "string", "pattern": _NAME},
+}
+_BOUNDS: dict[str, dict[str, Any]] = {"limit": {"minimum": 1, "maximum": LIMIT_MAX}, "version": {"minimum": 1}}
 
 
 def openapi(routes: Sequence[Route]) -> dict[str, Any]:
     """The document."""
     types = _types(routes)
     schemas, components = components_of(types)
+    describe(components, types)
     by_type = dict(zip(map(repr, types), schemas, strict=True))
     paths: dict[str, dict[str, Any]] = {}
     for route in routes:
@@ -94,7 +110,7 @@ def _body(route: Route, by_type: dict[str, Any]) -> dict[str, Any]:
 def _responses(route: Route, by_type: dict[str, Any]) -> dict[str, Any]:
     problem = {media: {"schema": by_type[repr(ProblemView)]} for media in (PROBLEM, EDN, MSGPACK)}
     found: dict[str, Any] = {}
-    for status in (*route.statuses, *COMMON):
+    for status in (*route.statuses, *COMMON, *(CHANGING if route.method in UNSAFE else ())):
         words = HTTPStatus(status).phrase
         if status >= 400:
             found.setdefault(str(status), {"description": words, "content": problem})
@@ -110,14 +126,19 @@ def _responses(route: Route, by_type: dict[str, Any]) -> dict[str, Any]:
 
 def _places(route: Route) -> list[dict[str, Any]]:
     return [
-        {"name": name, "in": "path", "required": True, "schema": {"type": "integer" if name == "id" else "string"}}
+        {"name": name, "in": "path", "required": True, "schema": _PLACES.get(name, {"type": "string"})}
         for name, _ in _PLACE.findall(route.path)
     ]
 
 
 def _queries(route: Route) -> list[dict[str, Any]]:
     return [
-        {"name": q.name, "in": "query", "description": q.summary, "schema": {"type": q.kind.value}}
+        {
+            "name": q.name,
+            "in": "query",
+            "description": q.summary,
+            "schema": {"type": q.kind.value, **_BOUNDS.get(q.name, {})},
+        }
         for q in route.queries
     ]
 

@@ -5,8 +5,6 @@ The only place that knows all nouns. A path that is not here does not exist.
 
 from __future__ import annotations
 
-import msgspec
-
 from headrace.control.api import (
     agents,
     artifacts,
@@ -30,13 +28,12 @@ from headrace.control.api import (
     verbs,
     versions,
 )
-from headrace.control.api.openapi import openapi
-from headrace.control.api.system import openapi_route
+from headrace.control.api.system import Description
 from headrace.control.api.table import Route
 
 
 def all_routes() -> tuple[Route, ...]:
-    """The table, with the route that serves its OpenAPI document at the end."""
+    """The table, with the routes that describe it at the end."""
     routes = (
         *jobs.ROUTES,
         *versions.ROUTES,
@@ -60,5 +57,4 @@ def all_routes() -> tuple[Route, ...]:
         *transfer.ROUTES,
         *system.ROUTES,
     )
-    described = openapi([*routes, openapi_route(b"")])
-    return (*routes, openapi_route(msgspec.json.encode(described)))
+    return Description().of(routes)

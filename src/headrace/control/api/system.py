@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import platform
+from collections.abc import Sequence
 from functools import partial
 
 import msgspec
@@ -10,10 +12,15 @@ import msgspec
 import headrace
 from headrace.codec.schema import schemas
 from headrace.control.api.call import Call, Reply
-from headrace.control.api.table import BASE, JSON, Handler, Route
+from headrace.control.api.openapi import openapi
+from headrace.control.api.pages import docs_page
+from headrace.control.api.table import BASE, HTML, JSON, Handler, Route
 from headrace.control.auth import Permission
 from headrace.model.errors import Busy
 from headrace.model.views import HealthView, VersionView
+
+ONLY_STYLE = b"default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'"
+"""A page may use its own style and nothing else."""
 
 
 async def live(call: Call) -> Reply:
@@ -47,21 +54,45 @@ async def _schema(noun: str, call: Call) -> Reply:
     return Reply(schemas()[noun])
 
 
-async def _document(document: bytes, call: Call) -> Reply:
-    if call.accept == JSON:
-        return Reply(body=document, media=JSON)
-    return Reply(msgspec.json.decode(document))
+class Description:
+    """The OpenAPI document of the whole table and the pages made of it: worked out when somebody asks, and kept."""
 
+    def __init__(self) -> None:
+        self._routes: tuple[Route, ...] = ()
+        self._json = b""
+        self._page = b""
 
-def openapi_route(document: bytes) -> Route:
-    """The route that serves the OpenAPI document of all the others."""
-    return Route(
-        method="GET",
-        path="/api/openapi.json",
-        permission=Permission.system_read,
-        handler=partial(_document, document),
-        summary="This description",
-    )
+    def of(self, routes: Sequence[Route]) -> tuple[Route, ...]:
+        """The table with the routes that describe it."""
+        path = "/api/openapi.json"
+        everybody = Permission.system_read
+        self._routes = (
+            *routes,
+            Route(method="GET", path=path, permission=everybody, handler=self._document, summary="This description"),
+            Route(
+                method="GET",
+                path="/api/docs",
+                permission=everybody,
+                handler=self._pages,
+                summary="This description as a page for people",
+                media=(HTML,),
+            ),
+        )
+        return self._routes
+
+    async def _document(self, call: Call) -> Reply:
+        text = await asyncio.to_thread(self._text)
+        return Reply(body=text, media=JSON) if call.accept == JSON else Reply(msgspec.json.decode(text))
+
+    async def _pages(self, call: Call) -> Reply:
+        if not self._page:
+            self._page = docs_page(msgspec.json.decode(await asyncio.to_thread(self._text)))
+        return Reply(body=self._page, media=HTML, headers=((b"content-security-policy", ONLY_STYLE),))
+
+    def _text(self) -> bytes:
+        if not self._json:
+            self._json = msgspec.json.encode(openapi(self._routes))
+        return self._json
 
 
 def _public(path: str, handler: Handler) -> Route:
