@@ -223,7 +223,7 @@ async def test_what_nobody_foresaw_is_a_500_that_tells_no_secret(tmp_path: Path,
         async def broken(*_: Any, **__: Any) -> None:
             raise RuntimeError("password=hunter2")
 
-        world.services.reader.runs = broken  # type: ignore[method-assign,assignment]
+        world.services.reader.runs_page = broken  # type: ignore[method-assign,assignment]
         answer = await world.get("/runs")
         assert answer.status == 500
         assert is_problem(answer)

@@ -112,6 +112,11 @@ class Group:
         if self._writer.floor > self._now:
             self._now = self._recorder.now = self._writer.floor
 
+    @property
+    def submitted(self) -> int:
+        """Runs that this group makes."""
+        return self._recorder.submitted
+
     def batch(self) -> Batch:
         """What to write."""
         return self._recorder.batch(self._working)

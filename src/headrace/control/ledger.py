@@ -12,7 +12,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
-from msgspec import Struct, structs
+from msgspec import structs
 
 from headrace.control.changes.jobs import KeepDocument, classes_of, document_of
 from headrace.control.changes.named import NamedChange
@@ -22,6 +22,7 @@ from headrace.control.group import Bounds, Group
 from headrace.control.ids import Ids
 from headrace.control.lists import Lists
 from headrace.control.loops.outcomes import Delivery
+from headrace.control.metrics import Counters
 from headrace.control.recording import Recorder
 from headrace.control.unit import Answered, Unit
 from headrace.core.graph import compile as compile_job
@@ -54,17 +55,6 @@ class Room(Protocol):
     def waiting(self) -> frozenset[int]: ...
 
     def offers(self) -> list[Offer]: ...
-
-
-class Counters(Struct):
-    """What has happened since the start; for metrics and tests."""
-
-    groups: int = 0
-    changes: int = 0
-    refused: int = 0
-    deferred: int = 0
-    unknown: int = 0
-    away: int = 0
 
 
 class Ledger:
@@ -315,7 +305,7 @@ class Ledger:
         self._fault("ledger.before_load")
         writer = self._store.writer
         await writer.begin()
-        began = self._spent(writer)
+        began, begun_at = self._spent(writer), self._clock.monotonic()
         try:
             group, recorder = self._group(commit)
             await group.round(units)
@@ -335,7 +325,7 @@ class Ledger:
         self._away = 0
         self._fault("ledger.after_commit")
         self._on_commit()
-        self._count(units, group)
+        self._count(units, group, self._moved_at - begun_at)
         self._hand_on(units, group, follows)
 
     def _spent(self, writer: Writer) -> float:
@@ -379,11 +369,16 @@ class Ledger:
             if unit.over:
                 unit.resolve()
 
-    def _count(self, units: list[Unit], group: Group) -> None:
+    def _count(self, units: list[Unit], group: Group, seconds: float) -> None:
         counters = self.counters
+        changes = sum(unit.done for unit in units)
         counters.groups += 1
-        counters.changes += sum(unit.done for unit in units)
+        counters.changes += changes
         counters.refused += group.refused
+        counters.submitted += group.submitted
+        counters.settled += sum(len(unit.delivery.settles) for unit in units if unit.delivery is not None and unit.over)
+        counters.sizes.add(changes)
+        counters.seconds.add(seconds)
 
 
 def _is_large(change: Change) -> bool:

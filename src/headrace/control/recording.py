@@ -244,6 +244,11 @@ class Recorder:
         return out
 
     @property
+    def submitted(self) -> int:
+        """New runs."""
+        return len(self._new_runs)
+
+    @property
     def empty(self) -> bool:
         """Nothing is to be written."""
         return self.rows == 0

@@ -232,6 +232,20 @@ class EventView(View, kw_only=True, frozen=True):
     body: Ours
 
 
+class StatsView(View, kw_only=True, frozen=True):
+    """What there is to do, in the whole store, and what this control has done since it began."""
+
+    runs: dict[str, int]
+    """Runs that have not ended, by state."""
+    tasks: dict[str, int]
+    submitted: int
+    settled: int
+    commits: int
+    agents: int
+    slots_free: int
+    watchers: int
+
+
 class FeedEvent(EventView, kw_only=True, frozen=True):
     """An event among all others. ``cursor`` is the place behind it: to go on from there."""
 

@@ -266,6 +266,9 @@ class Reader(Protocol):
     async def counts(self) -> dict[str, int]:
         """Live rows by state: ready, leased, due, runs not ended. From partial indexes only."""
 
+    async def open_by_state(self) -> dict[int, int]:
+        """Runs that have not ended, by state. Walks the open set: not for the hot path."""
+
     async def statement(self, name: str, values: dict[str, Any]) -> list[tuple[Any, ...]]:
         """A named read-only statement of the dialect's queries; for doctor and tests."""
 

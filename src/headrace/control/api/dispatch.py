@@ -31,6 +31,7 @@ ASGIApp = Callable[[Scope, Receive, Send], Awaitable[None]]
 Headers = tuple[tuple[bytes, bytes], ...]
 
 KEY_MAX = 200
+SWITCHING = 101
 CREDENTIAL_OVER = 4401
 """The code that a WebSocket is closed with then."""
 DECODED_AT_ONCE = 65_536
@@ -53,6 +54,7 @@ class Dispatch:
         self.router = Router(routes)
         self.entry = Entry(services, self.router)
         self._services = services
+        self._clock = services.clock
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """One request. Lifespan is answered with nothing to do. A WebSocket begins as a request like any other, so that it
@@ -62,12 +64,25 @@ class Dispatch:
             await _no_http(scope, receive, send)
             return
         started = _Started(send)
+        begun = self._clock.monotonic()
+        try:
+            await self._answer(scope, receive, started)
+        finally:
+            # what lives on (a stream, a socket) is counted by its beginning, and its length says nothing of us
+            seconds = 0.0 if started.lives else self._clock.monotonic() - begun
+            if started.status:
+                route = scope.get("headrace.route", "")
+                self._services.requests.add(scope["method"], route, started.status, seconds)
+
+    async def _answer(self, scope: Scope, receive: Receive, started: _Started) -> None:
         path: str = scope["path"]
         try:
             reply, call = await self._serve(scope, receive)
             if reply.socket is not None:
+                started.status, started.lives = SWITCHING, True
                 await self._socket(scope, call, reply.socket)
                 return
+            started.lives = reply.stream is not None
             writing = _write(started, reply, call.accept, head=scope["method"] == "HEAD")
             if reply.stream is None:
                 await writing
@@ -123,16 +138,20 @@ class Dispatch:
 
 
 class _Started:
-    """Remembers whether the answer has begun."""
+    """Remembers whether the answer has begun, and how."""
 
-    __slots__ = ("_send", "yes")
+    __slots__ = ("_send", "lives", "status", "yes")
 
     def __init__(self, send: Send) -> None:
         self._send = send
         self.yes = False
+        self.lives = False
+        self.status = 0
 
     async def __call__(self, message: MutableMapping[str, Any]) -> None:
-        self.yes = True
+        if not self.yes:
+            self.yes = True
+            self.status = message["status"]
         await self._send(message)
 
 

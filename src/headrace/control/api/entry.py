@@ -57,6 +57,7 @@ class Entry:
         self._guard.check(scope, headers)
         found = self._router.find(path)
         endpoint = found[0].get("GET" if method == "HEAD" else method) if found else None
+        scope["headrace.route"] = "" if endpoint is None else endpoint.route.path
         cookie = False
         if endpoint is not None and endpoint.route.permission is Permission.public:
             caller = NOBODY

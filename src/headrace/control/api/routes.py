@@ -14,6 +14,7 @@ from headrace.control.api import (
     jobs,
     limits,
     logs,
+    metrics,
     package_versions,
     packages,
     restart,
@@ -55,6 +56,7 @@ def all_routes() -> tuple[Route, ...]:
         *limits.ROUTES,
         *backups.ROUTES,
         *transfer.ROUTES,
+        *metrics.ROUTES,
         *system.ROUTES,
     )
     return Description().of(routes)

@@ -19,6 +19,7 @@ from headrace.control.events.tail import Tail
 from headrace.control.graphs import Graphs
 from headrace.control.ledger import Ledger
 from headrace.control.lockout import Lockout
+from headrace.control.metrics import Requests
 from headrace.control.passwords import Passwords
 from headrace.core.work import Offer
 from headrace.link.port import AgentCalls
@@ -66,6 +67,7 @@ class Services:
     jobs: SavedJobs
     values: Values
     tail: Tail
+    requests: Requests = field(default_factory=Requests)
     waiters: Waiters = field(default_factory=Waiters)
     agents: Callable[[int], AgentCalls | None] = no_agent
     offers: Callable[[], Sequence[Offer]] = no_offers

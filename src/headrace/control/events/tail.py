@@ -15,6 +15,7 @@ from operator import attrgetter
 from headrace.control.events.cursor import Cursor
 from headrace.control.events.feed import Event, Feed
 from headrace.control.events.subjects import Wanted
+from headrace.control.metrics import SECONDS, Histogram
 from headrace.model.errors import HeadraceError
 from headrace.model.ports import Clock
 
@@ -40,27 +41,12 @@ class Shared:
         self.texts: dict[str, bytes] = {}
 
 
-class Lag:
-    """How long after its commit an event was at hand: counts below each bound, in seconds."""
-
-    BOUNDS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.5, 1.0, 5.0)
-
-    def __init__(self) -> None:
-        self.counts = [0] * (len(self.BOUNDS) + 1)
-        self.sum = 0.0
-
-    def add(self, seconds: float) -> None:
-        """One event."""
-        self.counts[bisect_right(self.BOUNDS, seconds)] += 1
-        self.sum += seconds
-
-
 class Tail:
     """``watch`` while somebody listens; ``since`` for what is at hand; ``changed`` to wait for more."""
 
     def __init__(self, feed: Feed, clock: Clock, *, alone: bool) -> None:
         self.feed = feed
-        self.lag = Lag()
+        self.lag = Histogram(SECONDS)
         self.watchers = 0
         self.over = False
         self._clock = clock

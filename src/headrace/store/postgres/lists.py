@@ -44,6 +44,10 @@ class PostgresLists:
         rows = await self._pool.rows("commits_oldest" if ascending else "commits_newest", values)
         return bounded((r[0], r[1], r[2], r[3], r[4]) for r in rows)
 
+    async def open_by_state(self) -> dict[int, int]:
+        """Runs that have not ended, by state."""
+        return {row[0]: row[1] for row in await self._pool.rows("open_by_state", [])}
+
     async def _walk(self, where: RunFilter, name: str) -> Walk:
         short = name in {"open_runs", "other_runs"}
         scan = scan_of(where, walked=where.job is None and _whole(where, name) if short else not where.states)

@@ -51,6 +51,11 @@ class SqliteLists:
         values = (since, until, *after, min(limit, ROWS_MAX))
         return await self._with(lambda conn: bounded(conn.execute(text, values)))
 
+    async def open_by_state(self) -> dict[int, int]:
+        """Runs that have not ended, by state."""
+        rows: list[Row] = await self._with(lambda conn: conn.execute(self._sql["open_by_state"]).fetchall())
+        return {row[0]: row[1] for row in rows}
+
     def _page(self, conn: apsw.Connection, where: RunFilter) -> RunsPage:
         if where.parent is not None:
             return self._children(conn, where, where.parent)

@@ -134,3 +134,6 @@ order by at desc, commit_no desc limit $5
 select position, second, commit_no, at, touched from commit_row
 where position is not null and at between $1 and $2 and (at, commit_no) > ($3::bigint, $4::bigint)
 order by at, commit_no limit $5
+
+-- name: open_by_state
+select r.state, count(*) from open_run o join run r on r.id = o.id group by r.state

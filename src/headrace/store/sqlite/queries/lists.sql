@@ -126,3 +126,6 @@ WHERE touched IS NOT NULL AND at BETWEEN ? AND ? AND (at, commit_no) < (?, ?) OR
 -- name: commits_oldest
 SELECT commit_no, 0, commit_no, at, touched FROM commit_row INDEXED BY commit_row_at
 WHERE touched IS NOT NULL AND at BETWEEN ? AND ? AND (at, commit_no) > (?, ?) ORDER BY at, commit_no LIMIT ?;
+
+-- name: open_by_state
+SELECT state, count(*) FROM run INDEXED BY run_open WHERE state < 4 GROUP BY state;
