@@ -190,11 +190,15 @@ def test_a_paused_run_begins_no_child_until_it_goes_on(tmp_path: Path) -> None:
             await save(whole, "child", script("true"))
             tasks = [script("sleep 0.3"), {"name": "c", "needs": ["a"], "job": "child"}]
             (number,) = await whole.submit({"name": "p", "tasks": tasks})
-            await whole.node.ledger.ask(Pause(number), SYSTEM)
+
+            async def runs() -> bool:
+                return (await whole.tasks(number))[0].state is TaskState.running
 
             async def ready() -> bool:
                 return (await whole.tasks(number))[1].state is TaskState.ready
 
+            await until(runs)
+            await whole.node.ledger.ask(Pause(number), SYSTEM)
             await until(ready)
             assert await children(whole, number) == []
             await whole.stop_control()

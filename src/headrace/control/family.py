@@ -94,7 +94,6 @@ class Family:
                 params = self._schemas.of(definition.params).fill(params)
             except Invalid as error:
                 raise Invalid(f"the parameters do not fit job {message.job}: {_told(error)}") from error
-        parent = await self._reader.run(message.run)
         return RunInput(
             await self._ids.take(),
             saved.record.graph,
@@ -105,7 +104,7 @@ class Family:
             dict(definition.labels),
             max(definition.priority, message.priority),
             None,
-            "" if parent is None else parent.input.actor,
+            message.actor,
             InputMore(parent=ParentRef(message.run, message.no, message.index, message.epoch, message.depth)),
         )
 

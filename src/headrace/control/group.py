@@ -257,39 +257,34 @@ class Group:
         for change, run in zip(unit.changes[unit.done : unit.until], reached, strict=True):
             if unit.results and self.full() and (change is not unit.changes[0]):
                 break
-            if unit.seqs is None:
-                answered = await self._answer(change, run, unit.origin)
-            else:
-                answered = await self._message(unit, change, run)
+            try:
+                if unit.seqs is not None and unit.seq() not in self._untold:
+                    answered: Answered = Result()
+                else:
+                    answered = self._decide_at_once(change, run, unit.origin, None) or await self._decide(
+                        change, run, unit.origin, None
+                    )
+            except HeadraceError as error:
+                answered = error
+            except Exception as error:
+                log.exception("a change raised; it alone fails")
+                answered = HeadraceError(f"the change could not be decided: {type(error).__name__}: {error}")
+                answered.__cause__ = error
             unit.results.append(answered)
             if isinstance(answered, HeadraceError):
                 self._reject(unit, change, answered, rejected)
+            if unit.seqs is not None:
+                self._heard(unit, change, answered)
             unit.done += 1
         if unit.delivery is not None:
             self._delivered(unit, rejected)
 
-    async def _answer(self, change: Change, run: RunCell | None, origin: Origin) -> Answered:
-        """What becomes of one change that stands alone."""
-        try:
-            return self._decide_at_once(change, run, origin, None) or await self._decide(change, run, origin, None)
-        except HeadraceError as error:
-            return error
-        except Exception as error:
-            log.exception("a change raised; it alone fails")
-            failed = HeadraceError(f"the change could not be decided: {type(error).__name__}: {error}")
-            failed.__cause__ = error
-            return failed
-
-    async def _message(self, unit: Unit, change: Change, run: RunCell | None) -> Answered:
-        """The same for a message, unless another node has delivered it or is about to."""
+    def _heard(self, unit: Unit, change: Change, answered: Answered) -> None:
+        """A message is told by this commit, unless another node has done so or is about to; a refused child is not."""
         seq = unit.seq()
-        if seq not in self._untold:
-            return Result()
-        self._untold.discard(seq)
-        answered = await self._answer(change, run, unit.origin)
-        if not (isinstance(answered, HeadraceError) and isinstance(change, Submit)):
+        if seq in self._untold and not (isinstance(answered, HeadraceError) and isinstance(change, Submit)):
             self._recorder.told(seq)
-        return answered
+        self._untold.discard(seq)
 
     def _reject(self, unit: Unit, change: Change, error: HeadraceError, rejected: set[tuple[int, int, int]]) -> None:
         """An outcome that cannot be applied is recorded, and the feed moves on."""

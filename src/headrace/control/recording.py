@@ -65,6 +65,7 @@ class Recorder:
         self._history: list[HistoryRow] = []
         self._attempts: list[AttemptRow] = []
         self._outbox: list[OutboxRow] = []
+        self._children: list[ChildRow] = []
         self._entities: dict[tuple[str, str, int], Entity] = {}
         self._out = Batch(now)
 
@@ -91,12 +92,13 @@ class Recorder:
         | dict[TaskKey, Value]
         | list[HistoryRow]
         | list[AttemptRow]
-        | list[OutboxRow],
+        | list[OutboxRow]
+        | list[ChildRow],
         ...,
     ]:
         return (
             self._new_runs, self._runs, self._new_tasks, self._tasks, self._values, self._history, self._attempts,
-            self._outbox,
+            self._outbox, self._children,
         )  # fmt: skip
 
     def step(
@@ -119,6 +121,8 @@ class Recorder:
         if isinstance(change, Submit):
             self._new_runs[change.run] = change.input
             self.size += len(change.input.params)
+            if change.input.more is not None:
+                self._child(change.input)
         elif run is not None and run.run not in self._new_runs:
             self._runs[run.run] = None
         for cell, old in zip(decided.tasks, olds, strict=True):
@@ -149,6 +153,8 @@ class Recorder:
         if isinstance(change, Submit):
             self._new_runs[change.run] = change.input
             self.size += len(change.input.params)
+            if change.input.more is not None:
+                self._child(change.input)
         elif run.run not in self._new_runs:
             self._runs[run.run] = None
         if old is None:
@@ -211,6 +217,11 @@ class Recorder:
         self._outbox.append(OutboxRow(CHILD, str(message.run), encode_message(message), 0))
         self.rows += 1
 
+    def _child(self, given: RunInput) -> None:
+        """The row by which a parent's attempt finds its run."""
+        if given.more is not None and (parent := given.more.parent) is not None:
+            self._children.append(ChildRow(parent.run, parent.no, parent.index, parent.epoch, given.run))
+
     def told(self, seq: int) -> None:
         """A message was delivered: by this commit."""
         self._out.told.append(seq)
@@ -239,7 +250,7 @@ class Recorder:
         out.values = list(self._values.items())
         out.attempts = self._attempts
         out.outbox.extend(self._outbox)
-        out.children = [child for given in self._new_runs.values() if (child := _child(given)) is not None]
+        out.children = self._children
         out.entities = list(self._entities.values())
         return out
 
@@ -317,13 +328,6 @@ def _said_state(kind: OutcomeKind) -> TaskState:
     if kind == OutcomeKind.succeeded:
         return TaskState.succeeded
     return TaskState.lost if kind == OutcomeKind.lost else TaskState.failed
-
-
-def _child(given: RunInput) -> ChildRow | None:
-    """The row by which a parent's attempt finds its run."""
-    if given.more is None or (parent := given.more.parent) is None:
-        return None
-    return ChildRow(parent.run, parent.no, parent.index, parent.epoch, given.run)
 
 
 def _in_full(value: Value | None) -> Value | None:

@@ -51,8 +51,9 @@ def begin(draft: Draft, node: Node, cell: TaskCell) -> None:
         return
     cell = _begun(draft, node, cell, over)
     if spec.kind == "job":
+        actor = "" if draft.given is None else draft.given.actor
         start = StartChild(
-            *cell.key, cell.epoch, spec.target, node.source.version, spec.args, depth, draft.run.priority
+            *cell.key, cell.epoch, spec.target, node.source.version, spec.args, depth, draft.run.priority, actor
         )
         draft.commands.append(Tell(start))
 

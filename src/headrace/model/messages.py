@@ -23,13 +23,16 @@ class Message(Struct, frozen=True, array_like=True, tag=True, gc=False):
 
 
 class StartChild(Message, frozen=True, array_like=True, tag="start", gc=False):
-    """Make the child run of this attempt. ``params`` is the JSON text of its parameters, ``version`` 0 the newest."""
+    """Make the child run of this attempt. ``params`` is the JSON text of its parameters, ``version`` 0 the newest,
+    ``actor`` whoever asked for the parent.
+    """
 
     job: str = ""
     version: int = 0
     params: bytes = b"{}"
     depth: int = 1
     priority: int = 0
+    actor: str = ""
 
 
 class StopChild(Message, frozen=True, array_like=True, tag="stop", gc=False):

@@ -7,6 +7,7 @@ nothing. One per node.
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Sequence
 from typing import Protocol
@@ -70,8 +71,8 @@ class OutboxLoop(Loop):
         changes: list[Change] = []
         told: list[tuple[int, AnyMessage]] = []
         nobody: list[int] = []
-        for seq, message in firsts.values():
-            change = await self._family.change(message)
+        asked = await asyncio.gather(*(self._family.change(message) for _, message in firsts.values()))
+        for (seq, message), change in zip(firsts.values(), asked, strict=True):
             if change is None:
                 nobody.append(seq)
             else:
