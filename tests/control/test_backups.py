@@ -245,6 +245,34 @@ def test_a_place_that_holds_work_is_left_alone_and_set_aside_only_when_that_is_s
         assert len(unfinished(kept)) == 1
 
 
+@pytest.mark.parametrize("stop", [1, 2, 3])
+def test_a_restore_that_was_interrupted_is_no_store_and_is_done_again(
+    stop: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    old, other = Place("sqlite", str(tmp_path / "old")), Place("sqlite", str(tmp_path / "other"))
+    make(old)
+    make(other)
+    old.work("save", tmp_path / "a.hrb")
+    moves: list[Path] = []
+    rename = Path.rename
+
+    def stops(self: Path, target: Path) -> Path:
+        moves.append(self)
+        if len(moves) == stop:
+            raise KeyboardInterrupt
+        return rename(self, target)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Path, "rename", stops)
+        with pytest.raises(KeyboardInterrupt):
+            other.work("restore", tmp_path / "a.hrb", force=True)
+    with pytest.raises(StoreError, match="interrupted"):
+        unfinished(other)
+    assert other.work("restore", tmp_path / "a.hrb", force=True).restored is not None
+    assert unfinished(other) == unfinished(old)
+    assert [path for path in other.folder.glob("before-restore-*") if (path / "headrace.db").exists()]
+
+
 def test_a_store_that_is_in_use_is_not_restored_into(places: Callable[[str, str], Place], tmp_path: Path) -> None:
     old = places("postgresql", "old")
     make(old)

@@ -9,6 +9,9 @@ import os
 from pathlib import Path
 from typing import Protocol
 
+INTERRUPTED = "restore-interrupted"
+"""A file that is there while a restore moves files: with it the folder is no store, and nothing is opened in it."""
+
 
 class Files(Protocol):
     """Blocking; paths are absolute texts."""

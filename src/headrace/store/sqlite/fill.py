@@ -31,6 +31,7 @@ from headrace.store.restored import (
 )
 from headrace.store.sql import load_queries
 from headrace.store.sqlite.connection import SqliteOptions, open_writer, translated
+from headrace.store.sqlite.files import INTERRUPTED
 from headrace.store.sqlite.migrate import PACKAGE, migrate
 from headrace.store.sqlite.store import read_incarnation
 from headrace.store.sqlite.writer import encode_labels
@@ -54,10 +55,14 @@ def fill_sqlite(folder: Path, archive: Archive, manifest: Manifest, *, force: bo
         try:
             unfinished = _write(fresh, archive, manifest, queries, mark)
             os.sync()
+            (folder / INTERRUPTED).write_text("a restore was moving files\n")
+            sync_folder(folder)
             aside = _set_aside(folder, now)
             for name in NAMES:
                 if (fresh / name).exists():
                     (fresh / name).rename(folder / name)
+            sync_folder(folder)
+            (folder / INTERRUPTED).unlink()
             sync_folder(folder)
         finally:
             shutil.rmtree(fresh, ignore_errors=True)

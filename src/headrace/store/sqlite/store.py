@@ -10,13 +10,14 @@ from typing import Any
 
 import apsw
 
+from headrace.model.errors import StoreError
 from headrace.model.ports import Clock, Fault, no_fault
 from headrace.store.port import Blobs, Identity, Reader, Writer
 from headrace.store.rows import Hint
 from headrace.store.sql import load_queries
 from headrace.store.sqlite.blobs import FileBlobs
 from headrace.store.sqlite.connection import SqliteOptions, open_reader, open_writer, settings, translated
-from headrace.store.sqlite.files import Files, OsFiles
+from headrace.store.sqlite.files import INTERRUPTED, Files, OsFiles
 from headrace.store.sqlite.migrate import PACKAGE, migrate
 from headrace.store.sqlite.offload import Inline, Offload, Threads
 from headrace.store.sqlite.reader import SqliteReader
@@ -66,6 +67,10 @@ async def open_sqlite(
     options = options or SqliteOptions()
     files = files or OsFiles()
     files.make_folder(folder)
+    if files.size(f"{folder}/{INTERRUPTED}") is not None:
+        raise StoreError(
+            f"a restore into {folder} was interrupted: do it again (headrace restore FILE --force); nothing was deleted"
+        )
     queries = load_queries(PACKAGE)
     path = f"{folder}/headrace.db"
     conn = open_writer(path, options)
