@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 from typing import Any
 
@@ -211,3 +212,18 @@ async def test_what_a_watcher_says_means_nothing_but_nonsense_ends_it(tmp_path: 
         assert (await watcher.event())["kind"] == "job.saved"
         watcher.writer.write(b"\xff\xff\xff\xff\xff\xff")
         assert await watcher.event() is None
+
+
+@run_async
+async def test_a_poller_may_wait_for_the_first_event(tmp_path: Path) -> None:
+    async with World(tmp_path) as world:
+        await some_runs(world, 1)
+        cursor = (await world.get("/events?after=latest")).json["cursor"]
+        waiting = asyncio.ensure_future(world.get(f"/events?after={cursor}&wait=30s&subject=jobs"))
+        await world.post("/jobs/hello/runs", {})
+        await asyncio.wait({waiting}, timeout=0.05)
+        assert not waiting.done()
+        await world.put("/jobs/other", {**HELLO, "name": "other"})
+        assert told((await waiting).json["items"]) == [("jobs/other", 1, "job.saved")]
+        assert world.node.tail.watchers == 0
+        assert (await world.get("/events?after=latest&wait=10ms")).json["items"] == []

@@ -74,3 +74,34 @@ async def test_a_list_of_runs_can_be_asked_of_an_instant(tmp_path: Path) -> None
         assert len(await pages(world, f"as_of={middle}", 500)) == 30
         first = quote((await world.get("/runs/5")).json["created_at"])
         assert [r["id"] for r in await pages(world, f"as_of={first}", 500)] in ([5, 4, 3, 2, 1], [4, 3, 2, 1])
+
+
+@pytest.mark.parametrize("limit", [1, 3, 500])
+@run_async
+async def test_jobs_are_listed_in_any_order(tmp_path: Path, limit: int) -> None:
+    async with World(tmp_path) as world:
+        names = ["delta", "alpha", "echo", "bravo", "charlie"]
+        for n, name in enumerate(names):
+            await world.put(f"/jobs/{name}", {**HELLO, "name": name, "labels": {"odd": str(n % 2)}})
+        await world.put("/jobs/alpha", {**HELLO, "name": "alpha", "description": "newer", "labels": {"odd": "1"}})
+        await world.call("DELETE", "/api/v1/jobs/echo")
+        left = [name for name in names if name not in {"alpha", "echo"}]
+
+        async def listed(query: str) -> list[str]:
+            found: list[str] = []
+            cursor = ""
+            while True:
+                page = (await world.get(f"/jobs?limit={limit}&{query}&cursor={cursor}")).json
+                found += [job["name"] for job in page["items"]]
+                cursor = page["next_cursor"]
+                if cursor is None:
+                    return found
+
+        assert await listed("") == sorted([*left, "alpha"])
+        assert await listed("sort=-name") == sorted([*left, "alpha"], reverse=True)
+        assert await listed("sort=updated_at") == [*left, "alpha"]
+        assert await listed("sort=-updated_at") == ["alpha", *left[::-1]]
+        assert await listed("sort=-updated_at&label=odd=1&q=a") == ["alpha", "bravo"]
+        assert await listed("deleted=true&sort=updated_at") == ["echo"]
+        assert (await world.get("/jobs?sort=size")).status == 400
+        assert (await world.get("/jobs?sort=updated_at&cursor=bravo")).status == 400

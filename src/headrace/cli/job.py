@@ -35,10 +35,13 @@ def add(commands: Any) -> None:
     ls = job.add_parser("ls", help="list saved jobs")
     ls.add_argument("-q", dest="q", metavar="TEXT", help="only with this text in name or description")
     ls.add_argument("--deleted", action="store_true", help="those that were deleted instead")
+    ls.add_argument("--sort", metavar="BY", help="name (default), -name, updated_at or -updated_at")
+    ls.add_argument("--as-of", dest="as_of", metavar="INSTANT", help="as they were then, as 2026-03-29T06:00Z")
     ls.set_defaults(do=list_jobs)
     show = job.add_parser("show", help="one saved job")
     show.add_argument("name")
     show.add_argument("--version", type=int, dest="job_version", metavar="N", help="an older one")
+    show.add_argument("--as-of", dest="as_of", metavar="INSTANT", help="as it was then")
     show.set_defaults(do=show_job)
     save = job.add_parser("save", help="write a saved job's definition to a file")
     save.add_argument("name")
@@ -162,7 +165,9 @@ def _page_of(noun: str) -> Any:
 def list_jobs(args: argparse.Namespace, terminal: Terminal) -> int:
     """``headrace job ls``."""
     with connect(args) as client:
-        page = client.do(flow.jobs(q=args.q, deleted="true" if args.deleted else None, limit=500))
+        page = client.do(
+            flow.jobs(q=args.q, deleted="true" if args.deleted else None, sort=args.sort, as_of=args.as_of, limit=500)
+        )
     if not terminal.data(page, _job_page):
         rows = [
             (str(j["name"]), str(j["version"]), terminal.when(j.get("updated_at")), str(j.get("description") or ""))
@@ -178,7 +183,7 @@ def list_jobs(args: argparse.Namespace, terminal: Terminal) -> int:
 def show_job(args: argparse.Namespace, terminal: Terminal) -> int:
     """``headrace job show``."""
     with connect(args) as client:
-        job = client.jobs.get(args.name, args.job_version)
+        job = client.do(flow.job(args.name, args.job_version, args.as_of))
     if not terminal.data(job, _job_view):
         terminal.line(msgspec.json.format(msgspec.json.encode(job), indent=2).decode())
     return 0

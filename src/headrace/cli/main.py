@@ -21,6 +21,7 @@ COMMANDS = {
     "run": "headrace.cli.run",
     "exec": "headrace.cli.run",
     "runs": "headrace.cli.runs",
+    "events": "headrace.cli.events",
     "show": "headrace.cli.runs",
     "logs": "headrace.cli.runs",
     "explain": "headrace.cli.runs",

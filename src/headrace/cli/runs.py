@@ -12,6 +12,12 @@ from headrace.cli.terminal import Terminal, elapsed, short
 from headrace.client import flow
 from headrace.client.sync import Client
 from headrace.model.errors import Invalid
+from headrace.model.views import RunPage
+
+FILTERS = (
+    "job", "state", "label", "since", "until", "started_since", "started_until", "ended_since", "ended_until",
+    "exit_status", "sort", "as_of", "parent", "q",
+)  # fmt: skip
 
 
 def add(commands: Any) -> None:
@@ -24,6 +30,14 @@ def add(commands: Any) -> None:
     runs.add_argument("--label", action="append", metavar="NAME=VALUE", help="only with this label")
     runs.add_argument("--since", metavar="INSTANT", help="created then or later, as 2026-03-29T06:00Z")
     runs.add_argument("--until", metavar="INSTANT", help="created then or earlier")
+    for what in ("started", "ended"):
+        runs.add_argument(f"--{what}-since", metavar="INSTANT", help=f"{what} then or later")
+        runs.add_argument(f"--{what}-until", metavar="INSTANT", help=f"{what} then or earlier")
+    runs.add_argument(
+        "--exit", dest="exit_status", metavar="STATUS", help="ended with this exit status; * and ? are wild"
+    )
+    runs.add_argument("--sort", metavar="BY", help="created_at, -created_at (default), ended_at or -ended_at")
+    runs.add_argument("--as-of", dest="as_of", metavar="INSTANT", help="as they were then")
     runs.add_argument("--parent", type=int, metavar="ID", help="only the child runs of this run, oldest first")
     runs.add_argument("-q", dest="q", metavar="TEXT", help="search")
     runs.add_argument("--limit", type=int, default=20, metavar="N", help="at most so many; default 20")
@@ -31,6 +45,7 @@ def add(commands: Any) -> None:
     show = commands.add_parser("show", help="one run and its tasks")
     show.add_argument("id", type=int, metavar="ID")
     show.add_argument("--output", action="store_true", help="with the last output of each attempt")
+    show.add_argument("--as-of", dest="as_of", metavar="INSTANT", help="as it was then, as 2026-03-29T06:00Z")
     show.set_defaults(do=show_run)
     logs = commands.add_parser("logs", help="a run's log")
     logs.add_argument("id", type=int, metavar="ID")
@@ -56,10 +71,14 @@ def connect(args: argparse.Namespace) -> Client:
 
 def list_runs(args: argparse.Namespace, terminal: Terminal) -> int:
     """``headrace runs``."""
-    where = {k: getattr(args, k) for k in ("job", "state", "label", "since", "until", "parent", "q")}
+    where = {name: getattr(args, name) for name in FILTERS}
     limit = max(1, min(args.limit, 500))
     with connect(args) as client:
         page = client.do(flow.runs(limit=limit, **where))
+        while page.next_cursor and len(page.items) < limit:
+            # a page ends where the server has looked long enough, also when it found little
+            more = client.do(flow.runs(limit=limit - len(page.items), cursor=page.next_cursor, **where))
+            page = RunPage(items=[*page.items, *more.items], next_cursor=more.next_cursor)
         if terminal.data(page):
             return 0
         rows = [
@@ -87,7 +106,7 @@ def list_runs(args: argparse.Namespace, terminal: Terminal) -> int:
 def show_run(args: argparse.Namespace, terminal: Terminal) -> int:
     """``headrace show``."""
     with connect(args) as client:
-        view = client.do(flow.run(args.id, output=args.output))
+        view = client.do(flow.run(args.id, output=args.output, as_of=args.as_of))
     if terminal.data(view):
         return 0
     terminal.line(

@@ -121,15 +121,26 @@ def submit_many(runs: Sequence[Mapping[str, Any]], key: str | None) -> Flow[list
     return expect((yield Request("POST", address("runs", "batch"), _json({"runs": runs}), key=key)), views.Ids).ids
 
 
-def run(number: int, *, wait: float = 0.0, output: bool = False) -> Flow[views.RunView]:
-    """One run; with ``wait`` (seconds) the answer comes when it has ended or the time is over."""
-    path = query(address("runs", number), wait=f"{wait:g}s" if wait else None, **{"with": "output" if output else None})
+def run(number: int, *, wait: float = 0.0, output: bool = False, as_of: str | None = None) -> Flow[views.RunView]:
+    """One run; with ``wait`` (seconds) the answer comes when it has ended or the time is over. ``as_of``: as it was then."""
+    path = query(
+        address("runs", number),
+        wait=f"{wait:g}s" if wait else None,
+        as_of=as_of,
+        **{"with": "output" if output else None},
+    )
     return expect((yield Request("GET", path, wait=wait)), views.RunView)
 
 
 def runs(**where: Any) -> Flow[views.RunPage]:
-    """A page of runs: job, state, label, since, until, parent, q, sort, limit, cursor."""
+    """A page of runs, by the query parameters of ``GET /runs``. It may be short, or empty, and have a next one."""
     return expect((yield Request("GET", query(address("runs"), **where))), views.RunPage)
+
+
+def all_events(*, wait: float = 0.0, **where: Any) -> Flow[views.FeedPage]:
+    """A page of events: after, subject, limit. With ``wait`` (seconds) an empty page comes only when the time is over."""
+    where["wait"] = f"{wait:g}s" if wait else None
+    return expect((yield Request("GET", query(address("events"), **where), wait=wait)), views.FeedPage)
 
 
 def tasks(number: int, *parts: object, **where: Any) -> Flow[Any]:
@@ -202,9 +213,9 @@ def check_job(document: bytes, content: str) -> Flow[dict[str, Any]]:
     return expect((yield Request("POST", address("jobs", "check"), document, content)), dict[str, Any])
 
 
-def job(name: str, version: int | None = None) -> Flow[dict[str, Any]]:
-    """A saved job: its definition plus version and instants."""
-    return expect((yield Request("GET", query(address("jobs", name), version=version))), dict[str, Any])
+def job(name: str, version: int | None = None, as_of: str | None = None) -> Flow[dict[str, Any]]:
+    """A saved job: its definition plus version and instants. ``as_of``: as it was then."""
+    return expect((yield Request("GET", query(address("jobs", name), version=version, as_of=as_of))), dict[str, Any])
 
 
 def jobs(**where: Any) -> Flow[views.JobPage]:

@@ -17,6 +17,8 @@ from headrace.store.rows import RunFilter, RunRow, RunsPage
 
 Place = tuple[int, int]
 FAR = 2**62
+LAST_NAME = "z" * 64
+"""Comes after every name, in any collation: names are lower-case letters, digits, _ and -, at most 63 of them."""
 ROWS_MAX = 500
 
 

@@ -223,6 +223,9 @@ class Reader(Protocol):
         self, kind: str, *, after: str = "", limit: int = 500, deleted: bool = False
     ) -> list[Entity]: ...
 
+    async def jobs_by(self, order: str, after: tuple[int, str] | None, *, ascending: bool, limit: int) -> list[Entity]:
+        """Jobs, deleted ones too, by ``name`` or by (``updated_at``, name), behind (updated_at, name)."""
+
     async def entity_versions(self, key: EntityKey, *, before: int = 0, limit: int = 500) -> list[Entity]:
         """Versions newest first; with ``before`` those older than that version."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 
 import msgspec
@@ -11,12 +12,16 @@ from headrace.control.api.lookup import run_of
 from headrace.control.api.records import Items
 from headrace.control.api.stream import start_of, view_of
 from headrace.control.api.table import BASE, PAGE, Kind, Query, Route
+from headrace.control.api.times import seconds_of
 from headrace.control.auth import Permission
 from headrace.control.events.cursor import Gone
+from headrace.control.events.feed import Page
 from headrace.control.events.subjects import Wanted
 from headrace.control.events.views import run_event
 from headrace.model.errors import Invalid
 from headrace.model.views import FeedPage
+
+WAIT_MAX = 60.0
 
 
 async def get_events(call: Call) -> Reply:
@@ -34,16 +39,38 @@ async def get_events(call: Call) -> Reply:
 
 
 async def list_events(call: Call) -> Reply:
-    """``GET /events``: in commit order, from the oldest kept or behind a cursor."""
-    limit = call.limit()
+    """``GET /events``: in commit order, from the oldest kept or behind a cursor; ``wait=20s`` waits for the first."""
+    limit, wait = call.limit(), seconds_of(call, "wait", WAIT_MAX)
     wanted = Wanted(call.query.get("subject", ()), call.caller.may)
     cursor, gap = await start_of(call)
     if gap:
         raise Gone(gap)
-    page = await call.services.tail.feed.page(cursor, limit, wanted)
+    tail = call.services.tail
+    page = await tail.feed.page(cursor, limit, wanted)
+    if wait and not page.events and not page.more:
+        tail.enter()
+        try:
+            page = await _first(call, page, limit, wanted, wait)
+        finally:
+            tail.leave()
     text = page.cursor.text()
     following = text if page.events or page.more else None
     return Reply(FeedPage(items=[view_of(event) for event in page.events], next_cursor=following, cursor=text))
+
+
+async def _first(call: Call, page: Page, limit: int, wanted: Wanted, wait: float) -> Page:
+    """The next page that is not empty, or the last one when the time is over."""
+    loop, tail = asyncio.get_running_loop(), call.services.tail
+    deadline = loop.time() + wait
+    while not page.events and (left := deadline - loop.time()) > 0 and not tail.over:
+        news = tail.news()
+        try:
+            page = await tail.feed.page(page.cursor, limit, wanted)
+            if not page.events and not page.more:
+                await asyncio.wait({news}, timeout=left)
+        finally:
+            tail.forget(news)
+    return page
 
 
 def _text(count: int) -> str:
@@ -72,6 +99,7 @@ ROUTES = (
         query=(
             Query("limit", "at most this many events (1 to 500, default 100)", Kind.whole),
             Query("after", "`next_cursor` or an event's `cursor`, or `latest`; absent: from the oldest kept"),
+            Query("wait", "when there is nothing new: wait so long for the first event (`20s`; at most 60s)"),
             Query("subject", "`runs/12`, `jobs/nightly`, or the beginning of one: `jobs/night*`; may be repeated"),
         ),
     ),

@@ -17,13 +17,13 @@ from headrace.control.api.answers import Told, ask_named
 from headrace.control.api.call import Call, Reply
 from headrace.control.api.catalog import read_catalog, unpinned
 from headrace.control.api.incoming import WRITTEN_BY_SERVER, Incoming, definition_of, named_definition
+from headrace.control.api.job_list import job_view, list_jobs
 from headrace.control.api.lookup import no_job
 from headrace.control.api.records import CheckView, JobListing
-from headrace.control.api.saved import Saved
 from headrace.control.api.table import BASE, DOCUMENTS, MERGE_PATCH, PAGE, REASON, Kind, Query, Route
-from headrace.control.api.views import instant, moment
+from headrace.control.api.views import moment
 from headrace.control.auth import Permission
-from headrace.control.changes.jobs import JOB, JobSaved, PutJob, read_job
+from headrace.control.changes.jobs import JobSaved, PutJob
 from headrace.control.changes.result import Result
 from headrace.core.check import check, warnings
 from headrace.model.definition import JobDefinition
@@ -123,56 +123,6 @@ async def get_job(call: Call) -> Reply:
     return Reply(await job_view(call, saved), headers=((b"etag", b'"%d"' % saved.row.version),))
 
 
-async def job_view(call: Call, saved: Saved) -> JobView:
-    """A job as it is shown."""
-    known = await call.services.graphs.load(saved.record.graph)
-    row = saved.row
-    return JobView(
-        **structs.asdict(known.definition),
-        version=row.version,
-        created_at=moment(row.created_at),
-        updated_at=moment(row.updated_at),
-        deleted_at=instant(row.deleted_at),
-        waits_for=list(saved.record.missing),
-    )
-
-
-async def list_jobs(call: Call) -> Reply:
-    """``GET /jobs``: by name."""
-    limit = call.limit()
-    sought, labels, deleted = call.text("q"), _labels(call), call.yes("deleted")
-    after = call.text("cursor") or ""
-    items: list[JobView] = []
-    while len(items) < limit:
-        rows = await call.services.reader.entities(JOB, after=after, limit=limit, deleted=deleted)
-        for row in rows:
-            after = row.name
-            if deleted and not row.deleted_at:
-                continue
-            record = read_job(row.image)
-            if _fits(row.name, record.description, sought) and labels.items() <= record.labels.items():
-                items.append(await job_view(call, Saved(row, record)))
-                if len(items) == limit:
-                    return Reply(JobListing(items=items, next_cursor=after))
-        if len(rows) < limit:
-            break
-    return Reply(JobListing(items=items))
-
-
-def _fits(name: str, description: str, sought: str | None) -> bool:
-    return sought is None or sought.lower() in name or sought.lower() in description.lower()
-
-
-def _labels(call: Call) -> dict[str, str]:
-    found = {}
-    for text in call.query.get("label", ()):
-        name, equals, value = text.partition("=")
-        if not equals or not name:
-            raise Invalid("query parameter label: must be written name=value", malformed=True)
-        found[name] = value
-    return found
-
-
 async def check_job(call: Call) -> Reply:
     """``POST /jobs/check``: every problem and warning, nothing saved; 200 whatever was found."""
     try:
@@ -207,12 +157,13 @@ ROUTES = (
         as_of=True,
         permission=Permission.jobs_read,
         handler=list_jobs,
-        summary="Saved jobs, by name",
+        summary="Saved jobs, by name or by their last change; a page may be short and have a next one",
         response=JobListing,
         query=(
             Query("q", "with this text in name or description"),
             Query("label", "with this label, name=value; may be repeated"),
             Query("deleted", "those that were deleted instead", Kind.yes),
+            Query("sort", "`name` (default), `-name`, `updated_at` or `-updated_at`"),
             *PAGE,
         ),
     ),

@@ -9,10 +9,10 @@ import msgspec
 
 from headrace.model.states import RunState
 from headrace.store.images import decode_run, input_of
-from headrace.store.listing import FAR, ROWS_MAX, Walk, begin, few_states, merged, scan_of, until, walked
+from headrace.store.listing import FAR, LAST_NAME, ROWS_MAX, Walk, begin, few_states, merged, scan_of, until, walked
 from headrace.store.postgres.arrays import Ints
 from headrace.store.postgres.pool import Pool
-from headrace.store.rows import Logged, RunFilter, RunRow, RunsPage
+from headrace.store.rows import Entity, Logged, RunFilter, RunRow, RunsPage
 from headrace.store.touched import bounded
 
 
@@ -43,6 +43,12 @@ class PostgresLists:
         values = [since, until, *after, min(limit, ROWS_MAX)]
         rows = await self._pool.rows("commits_oldest" if ascending else "commits_newest", values)
         return bounded((r[0], r[1], r[2], r[3], r[4]) for r in rows)
+
+    async def jobs_by(self, order: str, after: tuple[int, str] | None, *, ascending: bool, limit: int) -> list[Entity]:
+        """Jobs in this order."""
+        place = after or ((0, "") if ascending else (FAR, LAST_NAME))
+        name = f"jobs_by_{order}_{'up' if ascending else 'down'}"
+        return [Entity(*row) for row in await self._pool.rows(name, [*place, min(limit, ROWS_MAX)])]
 
     async def open_by_state(self) -> dict[int, int]:
         """Runs that have not ended, by state."""

@@ -10,8 +10,20 @@ import msgspec
 
 from headrace.model.states import RunState
 from headrace.store.images import decode_run, input_of
-from headrace.store.listing import FAR, ROWS_MAX, Place, Walk, begin, few_states, merged, scan_of, until, walked
-from headrace.store.rows import Logged, RunFilter, RunRow, RunsPage
+from headrace.store.listing import (
+    FAR,
+    LAST_NAME,
+    ROWS_MAX,
+    Place,
+    Walk,
+    begin,
+    few_states,
+    merged,
+    scan_of,
+    until,
+    walked,
+)
+from headrace.store.rows import Entity, Logged, RunFilter, RunRow, RunsPage
 from headrace.store.touched import bounded
 
 T = TypeVar("T")
@@ -50,6 +62,14 @@ class SqliteLists:
         text = self._sql["commits_oldest" if ascending else "commits_newest"]
         values = (since, until, *after, min(limit, ROWS_MAX))
         return await self._with(lambda conn: bounded(conn.execute(text, values)))
+
+    async def jobs_by(self, order: str, after: tuple[int, str] | None, *, ascending: bool, limit: int) -> list[Entity]:
+        """Jobs in this order."""
+        text = self._sql[f"jobs_by_{order}_{'up' if ascending else 'down'}"]
+        place = after or ((0, "") if ascending else (FAR, LAST_NAME))
+        values = (*place, min(limit, ROWS_MAX))
+        rows: list[Row] = await self._with(lambda conn: conn.execute(text, values).fetchall())
+        return [Entity(*row) for row in rows]
 
     async def open_by_state(self) -> dict[int, int]:
         """Runs that have not ended, by state."""
