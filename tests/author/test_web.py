@@ -157,8 +157,10 @@ def test_a_name_with_a_line_break_reaches_nobody(server: Any) -> None:
 
 
 def test_nobody_there_is_a_connection_error() -> None:
-    with pytest.raises(ConnectionError):
-        request("http://127.0.0.1:9/")
+    with pytest.raises(ConnectionRefusedError, match=r"GET http://127.0.0.1:9/a: Connection refused"):
+        request("http://127.0.0.1:9/a?token=secret")
+    with pytest.raises(ConnectionError, match=r"GET http://none.invalid/: "):
+        request("http://none.invalid/")
 
 
 def test_statuses_and_classes() -> None:

@@ -8,6 +8,8 @@ from typing import Any
 
 from api_world import World, run_async
 
+from headrace.model.changes import OutcomeKind
+
 CHILD = {"name": "child", "tasks": [{"name": "a", "command": ["true"]}]}
 PARENT = {
     "name": "parent",
@@ -60,8 +62,6 @@ async def test_each_attempt_names_its_own_child(tmp_path: Path) -> None:
         await world.agent()
         run, _ = await family(world)
         first = (await world.get(f"/runs/{run}/tasks/c")).json["child"]
-        from headrace.model.changes import OutcomeKind
-
         await world.settle(first, kind=OutcomeKind.failed, exit_status="7")
         task = await until(world, f"/runs/{run}/tasks/c", lambda got: got["attempt"] == 2 and got["child"])
         assert [a["child"] for a in task["attempts"]] == [first, task["child"]]
@@ -121,3 +121,17 @@ async def test_a_child_that_its_job_refuses_fails_the_attempt(tmp_path: Path) ->
         got = await until(world, f"/runs/{run}", lambda got: got["state"] == "failed")
         assert got["tasks"][0]["reason"] == "no_child"
         assert "at most 1 at once" in got["tasks"][0]["error"]["message"]
+
+
+@run_async
+async def test_explain_of_a_failed_run_names_the_child_that_failed(tmp_path: Path) -> None:
+    async with World(tmp_path) as world:
+        await world.agent()
+        await world.put("/jobs/child", CHILD)
+        await world.put("/jobs/parent", {"name": "parent", "tasks": [{"name": "c", "job": "child"}]})
+        run = (await world.post("/jobs/parent/runs", {})).json["id"]
+        child = (await until(world, f"/runs/{run}/tasks/c", lambda got: got["child"]))["child"]
+        await world.settle(child, kind=OutcomeKind.failed, exit_status="7")
+        await until(world, f"/runs/{run}", lambda got: got["state"] == "failed")
+        told = (await world.get(f"/runs/{run}/explain")).json["reasons"]
+        assert told[1]["message"] == f"c failed at attempt 1: child; see run {child}"

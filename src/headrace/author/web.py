@@ -65,7 +65,10 @@ def request(
     except (http.client.InvalidURL, ValueError) as e:
         raise Fail(f"this is no request that can be sent: {e}") from e
     except http.client.HTTPException as e:
-        raise ConnectionError(f"the answer of {_shown(parts)} is no HTTP: {type(e).__name__} {e}") from e
+        raise ConnectionError(f"{method} {_shown(parts)}: the answer is no HTTP: {type(e).__name__} {e}") from None
+    except OSError as e:
+        # The frames of the standard library say nothing; the address says what is wrong.
+        raise _no_answer(e, f"{method} {_shown(parts)}: {e.strerror or e}") from None
     finally:
         connection.close()
     took = (time.monotonic() - began) * 1000
@@ -159,6 +162,16 @@ def _unexpected(method: str, parts: SplitResult, answer: http.client.HTTPRespons
     said = f": {text[:SHOWN_MAX]}" if text else ""
     wanted = ", ".join(map(str, expect)) if isinstance(expect, list | tuple) else expect
     return f"{method} {_shown(parts)} answered {answer.status} {answer.reason}, expected {wanted}{said}"
+
+
+def _no_answer(error: OSError, text: str) -> OSError:
+    """The same failure in words: its class, by which ``retries`` may name it, stays where it is one of Python's own."""
+    if isinstance(error, TimeoutError):
+        return TimeoutError(text)
+    return type(error)(text) if type(error) in _KEPT else ConnectionError(text)
+
+
+_KEPT = (ConnectionRefusedError, ConnectionResetError, ConnectionAbortedError, BrokenPipeError)
 
 
 def _shown(parts: SplitResult) -> str:

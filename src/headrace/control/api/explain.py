@@ -8,7 +8,7 @@ from headrace.control.api.call import Call, Reply
 from headrace.control.api.limits import holder_view
 from headrace.control.api.lookup import children_of, run_of
 from headrace.control.api.table import BASE, Route
-from headrace.control.api.views import instant
+from headrace.control.api.views import Children, instant
 from headrace.control.auth import Permission
 from headrace.control.changes.limits import read_limit
 from headrace.control.graphs import Known
@@ -33,12 +33,13 @@ async def get_explain(call: Call) -> Reply:
     row, known = await run_of(call)
     run, services = row.cell, call.services
     cells = await services.reader.tasks(run.run, groups_only=True, limit=TASKS_MAX)
+    children = await children_of(call, known, run.run)
     if run.state in RUN_FINAL:
-        reasons = [Reason("ended", f"the run has ended: {run.state.name}", str(run.run)), *_failures(run, known, cells)]
+        failures = _failures(run, known, cells, children)
+        reasons = [Reason("ended", f"the run has ended: {run.state.name}", str(run.run)), *failures]
         return Reply(_view(run.state.name, reasons))
     working = Working(runs={run.run: run}, tasks={cell.key: cell for cell in cells})
     offers = list(services.offers())
-    children = await children_of(call, known, run.run) if any(c.state is TaskState.running for c in cells) else {}
     found: list[Reason] = []
     all_cells = [*cells, *await _instances(call, run.run, cells)]
     await load_limits(call, working, all_cells)
@@ -100,7 +101,7 @@ async def _instances(call: Call, run: int, cells: Sequence[TaskCell]) -> list[Ta
     return found[:REASONS_MAX]
 
 
-def _failures(run: RunCell, known: Known, cells: Sequence[TaskCell]) -> list[Reason]:
+def _failures(run: RunCell, known: Known, cells: Sequence[TaskCell], children: Children) -> list[Reason]:
     """Which tasks made the run end as it did."""
     bad = {TaskState.failed, TaskState.lost} if run.state is RunState.failed else set()
     found = []
@@ -108,6 +109,8 @@ def _failures(run: RunCell, known: Known, cells: Sequence[TaskCell]) -> list[Rea
         if cell.state in bad:
             name = known.graph.nodes[cell.no].name
             why = cell.reason or (f"exit status {cell.exit_status}" if cell.exit_status else "no reason given")
+            child = children.get((cell.no, cell.index, cell.epoch))
+            why = f"{why}; see run {child}" if child is not None else why
             found.append(Reason("failed", f"{name} {cell.state.name} at attempt {cell.attempt}: {why}", name))
     return found[:REASONS_MAX]
 

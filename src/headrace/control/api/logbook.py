@@ -164,7 +164,7 @@ class Logbook:
             no, index = cell.no, cell.index
             places.pop((no, index), None)
         kept = [p for key, p in sorted(places.items()) if key > (no, index) and (p.attempt or p.seq)]
-        live = [h.cell for h in heads if h.cell.state in TASK_LEASED]
+        live = [h.cell for h in heads if h.cell.state in TASK_LEASED and h.cell.agent]
         position = Position(no, index, kept)
         full = len(heads) == WINDOW and self._index is None
         if behind or full or not await self._whole_over(no, index) or len(lines) >= limit:
