@@ -28,6 +28,8 @@ VALUES: st.SearchStrategy[Any] = st.recursive(
     max_leaves=6,
 )
 TABLES = st.dictionaries(TEXTS, TEXTS, max_size=3)
+LABEL_TEXTS = st.text(st.characters(exclude_characters="\0", codec="utf-8"), max_size=8)
+LABELS = st.dictionaries(LABEL_TEXTS, LABEL_TEXTS, max_size=2)
 
 
 def some(type_: type, **fields: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
@@ -58,13 +60,13 @@ TASKS = st.fixed_dictionaries(
         "each": TEXTS | st.lists(VALUES, max_size=3) | some(EachOf, zip=st.lists(VALUES, max_size=2)),
         "env": TABLES, "outputs": st.lists(TEXTS, max_size=2), "retries": st.integers(0, 9) | RETRIES, "timeout": SPANS,
         "finally_": st.booleans(), "allow_failure": st.booleans(), "on_lost": st.sampled_from(["retry", "fail", "ask"]),
-        "agent": some(AgentChoice, labels=TABLES, id=TEXTS), "priority": st.integers(-100, 100),
+        "agent": some(AgentChoice, labels=LABELS, id=TEXTS), "priority": st.integers(-100, 100),
     },
 ).map(lambda given: Task(**given))  # fmt: skip
 DEFINITIONS = st.fixed_dictionaries(
     {"name": NAMES, "tasks": st.lists(TASKS, min_size=1, max_size=3)},
     optional={
         "description": TEXTS, "params": st.dictionaries(TEXTS, VALUES, max_size=3), "result": VALUES,
-        "on_failure": st.sampled_from(["continue", "stop"]), "timeout": SPANS, "labels": TABLES, "packages": TABLES,
+        "on_failure": st.sampled_from(["continue", "stop"]), "timeout": SPANS, "labels": LABELS, "packages": TABLES,
     },
 ).map(lambda given: JobDefinition(**given))  # fmt: skip

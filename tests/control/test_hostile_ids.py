@@ -6,6 +6,7 @@ import re
 from pathlib import Path
 from urllib.parse import quote
 
+import pytest
 from api_world import HELLO, SECRET, World, run_async
 
 from headrace.control.api.routes import all_routes
@@ -35,9 +36,43 @@ def paths(template: str, text: str) -> list[str]:
     return found
 
 
+@pytest.fixture(params=["sqlite", "postgresql"])
+def dsn(request: pytest.FixtureRequest) -> str:
+    return "" if request.param == "sqlite" else str(request.getfixturevalue("postgres_dsn"))
+
+
 @run_async
-async def test_no_text_in_a_path_opens_makes_or_breaks_anything(tmp_path: Path) -> None:
-    async with World(tmp_path / "data") as world:
+async def test_no_name_or_password_in_a_login_breaks_anything(tmp_path: Path, dsn: str) -> None:
+    async with World(tmp_path / "data", dsn) as world:
+        for text in (
+            b'"\\u0000"',
+            b'"\\ud800"',
+            b'"\\udfff\\ud800"',
+            '"😀"'.encode(),
+            b'"' + b"x" * 199 + b'"',
+            b'""',
+            b"null",
+            b"1",
+        ):
+            for body in (b'{"name":%b,"password":"x"}' % text, b'{"name":"eva","password":%b}' % text):
+                world.services.lockout._tries.clear()
+                answer = await world.call("POST", "/api/v1/login", body, role=None)
+                assert answer.status in {400, 401, 422}, (body, answer.status, answer.body)
+            for method, path in (
+                ("POST", "/users"),
+                ("PUT", "/users/eva"),
+                ("PATCH", "/users/eva"),
+                ("POST", "/tokens"),
+            ):
+                for field in (b"name", b"password", b"description", b"role", b"expires", b"user", b"scopes"):
+                    body = b'{"name":"eva",%b:%b}' % (b'"' + field + b'"', text)
+                    answer = await world.call(method, "/api/v1" + path, body)
+                    assert answer.status < 500, (method, body, answer.status, answer.body)
+
+
+@run_async
+async def test_no_text_in_a_path_opens_makes_or_breaks_anything(tmp_path: Path, dsn: str) -> None:
+    async with World(tmp_path / "data", dsn) as world:
         await world.post("/jobs", HELLO)
         before = sorted(p.name for p in tmp_path.rglob("*"))
         for route in ROUTES:

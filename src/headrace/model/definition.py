@@ -11,7 +11,7 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from msgspec import UNSET, Meta, UnsetType, field
 
-from headrace.model.document import Count, Duration, Name, Priority, Record, Size, StateWord, Text
+from headrace.model.document import Count, Duration, LabelText, Name, Priority, Record, Size, StateWord, Text
 from headrace.model.schedule import JobSchedule, JobSubscription
 
 
@@ -97,7 +97,7 @@ class Retries(Record, frozen=True, kw_only=True):
 class AgentChoice(Record, frozen=True, kw_only=True):
     """Which agents may run it: all labels must match."""
 
-    labels: dict[str, str] = {}
+    labels: dict[LabelText, LabelText] = {}
     """Labels that the agent must have, with these values."""
     id: str | UnsetType = UNSET
     """The agent's name."""
@@ -303,7 +303,7 @@ class Task(Record, frozen=True, kw_only=True, rename={"with_": "with", "finally_
     """The wait before it begins."""
     listeners: list[Any] = []
     """Who is told."""
-    labels: dict[str, str] = {}
+    labels: dict[LabelText, LabelText] = {}
     """For people and for searching."""
 
 
@@ -349,7 +349,7 @@ class JobDefinition(Record, frozen=True, kw_only=True):
     """Who is told."""
     listeners: list[Any] = []
     """Likewise."""
-    labels: dict[str, str] = {}
+    labels: dict[LabelText, LabelText] = {}
     """Of the job and its runs."""
     packages: dict[str, str] = field(default_factory=dict)
     """Package name → digest, written by the server at save: which code this version runs."""

@@ -13,6 +13,8 @@ from msgspec import Meta, Struct
 Name = Annotated[
     str, Meta(pattern=r"^[a-z0-9][a-z0-9_-]{0,62}$(?!\n)", description="lower-case letters, digits, _ and -")
 ]
+LabelText = Annotated[str, Meta(pattern=r"^[^\x00]*$(?!\n)")]
+"""Any text without a NUL character."""
 Duration = Annotated[str, Meta(pattern=r"^[0-9]+(\.[0-9]+)?(ms|s|m|h|d)$(?!\n)", description="250ms, 5s, 10m, 2h, 1d")]
 Size = Annotated[str, Meta(pattern=r"^[0-9]+[KMGT]?$(?!\n)", description="512K, 512M, 2G")]
 State = Annotated[str, Meta(extra={"edn": "keyword"})]

@@ -132,6 +132,8 @@ class Call:
                 except ValueError as error:
                     raise Invalid("the query string is not readable", malformed=True) from error
                 for name, value in pairs:
+                    if "\0" in name or "\0" in value:
+                        raise _bad(name.replace("\0", "?")[:64], "has a NUL character")
                     found.setdefault(name, []).append(value)
             self._query = found
         return self._query

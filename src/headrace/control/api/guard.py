@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from headrace.model.errors import Forbidden, HeadraceError
+from headrace.model.errors import Forbidden, HeadraceError, Invalid
 
 LOOPBACK = ("localhost", "127.0.0.1", "[::1]")
 PATH_MAX = 4096
@@ -44,7 +44,9 @@ class Guard:
         self._good: frozenset[bytes] = frozenset()
 
     def check(self, scope: Mapping[str, Any], headers: Mapping[bytes, bytes]) -> None:
-        """Raise Misdirected, TooLong or HeadersTooLarge."""
+        """Raise Invalid, Misdirected, TooLong or HeadersTooLarge."""
+        if "\0" in scope["path"]:
+            raise Invalid("the path has a NUL character", malformed=True)
         host = headers.get(b"host", b"")
         if host not in self._good:
             self._check_host(host)

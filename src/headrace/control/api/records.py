@@ -11,7 +11,7 @@ from typing import Annotated, Any, ClassVar, Literal
 from msgspec import UNSET, Meta, Struct, UnsetType, field
 
 from headrace.model.definition import AgentChoice, Container, JobDefinition, Retries
-from headrace.model.document import Duration, Name, Priority, State
+from headrace.model.document import Duration, LabelText, Name, Priority, State
 from headrace.model.errors import Problem
 from headrace.model.job_view import JobView
 from headrace.model.views import View
@@ -20,7 +20,7 @@ BATCH_RUNS_MAX = 10_000
 BATCH_TASKS_MAX = 50_000
 REASON_MAX = 4096
 
-Labels = Annotated[dict[str, str], Meta(max_length=64)]
+Labels = Annotated[dict[LabelText, LabelText], Meta(max_length=64)]
 Reason = Annotated[str, Meta(max_length=REASON_MAX)]
 
 

@@ -16,6 +16,7 @@ from headrace.control.api.call import Call, Reply
 from headrace.control.api.entry import session_cookie
 from headrace.control.api.records import Request
 from headrace.control.api.table import BASE, RECORDS, Route
+from headrace.control.api.users import is_name
 from headrace.control.api.views import instant, moment
 from headrace.control.auth import IDLE_US, ROLES, SESSION_US, Permission, Role
 from headrace.control.changes.people import (
@@ -53,7 +54,7 @@ async def post_login(call: Call) -> Reply:
     body: Credentials = call.body
     services = call.services
     services.lockout.begin(body.name, call.address, services.clock.now())
-    row = await services.reader.entity((USER, body.name))
+    row = await services.reader.entity((USER, body.name)) if is_name(body.name) else None
     record = None if row is None or row.deleted_at else read_user(row.image)
     kept = "" if record is None or record.disabled else record.password
     if not await services.passwords.fits(kept, body.password) or record is None:

@@ -183,11 +183,19 @@ async def post_password(call: Call) -> Reply:
 
 def _name(call: Call) -> str:
     name = call.values["name"]
-    try:
-        return msgspec.convert(name, Name)
-    except msgspec.ValidationError as error:
+    if not is_name(name):
         problem = Problem("name", f"{name[:100]!r} is no name: lower-case letters, digits, _ and -, at most 63")
-        raise Invalid("1 problem", problems=(problem,)) from error
+        raise Invalid("1 problem", problems=(problem,))
+    return name
+
+
+def is_name(text: str) -> bool:
+    """Whether a user may be called so."""
+    try:
+        msgspec.convert(text, Name)
+    except msgspec.ValidationError:
+        return False
+    return True
 
 
 def _route(method: str, path: str, handler: Any, summary: str, **more: Any) -> Route:
