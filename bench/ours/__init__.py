@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from lab.rows import Row
 
-from ours import backlog, fanout, latency, ledgers, listing, standing, throughput
+from ours import backlog, fanout, latency, ledgers, listing, standing, throughput, watching
 
 ROWS: tuple[Row, ...] = (
     *throughput.ROWS,
@@ -14,4 +14,5 @@ ROWS: tuple[Row, ...] = (
     *backlog.ROWS,
     *ledgers.ROWS,
     *listing.ROWS,
+    *watching.ROWS,
 )

@@ -56,10 +56,13 @@ def test_a_commit_says_what_of_the_history_it_wrote(fresh: Fresh) -> None:
         assert await store.reader.log_end() == (third.place, False)
 
         rows = await store.reader.history_at([*first.touched.history, (7, 2, 5, 99), (1234, -1, -1, 1)])
-        assert sorted((h.run, h.no, h.index, h.version) for h, _ in rows) == sorted(first.touched.history)
-        assert {h.facts for h, graph in rows if graph == 1} == {(RunSubmitted(),), (TaskReadied(2, 5),)}
+        assert sorted((h.run, h.no, h.index, h.version) for h, _, _ in rows) == sorted(first.touched.history)
+        assert {h.facts for h, graph, actor in rows if (graph, actor) == (1, "a")} == {
+            (RunSubmitted(),),
+            (TaskReadied(2, 5),),
+        }
         named = await store.reader.entities_at([("job", "n", 1), ("job", "n", 2), ("job", "m", 4)])
-        assert [(e.name, e.version, e.commit) for e in named] == [("n", 1, 5)]
+        assert [(e.name, e.version, e.commit, actor) for e, actor in named] == [("n", 1, 5, "a")]
 
     fresh.run(body)
 

@@ -68,7 +68,7 @@ async def _ends(reader: Reader, keys: Sequence[tuple[Ended, HistoryAt]]) -> list
     for start in range(0, len(keys), ROWS_MAX):
         piece = keys[start : start + ROWS_MAX]
         history = await reader.history_at([key for _, key in piece])
-        ended = {h.run for h, _ in history if h.run_image is not None and h.run_image.ended_at == h.at}
+        ended = {h.run for h, _, _ in history if h.run_image is not None and h.run_image.ended_at == h.at}
         runs = {row.cell.run: row for row in await reader.runs_by_id(sorted(ended))}
         found += [(at, runs[at[2]]) for at, _ in piece if at[2] in runs and runs[at[2]].cell.ended_at == at[0]]
     return found

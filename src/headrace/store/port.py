@@ -207,11 +207,13 @@ class Reader(Protocol):
     ) -> list[Entity]:
         """Like ``entities``, as they were at this instant."""
 
-    async def history_at(self, keys: Sequence[HistoryAt]) -> list[tuple[HistoryRow, int]]:
-        """These rows, as far as they are still there, in no order, each with its run's graph number. At most 500."""
+    async def history_at(self, keys: Sequence[HistoryAt]) -> list[tuple[HistoryRow, int, str]]:
+        """These rows, as far as they are still there, in no order, each with its run's graph number and who asked for
+        it. At most 500.
+        """
 
-    async def entities_at(self, keys: Sequence[EntityAt]) -> list[Entity]:
-        """These versions, as far as they are still there, in no order. At most 500."""
+    async def entities_at(self, keys: Sequence[EntityAt]) -> list[tuple[Entity, str]]:
+        """These versions, as far as they are still there, in no order, each with who asked for it. At most 500."""
 
     async def segments(self, key: TaskKey, attempt: int) -> list[LogSegment]: ...
 

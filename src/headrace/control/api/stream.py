@@ -7,7 +7,7 @@ Ends when the caller's credential does. Called through the route table.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
 
 from headrace.control.api.call import Call, Reply
@@ -27,6 +27,8 @@ from headrace.model.views import FeedEvent
 WATCHERS_MAX = 2_000
 PIECE = 200
 """Events that are written at once."""
+JOINED_MAX = 64
+"""So many different pieces are kept put together."""
 LATEST = "latest"
 _BINARY_MEDIA = "msgpack"
 
@@ -68,6 +70,7 @@ async def stream_events(call: Call) -> Reply:
 
 async def _watch(call: Call, cursor: Cursor, gap: str, wanted: Wanted, socket: ServerSocket) -> None:
     watcher = _Watcher(call, cursor, wanted, socket)
+    socket.closed.add_done_callback(watcher.wake)
     tail = call.services.tail
     tail.enter()
     try:
@@ -92,18 +95,24 @@ class _Watcher:
         self._wanted = wanted
         self._socket = socket
         self._media = call.accept
+        self._news: asyncio.Future[None] | None = None
         self._opcode = BINARY if _BINARY_MEDIA in call.accept else TEXT
 
     async def run(self) -> None:
         """Until the socket ends, or whoever called this."""
         while not self._tail.over and not self._socket.closed.done():
-            news = self._tail.news()
+            self._news = self._tail.news()
             try:
                 if not await self._step():
-                    await asyncio.wait({news, self._socket.closed}, return_when=asyncio.FIRST_COMPLETED)
+                    await self._news
             finally:
-                self._tail.forget(news)
+                self._tail.forget(self._news)
         self._socket.close(1001, "the server ends")
+
+    def wake(self, _closed: object) -> None:
+        """The socket is gone: wait for nothing any more."""
+        if self._news is not None and not self._news.done():
+            self._news.set_result(None)
 
     async def gap(self, reason: str) -> None:
         """Say that something is told no more, and go on with what is kept."""
@@ -132,16 +141,23 @@ class _Watcher:
         return page.more or bool(page.events)
 
     async def _send_shared(self, piece: Sequence[Shared]) -> None:
-        takes = self._wanted.takes
-        frames = []
+        key = (piece[0].cursor, piece[-1].cursor, self._media, self._wanted.key)
+        frames = self._tail.joined.get(key)
+        if frames is None:
+            frames = b"".join(self._frames(piece))
+            if len(self._tail.joined) < JOINED_MAX:
+                self._tail.joined[key] = frames
+        if frames:
+            await self._socket.send(frames)
+
+    def _frames(self, piece: Sequence[Shared]) -> Iterator[bytes]:
         for shared in piece:
             event = shared.event
-            if takes(event.run, event.thing, event.view.subject):
+            if self._wanted.takes(event.run, event.thing, event.view.subject):
                 text = shared.texts.get(self._media)
                 if text is None:
                     text = shared.texts[self._media] = self._frame(event)
-                frames.append(text)
-        await self._write(frames)
+                yield text
 
     async def _send(self, events: Iterable[Event]) -> None:
         await self._write([self._frame(event) for event in events])

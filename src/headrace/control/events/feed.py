@@ -57,11 +57,10 @@ class _Row(Struct, frozen=True, gc=False):
 
 
 class _Read(Struct, frozen=True):
-    """The rows that were read, by key, and who asked for their commits."""
+    """The rows that were read, by key, each with who asked for it; those of runs with the run's graph number."""
 
-    history: dict[HistoryAt, tuple[HistoryRow, int]]
-    things: dict[EntityAt, Entity]
-    actors: dict[int, str]
+    history: dict[HistoryAt, tuple[HistoryRow, int, str]]
+    things: dict[EntityAt, tuple[Entity, str]]
 
 
 class Feed:
@@ -131,30 +130,28 @@ class Feed:
         return None
 
     async def _read(self, rows: Sequence[_Row]) -> _Read:
-        reader = self._reader
-        found = await reader.history_at([row.history for row in rows if row.history is not None])
-        history = {(h.run, h.no, h.index, h.version): (h, graph) for h, graph in found}
-        entities = await reader.entities_at([row.entity for row in rows if row.entity is not None])
-        numbers = {h.commit for h, _ in found} | {e.commit for e in entities}
-        commits = await reader.commits(sorted(numbers))
-        return _Read(history, {(e.kind, e.name, e.version): e for e in entities}, {c.commit: c.actor for c in commits})
+        found = await self._reader.history_at([row.history for row in rows if row.history is not None])
+        entities = await self._reader.entities_at([row.entity for row in rows if row.entity is not None])
+        return _Read(
+            {(h.run, h.no, h.index, h.version): (h, graph, actor) for h, graph, actor in found},
+            {(e.kind, e.name, e.version): (e, actor) for e, actor in entities},
+        )
 
     async def _told(self, row: _Row, read: _Read) -> list[tuple[tuple[str, str], EventView]]:
         """What one row tells. One that is not kept any more tells of a gap."""
         if row.entity is not None:
-            entity = read.things.get(row.entity)
-            if entity is None:
-                kind, name, version = row.entity
+            kind, name, version = row.entity
+            thing = read.things.get(row.entity)
+            if thing is None:
                 return [((kind, name), gap_event(f"{noun_of(kind)}/{name}", row.at, "pruned", version))]
-            return [((entity.kind, entity.name), entity_event(entity, read.actors.get(entity.commit, "")))]
+            return [((kind, name), entity_event(*thing))]
         if row.history is None:
             return []
         found = read.history.get(row.history)
         if found is None:
             return [(_NO_THING, gap_event(f"runs/{row.history[0]}", row.at, "pruned", row.history[3]))]
-        history, graph = found
+        history, graph, actor = found
         known = await self._graphs.load(graph)
-        actor = read.actors.get(history.commit, "")
         return [(_NO_THING, run_event(history, fact, known, actor)) for fact in history.facts]
 
 

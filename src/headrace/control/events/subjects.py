@@ -19,6 +19,8 @@ class Wanted:
         self._may = may
         self._known: dict[str, bool] = {}
         self._subjects = _checked(subjects)
+        self.key = "\n".join([*sorted(self._subjects), "", *sorted(p.value for p in Permission if may(p))])
+        """The same for two that want and may see the same."""
         self._runs = may(Permission.runs_read) and self._all_runs()
         self._some_runs = _numbers(self._subjects) if may(Permission.runs_read) else frozenset()
 

@@ -46,6 +46,7 @@ class Tail:
 
     def __init__(self, feed: Feed, clock: Clock, *, alone: bool) -> None:
         self.feed = feed
+        self._loop = asyncio.get_running_loop()
         self.lag = Histogram(SECONDS)
         self.watchers = 0
         self.over = False
@@ -58,6 +59,8 @@ class Tail:
         self._news = asyncio.Event()
         self._waiting: set[asyncio.Future[None]] = set()
         self._task: asyncio.Task[None] | None = None
+        self.joined: dict[tuple[Cursor, Cursor, str, str], bytes] = {}
+        """Texts of several events put together, for those who want the same; of the newest events only."""
 
     def wake(self) -> None:
         """Something may have been committed. Costs nothing while nobody watches."""
@@ -100,7 +103,7 @@ class Tail:
 
     def news(self) -> asyncio.Future[None]:
         """A future that is done when there is more; ask before looking. ``forget`` it when it is not waited for."""
-        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        future: asyncio.Future[None] = self._loop.create_future()
         if self.over:
             future.set_result(None)
         else:
@@ -112,6 +115,7 @@ class Tail:
         self._waiting.discard(future)
 
     def _tell(self) -> None:
+        self.joined.clear()
         waiting, self._waiting = self._waiting, set()
         for future in waiting:
             if not future.done():

@@ -61,18 +61,20 @@ class PostgresLog:
         values = [kind, at, after, deleted, min(limit, ROWS_MAX)]
         return [Entity(*row) for row in await self._pool.rows("entities_at_instant", values)]
 
-    async def history_at(self, keys: Sequence[HistoryAt]) -> list[tuple[HistoryRow, int]]:
-        """These rows, as far as they are there, with the graphs of their runs."""
+    async def history_at(self, keys: Sequence[HistoryAt]) -> list[tuple[HistoryRow, int, str]]:
+        """These rows, as far as they are there, with the graphs of their runs and who asked."""
         if not keys:
             return []
         rows = await self._pool.rows("history_at", [Ints(column) for column in zip(*keys[:ROWS_MAX], strict=True)])
-        images = await self._pool.rows("run_images", [Ints({row[0] for row in rows})])
-        return with_graphs(((r[0], r[1], r[2], r[3], r[4], r[5], r[6]) for r in rows), ((r[0], r[1]) for r in images))
+        actors = {row[5]: row[7] or "" for row in rows}
+        seven = ((r[0], r[1], r[2], r[3], r[4], r[5], r[6]) for r in rows)
+        whole = with_graphs(seven, {row[0]: row[8] for row in rows}.items())
+        return [(history, graph, actors[history.commit]) for history, graph in whole]
 
-    async def entities_at(self, keys: Sequence[EntityAt]) -> list[Entity]:
-        """These versions, as far as they are there."""
+    async def entities_at(self, keys: Sequence[EntityAt]) -> list[tuple[Entity, str]]:
+        """These versions, as far as they are there, with who asked."""
         if not keys:
             return []
         kinds, names, versions = zip(*keys[:ROWS_MAX], strict=True)
         rows = await self._pool.rows("entities_at", [Texts(kinds), Texts(names), Ints(versions)])
-        return [Entity(*row) for row in rows]
+        return [(Entity(*row[:10]), row[10] or "") for row in rows]

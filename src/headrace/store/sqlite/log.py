@@ -66,24 +66,26 @@ class SqliteLog:
         rows: list[Row] = await self._with(lambda conn: conn.execute(text, values).fetchall())
         return [Entity(*row) for row in rows]
 
-    async def history_at(self, keys: Sequence[HistoryAt]) -> list[tuple[HistoryRow, int]]:
-        """These rows, as far as they are there."""
+    async def history_at(self, keys: Sequence[HistoryAt]) -> list[tuple[HistoryRow, int, str]]:
+        """These rows, as far as they are there, with the graphs of their runs and who asked."""
 
-        def work(conn: apsw.Connection) -> list[tuple[HistoryRow, int]]:
+        def work(conn: apsw.Connection) -> list[tuple[HistoryRow, int, str]]:
             found: list[Row] = conn.executemany(self._sql["history_at"], keys[:ROWS_MAX]).fetchall()
             ids = [(run,) for run in {row[0] for row in found}]
             images: list[Row] = conn.executemany(self._sql["run_images"], ids).fetchall() if ids else []
-            return with_graphs(found, images)
+            actors = {row[5]: row[7] or "" for row in found}
+            whole = with_graphs((row[:7] for row in found), images)
+            return [(history, graph, actors[history.commit]) for history, graph in whole]
 
         return await self._with(work) if keys else []
 
-    async def entities_at(self, keys: Sequence[EntityAt]) -> list[Entity]:
-        """These versions, as far as they are there."""
+    async def entities_at(self, keys: Sequence[EntityAt]) -> list[tuple[Entity, str]]:
+        """These versions, as far as they are there, with who asked."""
         text = self._sql["entities_at"]
         rows: list[Row] = []
         if keys:
             rows = await self._with(lambda conn: conn.executemany(text, keys[:ROWS_MAX]).fetchall())
-        return [Entity(*row) for row in rows]
+        return [(Entity(*row[:10]), row[10] or "") for row in rows]
 
     async def _with(self, work: Callable[[apsw.Connection], T]) -> T:
         raise NotImplementedError

@@ -62,17 +62,21 @@ from horizon h left join lateral (
 select value from meta where key = 'pruned'
 
 -- name: history_at
-select h.run, h.no, h.idx, h.version, h.at, h.commit_no, h.body
+select h.run, h.no, h.idx, h.version, h.at, h.commit_no, h.body, c.actor, r.image
 from unnest($1::bigint[], $2::bigint[], $3::bigint[], $4::bigint[]) as k (run, no, idx, version)
 join history_run h on h.run = k.run and h.no = k.no and h.idx = k.idx and h.version = k.version
+join run r on r.id = h.run
+left join commit_row c on c.commit_no = h.commit_no
 
 -- name: run_images
 select r.id, r.image from unnest($1::bigint[]) as k (id) join run r on r.id = k.id
 
 -- name: entities_at
-select h.kind, h.name, h.version, h.created_at, h.updated_at, h.image, h.deleted_at, h.facts, h.space, h.commit_no
+select h.kind, h.name, h.version, h.created_at, h.updated_at, h.image, h.deleted_at, h.facts, h.space, h.commit_no,
+    c.actor
 from unnest($1::text[], $2::text[], $3::bigint[]) as k (kind, name, version)
 join entity_history h on h.space = 1 and h.kind = k.kind and h.name = k.name and h.version = k.version
+left join commit_row c on c.commit_no = h.commit_no
 
 -- name: segments
 select first, last, data, digest from segment

@@ -50,14 +50,17 @@ SELECT commit_no, 0, 0 FROM commit_row WHERE touched IS NOT NULL ORDER BY commit
 SELECT value FROM meta WHERE key = 'pruned';
 
 -- name: history_at
-SELECT run, no, idx, version, at, commit_no, body FROM history_run WHERE run = ? AND no = ? AND idx = ? AND version = ?;
+SELECT h.run, h.no, h.idx, h.version, h.at, h.commit_no, h.body, c.actor
+FROM history_run h LEFT JOIN commit_row c ON c.commit_no = h.commit_no
+WHERE h.run = ? AND h.no = ? AND h.idx = ? AND h.version = ?;
 
 -- name: run_images
 SELECT id, image FROM run WHERE id = ?;
 
 -- name: entities_at
-SELECT kind, name, version, created_at, updated_at, image, deleted_at, facts, space, commit_no
-FROM entity_history WHERE space = 1 AND kind = ? AND name = ? AND version = ?;
+SELECT h.kind, h.name, h.version, h.created_at, h.updated_at, h.image, h.deleted_at, h.facts, h.space, h.commit_no, c.actor
+FROM entity_history h LEFT JOIN commit_row c ON c.commit_no = h.commit_no
+WHERE h.space = 1 AND h.kind = ? AND h.name = ? AND h.version = ?;
 
 -- name: segments
 SELECT run, no, idx, attempt, first, last, data, digest FROM segment
