@@ -28,6 +28,8 @@ class Interpreter:
             for unit in sorted(self.units):
                 if self.units[unit] == "ready" and self.held_back(unit[0]):
                     self.units[unit] = self.cut_short(unit)
+                if self.units[unit] == "running" and self.tasks[unit[0]]["inner"] == "wait" and self.held_back(unit[0]):
+                    self.units[unit] = "canceled"  # it is no work that could be finished
                 if self.units[unit] == "ready" and self.tasks[unit[0]]["inner"] and not self.paused:
                     self.units[unit] = "running"  # it waits for no agent
             for name, task in self.tasks.items():
@@ -113,9 +115,6 @@ class Interpreter:
 
     def cancel(self):
         self.canceled, self.asked_to_stop = True, False
-        for unit, state in self.units.items():
-            if state == "running" and self.tasks[unit[0]]["inner"] == "wait" and self.held_back(unit[0]):
-                self.units[unit] = "canceled"
         self.settle()
 
     def ask_to_stop(self):  # the same for what has not begun; the running goes on

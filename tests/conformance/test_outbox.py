@@ -72,6 +72,7 @@ def test_children_are_found_by_their_parents_attempt_and_an_attempt_has_one(fres
         reader = store.reader
         assert await reader.children(1) == [rows[2], *rows[:2]]
         assert await reader.children(1, after=(2, -1, 77)) == [rows[1]]
+        assert await reader.children(1, whole=True, limit=1) == [rows[0]]
         assert (await reader.child(1, 2, -1, 78), await reader.child(1, 2, -1, 79)) == (3, None)
         found = await reader.runs(RunFilter(parent=1))
         assert [r.cell.run for r in found] == [2, 3, 4]

@@ -10,7 +10,7 @@ from headrace.core.explaining import explain
 from headrace.core.nodes import DEPTH_MAX
 from headrace.core.work import Working
 from headrace.model.cells import InputMore, ParentRef, RunInput
-from headrace.model.changes import Submit
+from headrace.model.changes import Stop, Submit
 from headrace.model.errors import Refused
 from headrace.model.facts import TaskRetrying, TaskStarted
 from headrace.model.messages import ChildEnded, StartChild, StopChild
@@ -83,6 +83,19 @@ def test_cancel_ends_a_wait_at_once():
     mill.submit()
     mill.one(Cancel(1))
     assert (mill.states(), mill.run().state, mill.stops) == ({"w": "canceled"}, RunState.canceled, [])
+
+
+def test_stop_and_a_failure_that_stops_the_run_end_a_wait_too_for_it_is_no_work_that_could_be_finished():
+    mill = Mill(job(wait(), {"name": "a"}))
+    mill.submit()
+    mill.one(Stop(1))
+    assert mill.states() == {"w": "canceled", "a": "dispatched"}
+    handled = {"name": "h", "needs": [{"task": "a", "state": "failed"}], "wait": {"for": "1m"}}
+    mill = Mill(job(wait(), child(), {"name": "a"}, handled, on_failure="stop"))
+    mill.submit()
+    mill.settle(mill.take(), "failed")
+    assert mill.states() == {"w": "canceled", "c": "running", "a": "failed", "h": "running"}
+    assert len(mill.tells) == 1, "the child goes on"
 
 
 def test_a_wait_past_its_own_timeout_fails_and_is_tried_again():

@@ -106,11 +106,15 @@ def woken(draft: Draft, node: Node, cell: TaskCell) -> None:
 
 
 def stop(draft: Draft, node: Node, cell: TaskCell) -> None:
-    """The run is being brought to its end: a wait ends at once, a child is told the same word and ends by itself."""
+    """The run is being brought to its end: a wait ends at once, a child is told the same word and ends by itself.
+
+    A wait is no work that could be finished. After a failure (``on_failure: stop``) a child goes on, as all that runs.
+    """
     intent = draft.run.intent
     if node.source.kind == "wait":
-        if intent != StopIntent.stop:
-            side_end(draft, cell, TaskState.canceled)
+        side_end(draft, cell, TaskState.canceled, reason="stopped" if intent == StopIntent.failure else None)
+        return
+    if intent == StopIntent.failure:
         return
     how = intent.name if intent in {StopIntent.stop, StopIntent.abandon} else "cancel"
     reason = f"run {cell.run} that began it: {draft.run.reason or intent.name}"

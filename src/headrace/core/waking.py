@@ -166,6 +166,8 @@ def _sweep_failure(draft: Draft, node: Node, cell: TaskCell) -> None:
         end_uncreated(draft, cell)
     elif cell.state in _WAITS or (cell.state == TaskState.blocked and cell.flags & DELAYED and cell.due_at):
         side_end(draft, cell, halted_state(draft.run, cell), reason=cell.reason or "stopped")
+    elif node.inner and cell.state == TaskState.running:
+        inner.stop(draft, node, cell)
 
 
 def _fence(draft: Draft, cell: TaskCell, reason: str) -> None:

@@ -262,8 +262,10 @@ class Reader(Protocol):
     async def outbox(self, kind: str, until: int, limit: int) -> list[Outgoing]:
         """Rows of this kind whose ``due_at`` has come, in the order in which they were written."""
 
-    async def children(self, parent: int, *, after: TaskKey | None = None, limit: int = 500) -> list[ChildRow]:
-        """The runs that are the work of this run's tasks, in (no, index, epoch) order."""
+    async def children(
+        self, parent: int, *, after: TaskKey | None = None, limit: int = 500, whole: bool = False
+    ) -> list[ChildRow]:
+        """The runs that are the work of this run's tasks, in (no, index, epoch) order; ``whole``: no instances."""
 
     async def child(self, parent: int, no: int, index: int, epoch: int) -> int | None:
         """The run that is the work of this attempt."""

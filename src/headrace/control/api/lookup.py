@@ -63,9 +63,14 @@ async def agent_names(call: Call, cells: Iterable[TaskCell]) -> dict[int, str]:
     return names
 
 
-async def children_of(call: Call, known: Known, run: int, after: tuple[int, int] = (-1, -2)) -> dict[TaskKey, int]:
-    """The child runs of a run by the attempt (no, index, epoch) whose work they are, those of tasks behind ``after``."""
+async def children_of(
+    call: Call, known: Known, run: int, after: tuple[int, int] = (-1, -2), *, whole: bool = False
+) -> dict[TaskKey, int]:
+    """The child runs of a run by the attempt (no, index, epoch) whose work they are: at most 500, of tasks behind ``after``.
+
+    ``whole``: only of tasks without ``each``.
+    """
     if not any(node.source.kind == "job" for node in known.graph.nodes):
         return {}
-    rows = await call.services.reader.children(run, after=(*after, 2**62))
+    rows = await call.services.reader.children(run, after=(*after, 2**62), whole=whole)
     return {(row.no, row.index, row.epoch): row.run for row in rows}

@@ -82,7 +82,7 @@ async def whole_run(call: Call, row: RunRow, known: Known) -> RunView:
     """A run with its tasks (groups by their counts) and, when it has succeeded, its result."""
     services = call.services
     cells = await services.reader.tasks(row.cell.run, groups_only=True, limit=TASKS_MAX)
-    children = await children_of(call, known, row.cell.run)
+    children = await children_of(call, known, row.cell.run, whole=True)
     views = TaskViews(services.values, known, row, await agent_names(call, cells), children=children)
     states = {cell.no: cell.state for cell in cells}
     tasks = []

@@ -55,10 +55,12 @@ class PostgresReader(PostgresLog, PostgresLists):
         """What has to be told, in the order of its writing."""
         return [Outgoing(*row) for row in await self._pool.rows("outbox", [kind, until, min(limit, ROWS_MAX)])]
 
-    async def children(self, parent: int, *, after: TaskKey | None = None, limit: int = ROWS_MAX) -> list[ChildRow]:
+    async def children(
+        self, parent: int, *, after: TaskKey | None = None, limit: int = ROWS_MAX, whole: bool = False
+    ) -> list[ChildRow]:
         """Attempts in order; ``after`` is (no, index, epoch)."""
         params = [parent, *(after or (-1, -2, 0)), min(limit, ROWS_MAX)]
-        return [ChildRow(*row) for row in await self._pool.rows("children", params)]
+        return [ChildRow(*row) for row in await self._pool.rows("children_whole" if whole else "children", params)]
 
     async def child(self, parent: int, no: int, index: int, epoch: int) -> int | None:
         """The run that is this attempt's work."""

@@ -62,10 +62,12 @@ class SqliteReader(SqliteLog, SqliteLists):
     async def outbox(self, kind: str, until: int, limit: int) -> list[Outgoing]:
         return [Outgoing(*row) for row in await self._ask("outbox", (kind, until, min(limit, ROWS_MAX)))]
 
-    async def children(self, parent: int, *, after: TaskKey | None = None, limit: int = ROWS_MAX) -> list[ChildRow]:
+    async def children(
+        self, parent: int, *, after: TaskKey | None = None, limit: int = ROWS_MAX, whole: bool = False
+    ) -> list[ChildRow]:
         """Attempts in order; ``after`` is (no, index, epoch)."""
         values = (parent, *(after or (-1, -2, 0)), min(limit, ROWS_MAX))
-        return [ChildRow(*row) for row in await self._ask("children", values)]
+        return [ChildRow(*row) for row in await self._ask("children_whole" if whole else "children", values)]
 
     async def child(self, parent: int, no: int, index: int, epoch: int) -> int | None:
         rows = await self._ask("child", (parent, no, index, epoch))

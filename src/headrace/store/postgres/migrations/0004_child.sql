@@ -8,4 +8,5 @@ create table child (
     run bigint not null,
     primary key (parent, no, idx, epoch)
 );
+create index child_whole on child (parent, no, epoch) where idx = -1;
 create index outbox_kind on outbox (kind, seq);

@@ -137,6 +137,11 @@ select seq, kind, subject, body, due_at from outbox where kind = $1 and due_at <
 select parent, no, idx, epoch, run from child
 where parent = $1 and (no, idx, epoch) > ($2::bigint, $3::bigint, $4::bigint) order by no, idx, epoch limit $5
 
+-- name: children_whole
+select parent, no, idx, epoch, run from child
+where parent = $1 and (no, idx, epoch) > ($2::bigint, $3::bigint, $4::bigint) and idx = -1
+order by no, idx, epoch limit $5
+
 -- name: child
 select run from child where parent = $1 and no = $2 and idx = $3 and epoch = $4
 

@@ -9,4 +9,5 @@ CREATE TABLE child (
   PRIMARY KEY (parent, no, idx, epoch)
 ) STRICT, WITHOUT ROWID;
 
+CREATE INDEX child_whole ON child (parent, no, epoch) WHERE idx = -1;
 CREATE INDEX outbox_kind ON outbox (kind, seq);

@@ -130,6 +130,10 @@ WHERE kind = ? AND due_at <= ? ORDER BY seq LIMIT ?;
 SELECT parent, no, idx, epoch, run FROM child WHERE parent = ? AND (no, idx, epoch) > (?, ?, ?)
 ORDER BY no, idx, epoch LIMIT ?;
 
+-- name: children_whole
+SELECT parent, no, idx, epoch, run FROM child WHERE parent = ? AND (no, idx, epoch) > (?, ?, ?) AND idx = -1
+ORDER BY no, idx, epoch LIMIT ?;
+
 -- name: child
 SELECT run FROM child WHERE parent = ? AND no = ? AND idx = ? AND epoch = ?;
 
