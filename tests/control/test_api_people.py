@@ -164,7 +164,10 @@ async def test_over_tls_the_cookie_is_secure_and_bound_to_the_host(tmp_path: Pat
         assert cookie.startswith("__Host-headrace=hrs_")
         assert "Secure" in cookie.split("; ")
         assert "Domain" not in cookie
-        assert (await world.get("/runs", role=None, headers={"cookie": cookie_of(login)})).status == 200
+        sent = {"cookie": cookie_of(login)}
+        assert (await world.get("/runs", role=None, headers=sent)).status == 200
+        for origin, status in (("http://localhost:8420", 403), ("https://localhost:8420", 204)):
+            assert (await world.post("/logout", role=None, headers={**sent, "origin": origin})).status == status
 
 
 @run_async

@@ -6,6 +6,7 @@ import re
 from pathlib import Path
 from urllib.parse import quote
 
+import msgspec
 import pytest
 from api_world import HELLO, SECRET, World, run_async
 
@@ -113,3 +114,23 @@ async def test_a_run_token_opens_the_run_whose_number_is_written_so_and_no_other
             status = (await world.get(f"/runs/{text}", token=token)).status
             assert status in {400, 403, 404}, (text, status)
             assert (await world.get(f"/runs/{quote(text)}", token=token)).status in {400, 403, 404}
+
+
+@run_async
+async def test_a_nul_character_in_any_field_of_any_request_breaks_nothing(tmp_path: Path, dsn: str) -> None:
+    async with World(tmp_path / "data", dsn) as world:
+        await world.post("/jobs", HELLO)
+        await world.post("/jobs/hello/runs", {})
+        for route in all_routes():
+            if not isinstance(route.request, type) or not issubclass(route.request, msgspec.Struct):
+                continue
+            world.services.lockout._tries.clear()
+            path = route.path.replace("{id}", "1").replace("{name}", "hello").replace("{index}", "0")
+            path = re.sub(r"\{\w+\}", "say", path)
+            names = [f.encode_name for f in msgspec.structs.fields(route.request)]
+            good = {"name": "hello", "job": "hello", "command": ["true"]}
+            for name in names:
+                for value in ("a\0b", ["a\0b"], {"a\0b": "a\0b"}):
+                    body = {k: v for k, v in good.items() if k in names and k != name} | {name: value}
+                    answer = await world.call(route.method, path, body)
+                    assert answer.status < 500 or answer.status == 501, (route.method, path, body, answer.body)

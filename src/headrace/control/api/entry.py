@@ -74,7 +74,7 @@ class Entry:
             allow = ", ".join(sorted(found[0]))
             raise Answered(document(405, f"{path[:200]} knows {allow}", path), ((b"allow", allow.encode()),))
         if unsafe or endpoint.route.socket:
-            from_own_page(headers, surely=cookie)
+            from_own_page(headers, secure=scope.get("scheme") == "https", surely=cookie)
         call = Call(
             self._services, method, path, dict(zip(endpoint.names, found[1], strict=True)), scope["query_string"]
         )

@@ -66,16 +66,21 @@ class Guard:
             self._good |= {host}
 
 
-def from_own_page(headers: Mapping[bytes, bytes], *, surely: bool = False) -> None:
+def from_own_page(headers: Mapping[bytes, bytes], *, secure: bool, surely: bool) -> None:
     """Raise Forbidden for what another site's page asks for. A browser says where a page came from; tools say nothing.
 
-    ``surely``: the caller came by cookie, which only browsers send: saying nothing is refused too.
+    ``secure``: we speak TLS, and so must the page (without it a proxy before us may). ``surely``: the caller came by cookie, which only browsers send: saying nothing is refused too.
     """
     site = headers.get(b"sec-fetch-site")
     if site is not None and site not in {b"same-origin", b"none"}:
         raise Forbidden("this request comes from another site's page")
     origin = headers.get(b"origin")
-    if origin is not None and origin.partition(b"://")[2] != headers.get(b"host", b""):
+    if origin is not None and _is_other(origin, headers.get(b"host", b""), secure=secure):
         raise Forbidden("this request comes from another origin's page")
     if surely and site is None and origin is None:
         raise Forbidden("a session's cookie alone is not enough: the header Origin or Sec-Fetch-Site is missing")
+
+
+def _is_other(origin: bytes, host: bytes, *, secure: bool) -> bool:
+    scheme, _, place = origin.partition(b"://")
+    return place != host or (secure and scheme != b"https")

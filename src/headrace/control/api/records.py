@@ -21,7 +21,7 @@ BATCH_TASKS_MAX = 50_000
 REASON_MAX = 4096
 
 Labels = Annotated[dict[LabelText, LabelText], Meta(max_length=64)]
-Reason = Annotated[str, Meta(max_length=REASON_MAX)]
+Reason = Annotated[str, Meta(max_length=REASON_MAX, pattern=r"^[^\x00]*$(?!\n)")]
 
 
 class Request(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
