@@ -201,6 +201,18 @@ def test_what_is_no_edn_is_refused_where_it_stands(text, words, line, column):
     assert caught.value.status == 400
 
 
+@pytest.mark.parametrize(("text", "words", "line", "column"), REFUSED, ids=[text[:20] for text, *_ in REFUSED])
+def test_in_a_large_text_it_is_refused_at_the_same_place(text, words, line, column):
+    if text.startswith('"'):
+        pytest.skip("a text without end takes what is behind it")
+    with pytest.raises(Invalid) as caught:
+        loads(text.encode() + b" " + b" " * 9_000)
+    (problem,) = caught.value.problems
+    assert words in problem.message
+    if (problem.line, problem.column) != (line, column):
+        assert (problem.line, problem.column) >= (line, 9_000)
+
+
 def test_a_text_that_is_not_utf8_is_refused_where_it_stands():
     with pytest.raises(Invalid) as caught:
         loads(b"[1\n 2 \xff]")

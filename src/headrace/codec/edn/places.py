@@ -21,7 +21,7 @@ def places(data: bytes) -> dict[str, Place]:
     text = data.decode()
     lines = Lines(text)
     walk = _Walk()
-    for word, offset in zip(tokens.cut(text)[0], tokens.found(text), strict=False):
+    for word, offset in zip(tokens.cut(text).words, tokens.found(text), strict=False):
         walk.word(word, offset)
     return {path_text(path): lines.place(offset) for path, offset in walk.found.items()}
 

@@ -55,11 +55,11 @@ def _loads(data: bytes, *, plain: bool) -> Any:
     except UnicodeDecodeError as error:
         before = data[: error.start].decode(errors="replace")
         raise malformed("the text is not UTF-8", Lines(before).place(len(before))) from None
-    words, keyword = tokens.cut(text)
+    words, keyword, at = tokens.cut(text)
     try:
         return _read(words, keyword, plain=plain)
     except ValueError as error:
-        _fail(text, words, error)
+        _fail(text, words, at, error)
 
 
 def _read(words: Iterator[str], keyword: Callable[[str], Keyword], *, plain: bool) -> Any:  # noqa: PLR0912 # a call per word costs a third
@@ -207,8 +207,12 @@ class _Ended(ValueError):
     """What is wrong shows at the end of the text."""
 
 
-def _fail(text: str, words: Iterator[str], error: ValueError) -> NoReturn:
+def _fail(text: str, words: Iterator[str], at: list[int], error: ValueError) -> NoReturn:
     """The error at the word that was read last: as many from the end as there are ``words`` behind it."""
-    behind = -1 if isinstance(error, _Ended) else sum(1 for _ in words)
-    offsets = list(tokens.found(text))
-    raise malformed(str(error), Lines(text).place(offsets[max(0, len(offsets) - behind - 2)])) from None
+    if at:
+        offset = at[0]
+    else:
+        behind = -1 if isinstance(error, _Ended) else sum(1 for _ in words)
+        offsets = list(tokens.found(text))
+        offset = offsets[max(0, len(offsets) - behind - 2)]
+    raise malformed(str(error), Lines(text).place(offset)) from None

@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from decimal import Decimal
 from functools import lru_cache
 from math import inf, isfinite, nan
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 from uuid import UUID
 
 from headrace.codec.edn.values import Char, Keyword, Ratio, Symbol, ratio
@@ -62,14 +62,30 @@ TAGS: Final = ("inst", "uuid")
 """The tags that are read; all others are refused."""
 
 
-def cut(text: str) -> tuple[Iterator[str], Callable[[str], Keyword]]:
+class Cut(NamedTuple):
+    """A text as words. ``keyword`` reads those with a colon; ``at`` is where the last word of a large text began."""
+
+    words: Iterator[str]
+    keyword: Callable[[str], Keyword]
+    at: list[int]
+
+
+def cut(text: str) -> Cut:
     """The words of the text, and what reads its keywords: they come again and again, in small texts from one to the next."""
     if len(text) > _SMALL:
-        found = (found[1] for found in _TOKEN.finditer(text, _start(text)) if found[1])
-        return found, lru_cache(maxsize=1_024)(keyword)
+        at = [0]
+        return Cut(_one_by_one(text, at), lru_cache(maxsize=1_024)(keyword), at)
     words = _TOKEN.findall(text, _start(text))
     words.pop()
-    return iter(words), _remembered
+    return Cut(iter(words), _remembered, [])
+
+
+def _one_by_one(text: str, at: list[int]) -> Iterator[str]:
+    for found in _TOKEN.finditer(text, _start(text)):
+        if found[1]:
+            at[0] = found.start()
+            yield found[1]
+    at[0] = len(text)
 
 
 def found(text: str) -> Iterator[int]:

@@ -271,7 +271,7 @@ def indented(data: bytes) -> str:
     """The same EDN for people: pairs and nested values on lines of their own. Only for what ``write`` gave."""
     stack: list[list[str]] = [[]]
     opens: list[str] = []
-    for word in tokens.cut(data.decode())[0]:
+    for word in tokens.cut(data.decode()).words:
         if word in ("[", "{", "(", "#{"):
             opens.append(word)
             stack.append([])

@@ -6,7 +6,6 @@ nothing about jobs or runs. Every error leaves as a problem document. Made by ``
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, MutableMapping, Sequence
 from typing import Any
 
@@ -14,12 +13,12 @@ from headrace.control.api.answers import answered_before
 from headrace.control.api.asof import look_back
 from headrace.control.api.call import Call, CutOff, Reply
 from headrace.control.api.entry import Answered, Entry
-from headrace.control.api.negotiate import content_type, encode, header_of, media_of, problem_media
+from headrace.control.api.negotiate import AT_ONCE, apart, content_type, encode, header_of, media_of, problem_media
 from headrace.control.api.problems import problem_of
 from headrace.control.api.router import Endpoint, Router
 from headrace.control.api.services import Services
 from headrace.control.api.standing import PATIENT, while_good
-from headrace.control.api.table import JSON, Route
+from headrace.control.api.table import Route
 from headrace.control.sockets import ServerSocket, accepted
 from headrace.model.errors import HeadraceError, Invalid, Problem, TooLarge, Unauthorized
 from headrace.model.views import ProblemView
@@ -34,8 +33,6 @@ KEY_MAX = 200
 SWITCHING = 101
 CREDENTIAL_OVER = 4401
 """The code that a WebSocket is closed with then."""
-DECODED_AT_ONCE = 65_536
-"""Bytes of a body that is read on the loop, whatever its format."""
 _FIXED: Headers = (
     (b"x-content-type-options", b"nosniff"),
     (b"cache-control", b"no-store"),
@@ -192,11 +189,10 @@ async def _take_body(endpoint: Endpoint, call: Call, headers: dict[bytes, bytes]
     call.raw = raw
     if endpoint.decoders is None:
         call.body = raw
-    elif len(raw) <= DECODED_AT_ONCE or call.content_type == JSON:
+    elif len(raw) <= AT_ONCE:
         call.body = endpoint.decoders.decode(raw, call.content_type)
     else:
-        # our own readers take a second for 4 MiB: nobody else shall wait for that
-        call.body = await asyncio.to_thread(endpoint.decoders.decode, raw, call.content_type)
+        call.body = await apart(endpoint.decoders.decode, raw, call.content_type)
 
 
 async def _rest(first: bytes, route: Route, receive: Receive) -> bytes:

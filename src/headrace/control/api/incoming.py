@@ -21,6 +21,7 @@ from headrace.control.api.catalog import (
     uses_python,
     with_missing,
 )
+from headrace.control.api.negotiate import apart
 from headrace.core.check import check
 from headrace.model.definition import JobDefinition
 from headrace.model.errors import Invalid, Problem
@@ -37,12 +38,21 @@ class Incoming(Struct, frozen=True):
     missing: tuple[str, ...] = ()
 
 
+async def document_of(call: Call, type_: Any = JobDefinition) -> Document:
+    """The body as a document that describes a ``type_``. Raises Invalid (malformed)."""
+
+    def read(raw: bytes, media: str) -> Document:
+        return read_document(raw, media=media, type_=type_)
+
+    return await apart(read, call.raw, call.content_type)
+
+
 async def definition_of(call: Call, name: str | None = None) -> Incoming:
     """The definition in the body. ``name``: what the path calls it. Raises Invalid with every problem.
 
     ``?allow_missing=true``: Python tasks may be missing; everything else is checked all the same.
     """
-    document = read_document(call.raw, media=call.content_type)
+    document = await document_of(call)
     return await named_definition(call, document, name, allow_missing=call.yes("allow_missing"))
 
 

@@ -10,13 +10,13 @@ from functools import partial
 import msgspec
 from msgspec import structs
 
-from headrace.codec.documents import Document, attach, definition_from, read_document
+from headrace.codec.documents import Document, attach, definition_from
 from headrace.codec.patches import merge_patch
 from headrace.codec.positions import Positions
 from headrace.control.api.answers import Told, ask_named
 from headrace.control.api.call import Call, Reply
 from headrace.control.api.catalog import read_catalog, unpinned
-from headrace.control.api.incoming import WRITTEN_BY_SERVER, Incoming, definition_of, named_definition
+from headrace.control.api.incoming import WRITTEN_BY_SERVER, Incoming, definition_of, document_of, named_definition
 from headrace.control.api.job_list import job_view, list_jobs
 from headrace.control.api.lookup import no_job
 from headrace.control.api.records import CheckView, JobListing
@@ -86,7 +86,7 @@ def told_job(definition: JobDefinition, missing: tuple[str, ...], results: list[
 async def patch_job(call: Call) -> Reply:
     """``PATCH /jobs/{name}``: a JSON merge patch of the newest version; the result is checked whole."""
     name, jobs = call.values["name"], call.services.jobs
-    document = read_document(call.raw, media=call.content_type)
+    document = await document_of(call)
     if not isinstance(document.data, dict):
         raise Invalid("a merge patch of a job is an object", malformed=True)
     wanted = call.expected()
@@ -126,7 +126,7 @@ async def get_job(call: Call) -> Reply:
 async def check_job(call: Call) -> Reply:
     """``POST /jobs/check``: every problem and warning, nothing saved; 200 whatever was found."""
     try:
-        document = read_document(call.raw, media=call.content_type)
+        document = await document_of(call)
         if isinstance(document.data, dict):
             data = {key: value for key, value in document.data.items() if key not in WRITTEN_BY_SERVER}
             document = structs.replace(document, data=data)

@@ -12,12 +12,12 @@ from typing import Any, ClassVar, Literal
 
 from msgspec import Struct, field, structs
 
-from headrace.codec.documents import Document, attach, read_document
+from headrace.codec.documents import Document, attach
 from headrace.codec.shape import shape
 from headrace.control.api.answers import Told, ask_named
 from headrace.control.api.call import Call, Reply
 from headrace.control.api.catalog import Catalog, read_catalog, unpinned
-from headrace.control.api.incoming import WRITTEN_BY_SERVER, incoming_from
+from headrace.control.api.incoming import WRITTEN_BY_SERVER, document_of, incoming_from
 from headrace.control.api.table import BASE, DOCUMENTS, IMPORT_BODY_MAX, REASON, Kind, Query, Route
 from headrace.control.auth import Permission
 from headrace.control.changes.jobs import JOB, PutJob, read_job
@@ -101,7 +101,7 @@ async def _all(call: Call, kind: str) -> AsyncIterator[Entity]:
 
 async def post_import(call: Call) -> Reply:
     """``POST /import``: everything is checked first; then all of it is written in one commit, or nothing."""
-    document = read_document(call.raw, media=call.content_type, type_=ExportView)
+    document = await document_of(call, ExportView)
     plan = await _plan(call, document)
     if plan.problems:
         count = "1 problem" if len(plan.problems) == 1 else f"{len(plan.problems)} problems"
