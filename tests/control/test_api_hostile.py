@@ -156,7 +156,7 @@ def long_ones(size: int) -> dict[str, tuple[str, bytes]]:
 
 LONG_ONES = [
     pytest.param(size, kind, marks=[] if size < 2**20 else pytest.mark.tail)
-    for size in (300_000, 3_900_000)
+    for size in (100_000, 3_900_000)
     for kind in long_ones(100)
 ]
 

@@ -29,7 +29,7 @@ from headrace.control.api.openapi import openapi
 from headrace.control.api.routes import all_routes
 from headrace.control.auth import Role
 
-SHORT, LONG, SHARDS = 900, 20_000, 4
+SHORT, LONG, SHARDS = 320, 20_000, 4
 CHECKS = [not_a_server_error, status_code_conformance, content_type_conformance, response_schema_conformance]
 ROUTES = {route.operation: route for route in all_routes()}
 KNOWN = {
@@ -103,6 +103,18 @@ def keeps_to_it(case: Any, response: Any) -> None:
     edn.read_record(response.content, Any if wanted is None else wanted)
 
 
+def weight(operation: Any) -> float:
+    """How many requests of this call for one of an ordinary one: definitions take long to make up, fixed answers are few."""
+    raw = operation.definition.raw
+    if "JobDefinition" in str(raw.get("requestBody")) or raw["operationId"] in {
+        "post_runs",
+        "post_runs_batch",
+        "post_import",
+    }:
+        return 0.34
+    return 1.0 if raw["parameters"] else 0.5
+
+
 def run(server: Served, each: int, seed: int) -> Counter[int]:
     """So many requests of each operation; how often each status came."""
     statuses: Counter[int] = Counter()
@@ -110,7 +122,7 @@ def run(server: Served, each: int, seed: int) -> Counter[int]:
         for result in described().get_all_operations():
             operation = result.ok()
             if operation.definition.raw["operationId"] not in LEFT_OUT:
-                _one(operation, server, session, each, statuses, seed)
+                _one(operation, server, session, max(1, int(each * weight(operation))), statuses, seed)
     return statuses
 
 
@@ -141,7 +153,7 @@ def _one(
 def test_every_answer_is_as_the_description_says(server: Served) -> None:
     statuses = run(server, SHORT // len(ROUTES), 1)
     assert statuses[200] > 20
-    assert statuses.total() > SHORT / 3
+    assert statuses.total() > SHORT / 3, statuses
 
 
 @pytest.mark.tail

@@ -21,7 +21,7 @@ from headrace.control.api.catalog import (
     uses_python,
     with_missing,
 )
-from headrace.control.api.negotiate import apart
+from headrace.control.api.negotiate import AT_ONCE, apart
 from headrace.core.check import check
 from headrace.model.definition import JobDefinition
 from headrace.model.errors import Invalid, Problem
@@ -42,7 +42,11 @@ async def document_of(call: Call, type_: Any = JobDefinition) -> Document:
     """The body as a document that describes a ``type_``. Raises Invalid (malformed)."""
 
     def read(raw: bytes, media: str) -> Document:
-        return read_document(raw, media=media, type_=type_)
+        document = read_document(raw, media=media, type_=type_)
+        if len(raw) > AT_ONCE:
+            # in this thread, not when the first problem asks for its place
+            document.positions.find("")
+        return document
 
     return await apart(read, call.raw, call.content_type)
 
