@@ -133,10 +133,15 @@ def test_a_later_feature_of_a_task_is_not_available_yet(field, value):
 
 @pytest.mark.parametrize(
     ("field", "value"),
-    [("phases", ["a"]), ("schedules", [{}]), ("notify", [{}]), ("listeners", [1])],
+    [("schedules", [{}]), ("notify", [{}]), ("listeners", [1])],
 )  # fmt: skip
 def test_a_later_feature_of_a_job_is_not_available_yet(field, value):
     assert told(define(**{field: value})) == {field: f"{NOT_YET}{field} of a job"}
+
+
+def test_a_phase_is_named_once_and_shortly():
+    assert told(define(phases=["a", "b"])) == {}
+    assert set(told(define(phases=["a", "", "a", "x" * 201]))) == {"phases[1]", "phases[2]", "phases[3]"}
 
 
 def test_a_circle_is_written_out_with_implied_needs_and_each():

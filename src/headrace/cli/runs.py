@@ -119,6 +119,9 @@ def show_run(args: argparse.Namespace, terminal: Terminal) -> int:
         terminal.line(f"  started  {terminal.when(view.started_at)}, took {elapsed(view.started_at, view.ended_at)}")
     if view.parent:
         terminal.line(f"  parent   run {view.parent}")
+    if view.phase or view.message:
+        said = " ".join(part for part in (view.phase, view.message and f"({view.message})") if part)
+        terminal.line(f"  phase    {said}")
     if view.begins_at and not view.started_at:
         terminal.line(f"  begins   {terminal.when(view.begins_at)}")
     if view.restarted_from:

@@ -195,6 +195,11 @@ def command(number: int, verb: str, reason: str | None) -> Flow[None]:
     check((yield Request("POST", address("runs", number, verb), _json({"reason": reason} if reason else {}))))
 
 
+def amend(number: int, fields: Mapping[str, Any]) -> Flow[views.RunView]:
+    """Another priority, other labels, another phase."""
+    return expect((yield Request("PATCH", address("runs", number), _json(fields))), views.RunView)
+
+
 def restart(number: int, options: Mapping[str, Any], key: str | None) -> Flow[views.RunView]:
     """A new run that goes on from an ended one: from, version, code, params, reason, priority, labels."""
     return expect((yield Request("POST", address("runs", number, "restart"), _json(options), key=key)), views.RunView)

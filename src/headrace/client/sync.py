@@ -177,6 +177,10 @@ class Run:
         """End the record at once and wait for nobody; what runs is fenced."""
         self._client.do(flow.command(self.id, "abandon", reason))
 
+    def amend(self, **fields: Any) -> None:
+        """Another ``priority``, other ``labels``, a ``phase`` with its ``message``; what is not given stays."""
+        self.view = self._client.do(flow.amend(self.id, fields))
+
     def restart(
         self,
         *,

@@ -24,7 +24,8 @@ from headrace.model.errors import Invalid, Problem
 NOT_YET = "not available yet: "
 """How the message about a feature of a later version begins."""
 
-_LATER_OF_JOB = ("phases", "schedules", "notify", "listeners")
+PHASE_MAX = 200
+_LATER_OF_JOB = ("schedules", "notify", "listeners")
 _LATER_OF_TASK = ("secrets", "secret_files", "resources", "cache", "listeners")
 _NOTHING_LATER: tuple[object, ...] = ({}, {}, UNSET, UNSET, [])
 _later = attrgetter(*_LATER_OF_TASK)
@@ -95,6 +96,11 @@ def _job(definition: JobDefinition, found: Found) -> None:
         found.add("exclusive", "exclusive is short for concurrency {max: 1, when_full: refuse}: write one of the two")
     if definition.concurrency is not UNSET and definition.concurrency.max > RUNS_MAX:
         found.add("concurrency.max", f"at most {RUNS_MAX} runs at once are counted")
+    for no, phase in enumerate(definition.phases):
+        if not 0 < len(phase) <= PHASE_MAX:
+            found.add(f"phases[{no}]", f"a phase has a name of at most {PHASE_MAX} characters")
+        elif phase in definition.phases[:no]:
+            found.add(f"phases[{no}]", f"the phase {phase!r} is there already")
     _duration(definition.timeout, "timeout", found)
     _env(definition.env, "env", found)
 

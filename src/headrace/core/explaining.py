@@ -33,6 +33,8 @@ def explain(
     node = graph.nodes[task.no]
     if task.state in TASK_FINAL:
         return [Reason("ended", f"{_called(node, task)} has ended: {task.state.name}{_because(task)}", node.name)]
+    if run.more is not None and run.more.foreign:
+        return [Reason("elsewhere", "it runs elsewhere: others tell its state", str(run.run))]
     if task.state == TaskState.running and node.inner and task.counts is None:
         return [_inner(node, task, now, child)]
     if task.state in TASK_LEASED and task.counts is None:

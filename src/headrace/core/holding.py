@@ -8,7 +8,7 @@ The sweep only makes rows agree with the run's state as it is now: a resume amid
 from __future__ import annotations
 
 from headrace.core.draft import Draft, cursor_of
-from headrace.core.moving import class_now, look_for_room, make_ready
+from headrace.core.moving import class_now, look_for_room, make_ready, rank_of
 from headrace.core.nodes import CHUNK
 from headrace.core.policy import AFTER_LOSS
 from headrace.core.work import StopAttempt
@@ -26,7 +26,7 @@ def sweep_held(draft: Draft) -> None:
         draft.more(hold=cursor_of(*page[-1][1:]))
         draft.owe_run()
     else:
-        draft.more(hold=-1)
+        draft.more(hold=-1, release=False)
         draft.rest()
 
 
@@ -44,10 +44,11 @@ def _sweep_one(draft: Draft, key: TaskKey) -> None:
     node, run = draft.node(cell), draft.run
     if cell.state == TaskState.ready:
         klass = class_now(node, run)
-        if cell.klass != klass:
-            draft.change(cell, klass=klass)
+        rank = rank_of(cell.ready_at or draft.now, node, run)
+        if (cell.klass, cell.rank) != (klass, rank):
+            draft.change(cell, klass=klass, rank=rank)
             look_for_room(draft, node, cell, klass)
-    elif cell.state == TaskState.held and run.state <= RunState.running and cell.reason in AFTER_LOSS:
+    elif cell.state == TaskState.held and cell.reason in AFTER_LOSS and run.more is not None and run.more.release:
         draft.held(-1)
         make_ready(draft, node, draft.change(cell, lost=0, reason=None), claim=False)
     elif cell.state in TASK_LEASED and cell.counts is None and run.state == RunState.paused:

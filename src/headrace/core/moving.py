@@ -379,7 +379,7 @@ def activate(draft: Draft, cell: TaskCell, *, woken: bool = False) -> None:
             side_end(draft, cell, TaskState.skipped, reason="stopped")
         return
     more = draft.run.more
-    if more is not None and (more.waiting or more.begin_at) and draft.run.state != RunState.stopping:
+    if more is not None and (more.waiting or more.begin_at or more.foreign) and draft.run.state != RunState.stopping:
         return
     reads = node.when_reads
     crowded = len(node.reads.cells) + len(reads.cells) > INLINE_READS or node.reads.gathers or reads.gathers

@@ -13,13 +13,13 @@ from headrace.core.nodes import CHUNK, INLINE_READS, TAKE_CHUNK, Graph, Node, Re
 from headrace.core.work import Keys
 from headrace.model.cells import RunCell, RunMore
 from headrace.model.changes import (
-    VERBS,
+    OF_THE_RUN,
     Admit,
     Change,
     Claim,
     Lose,
     OutcomeKind,
-    Restarted,
+    Report,
     Settle,
     Started,
     Submit,
@@ -37,8 +37,8 @@ def reach(graph: Graph, run: RunCell | None, change: Change) -> Keys:
         return _NOTHING
     if isinstance(change, Settle):
         return _reach_outcome(graph, run, change)
-    if isinstance(change, (Submit, Restarted, *VERBS)):
-        return _NOTHING
+    if isinstance(change, (Submit, *OF_THE_RUN)):
+        return Keys(((change.run, 0, WHOLE),)) if isinstance(change, Report) else _NOTHING
     if isinstance(change, Admit):
         return Keys(tuple([(change.run, no, WHOLE) for no in beginners(graph, run)]), input=True)
     if isinstance(change, Wake) and change.no == RUN_ITSELF:

@@ -12,7 +12,7 @@ import msgspec
 
 from headrace.core.draft import Draft
 from headrace.core.expression import MISSING, walk
-from headrace.model.cells import RunInput, TaskCell, Value
+from headrace.model.cells import RunCell, RunInput, TaskCell, Value
 from headrace.model.states import TASK_FINAL
 
 _NO_INPUT = RunInput(0, 0, None, None, 0)
@@ -63,7 +63,7 @@ class RunScope:
             "id": self.draft.run.run,
             "job": given.job or self.draft.graph.name,
             "url": f"/runs/{self.draft.run.run}",
-            "labels": given.labels,
+            "labels": labels_of(self.draft.run, given),
         }
         return walk(known, path) if path else MISSING
 
@@ -74,6 +74,12 @@ class RunScope:
         if root == "index":
             return MISSING if path else instance.index
         return walk(item_of(instance), path)
+
+
+def labels_of(run: RunCell, given: RunInput) -> dict[str, str]:
+    """The labels of a run: those that it was given, unless they were changed since."""
+    changed = run.more.labels if run.more is not None else None
+    return given.labels if changed is None else changed
 
 
 def item_of(instance: TaskCell) -> Any:

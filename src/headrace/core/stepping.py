@@ -20,7 +20,7 @@ from headrace.core.verbs import ask
 from headrace.core.waking import wake
 from headrace.core.work import Step, Working
 from headrace.model.cells import RunCell
-from headrace.model.changes import VERBS, Admit, Change, Claim, Lose, Restarted, Settle, Started, Submit, Wake
+from headrace.model.changes import OF_THE_RUN, Admit, Change, Claim, Lose, Settle, Started, Submit, Wake
 from headrace.model.errors import Refused
 from headrace.model.states import RunState, TaskState
 
@@ -28,7 +28,7 @@ NOTHING = Step()
 """The step of a change that is already done, or not owed."""
 
 _ABANDONED = RunState.abandoned
-_OF_THE_RUN = (Wake, Restarted, *VERBS)
+_OF_THE_RUN = (Wake, *OF_THE_RUN)
 
 
 def step(graph: Graph, working: Working, change: Change, now: int, dice: float) -> Step:

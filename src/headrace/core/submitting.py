@@ -71,6 +71,7 @@ def _more(given: RunInput, now: int) -> RunMore | None:
         expires_at=more.expires_at,
         source=more.restarted_from,
         groups=more.groups,
+        foreign=bool(more.foreign),
         parent=more.parent,
     )
     return None if found == RunMore() else found

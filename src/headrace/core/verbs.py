@@ -6,10 +6,11 @@ names that state; one that is already done changes nothing.
 
 from __future__ import annotations
 
+from headrace.core.amending import amend, report
 from headrace.core.draft import BY_WISH, Draft
 from headrace.core.waking import bring_to_end
 from headrace.core.work import Ended
-from headrace.model.changes import Abandon, Cancel, Pause, Restarted, Resume, Stop, Verb
+from headrace.model.changes import Abandon, Amend, Cancel, Pause, Report, Restarted, Resume, Stop, Verb
 from headrace.model.errors import Refused
 from headrace.model.facts import RunChanged, RunEnded, RunRestarted
 from headrace.model.states import RUN_FINAL, RunState, StopIntent
@@ -18,12 +19,18 @@ RESTARTS_KEPT = 100
 """So many of the runs that go on with one run are kept with it."""
 
 
-def ask(draft: Draft, change: Verb | Restarted) -> None:
+def ask(draft: Draft, change: Verb | Restarted | Amend | Report) -> None:
     """Do what is asked. Raises ``Refused``."""
     if isinstance(change, Restarted):
         _restarted(draft, change)
+    elif isinstance(change, Amend):
+        amend(draft, change)
+    elif isinstance(change, Report):
+        report(draft, change)
     elif draft.run.state in RUN_FINAL:
         raise Refused(_says(draft, change))
+    elif draft.run.more is not None and draft.run.more.foreign and not isinstance(change, Abandon):
+        raise Refused(f"run {draft.run.run} runs elsewhere: {type(change).__name__} refused; abandon ends its record")
     elif isinstance(change, Cancel):
         _cancel(draft, change)
     elif isinstance(change, Stop):
@@ -59,7 +66,7 @@ def _abandon(draft: Draft, change: Abandon) -> None:
     )
     draft.facts.append(RunEnded(state=RunState.abandoned, exit_status=draft.run.exit_status, reason=change.reason))
     if draft.run.more is not None:
-        draft.more(hold=-1, begin_at=0, expires_at=0)
+        draft.more(hold=-1, release=False, begin_at=0, expires_at=0)
     draft.owe_run(cursor=0)
     draft.commands.append(Ended(draft.run.run))
     draft.tell_parent()
@@ -72,7 +79,7 @@ def _pause(draft: Draft, change: Pause) -> None:
         raise Refused(_says(draft, change))
     draft.change_run(state=RunState.paused, reason=change.reason)
     draft.facts.append(RunChanged(state=RunState.paused, reason=change.reason))
-    draft.more(hold=0)
+    draft.more(hold=0, release=False)
     draft.owe_run()
 
 
@@ -85,7 +92,7 @@ def _resume(draft: Draft, change: Resume) -> None:
         draft.facts.append(RunChanged(state=state, reason=change.reason))
     elif run.state == RunState.stopping or run.more is None or run.more.held == 0:
         raise Refused(_says(draft, change))
-    draft.more(hold=0)
+    draft.more(hold=0, release=True)
     draft.owe_run()
 
 
@@ -94,6 +101,8 @@ def _restarted(draft: Draft, change: Restarted) -> None:
     run = draft.run
     if run.state not in RUN_FINAL:
         raise Refused(f"run {run.run} is {run.state.name}: restart refused, it has not ended")
+    if run.more is not None and run.more.foreign:
+        raise Refused(f"run {run.run} runs elsewhere: restart refused")
     before = run.more.restarted_as if run.more is not None else ()
     draft.more(restarted_as=(*before, change.by)[-RESTARTS_KEPT:])
     draft.facts.append(RunRestarted(by=change.by))

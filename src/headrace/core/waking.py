@@ -66,7 +66,7 @@ def wake(draft: Draft, change: Wake) -> None:
 def bring_to_end(draft: Draft, intent: StopIntent, reason: str | None) -> None:
     """From now on nothing begins but what this intent lets begin; the sweep does the rest."""
     if draft.run.more is not None:
-        draft.more(begin_at=0, expires_at=0)
+        draft.more(begin_at=0, expires_at=0, release=False)
     if draft.run.state == RunState.paused:
         # ``finally`` tasks that the pause has parked may begin again.
         draft.more(hold=0)

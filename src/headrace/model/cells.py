@@ -105,6 +105,16 @@ class RunMore(Struct, frozen=True, array_like=True, gc=False):
     """(task, task of ``source``) of these groups."""
     restarted_as: tuple[int, ...] = ()
     """The runs that go on with this one: the last few."""
+    phase: str = ""
+    """What the work says it is doing now, ``message`` what it says of that, ``phase_at`` since when."""
+    message: str = ""
+    phase_at: int = 0
+    labels: dict[str, str] | None = None
+    """Its labels, where they were changed since it was submitted."""
+    release: bool = False
+    """The sweep that is on its way lets tasks go on that are held after lost attempts: a resume asked for it."""
+    foreign: bool = False
+    """It runs elsewhere: others tell its state, and nothing of it is ever given out."""
     gate: str = ""
     key: str = ""
     waiting: bool = False
@@ -126,6 +136,8 @@ class InputMore(Struct, frozen=True, array_like=True, gc=False):
     restarted_from: int = 0
     since: str = ""
     groups: tuple[tuple[int, int], ...] = ()
+    foreign: str = ""
+    """Of a run that is only recorded here: what those call it with whom it runs."""
 
     parent: ParentRef | None = None
 

@@ -12,6 +12,7 @@ from msgspec import Struct
 
 from headrace.model.cells import RunInput, TaskCell, Value
 from headrace.model.ids import RUN_ITSELF, WHOLE
+from headrace.model.states import RunState
 
 
 class OutcomeKind(StrEnum):
@@ -160,12 +161,40 @@ class Abandon(Struct, frozen=True, gc=False):
     reason: str | None = None
 
 
+class Amend(Struct, frozen=True, gc=False):
+    """Another priority, other labels, another phase: what is None stays. An ended run takes labels only."""
+
+    run: int
+    priority: int | None = None
+    labels: dict[str, str] | None = None
+    phase: str | None = None
+    message: str | None = None
+
+
+class Report(Struct, frozen=True, gc=False):
+    """What others say of a run that they have: its state and what it came to. ``state`` None: it has not changed."""
+
+    run: int
+    state: RunState | None = None
+    exit_status: str | None = None
+    reason: str | None = None
+    result: Value | None = None
+    phase: str | None = None
+    message: str | None = None
+    seal: bytes = b""
+    """Its log has a further piece and ends here now; ``seal_before`` is where it ended when that was written."""
+    seal_before: bytes = b""
+
+
 Verb = Cancel | Stop | Pause | Resume | Abandon
 """What a person may ask of a run that exists."""
 
 VERBS = (Cancel, Stop, Pause, Resume, Abandon)
 
-Change = Submit | Restarted | Started | Settle | Claim | Admit | Wake | Lose | Verb
+OF_THE_RUN = (Cancel, Stop, Pause, Resume, Abandon, Restarted, Amend, Report)
+"""Changes that look at nothing but the run, or at its only task."""
+
+Change = Submit | Restarted | Amend | Report | Started | Settle | Claim | Admit | Wake | Lose | Verb
 
 
 class Origin(Struct, frozen=True, gc=False):

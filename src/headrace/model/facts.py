@@ -94,6 +94,20 @@ class TaskTaken(Fact, frozen=True, array_like=True, tag="tt", gc=False):
     state: TaskState = TaskState.succeeded
 
 
+class RunAmended(Fact, frozen=True, array_like=True, tag="ra", gc=False):
+    """A person gave it another priority or other labels; None for what stayed."""
+
+    priority: int | None = None
+    labels: dict[str, str] | None = None
+
+
+class RunPhase(Fact, frozen=True, array_like=True, tag="rp", gc=False):
+    """The work says what it is doing now."""
+
+    phase: str = ""
+    message: str = ""
+
+
 class RunRestarted(Fact, frozen=True, array_like=True, tag="rr", gc=False):
     """A new run, ``by``, goes on with what this one did not bring to an end."""
 
@@ -121,4 +135,6 @@ AnyFact = (
     | OutcomeRejected
     | TaskTaken
     | RunRestarted
+    | RunAmended
+    | RunPhase
 )

@@ -114,6 +114,8 @@ class RunView(View, kw_only=True, frozen=True):
     labels: dict[str, str] = {}
     reason: str | None = None
     phase: str | None = None
+    message: str | None = None
+    phase_at: datetime | None = None
     parent: int | None = None
     schedule: str | None = None
     created_at: datetime
@@ -124,6 +126,17 @@ class RunView(View, kw_only=True, frozen=True):
     started_at: datetime | None = None
     ended_at: datetime | None = None
     tasks: list[TaskView] = []
+
+
+class ForeignView(View, kw_only=True, frozen=True):
+    """A recorded job that runs elsewhere. ``job_id`` is the number of its run here."""
+
+    edn_namespace: ClassVar[str] = "job"
+
+    job_id: int
+    state: State
+    phase: str | None = None
+    message: str | None = None
 
 
 class RunPage(View, kw_only=True, frozen=True):

@@ -224,6 +224,8 @@ class Logbook:
     ) -> tuple[list[LogRecord], bool]:
         """Records of one attempt with ``seq > after``; and whether these are its last ever."""
         if newest and image.state in TASK_LEASED:
+            if not image.agent and image.seal:  # it runs elsewhere: others have told its log
+                return await self._sealed(image, attempt, _SEAL.decode(image.seal), after, limit), False
             records, _ = await self._from_agent(image, after, limit)
             return records, False
         seal = _SEAL.decode(image.seal) if image.seal else Seal()

@@ -61,4 +61,9 @@ def _name(body: AnyRun) -> str:
         text = body.command[0].rpartition("/")[2].lower()
     else:
         text = "script"
-    return _NAME.sub("-", text).strip("-_")[:63] or "task"
+    return plain_name(text) or "task"
+
+
+def plain_name(text: str) -> str:
+    """A text as a name of ours: lower case, no spaces; empty when nothing of it is left."""
+    return _NAME.sub("-", text.lower()).strip("-_")[:63]

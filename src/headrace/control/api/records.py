@@ -22,6 +22,7 @@ REASON_MAX = 4096
 
 Labels = Annotated[dict[LabelText, LabelText], Meta(max_length=64)]
 Reason = Annotated[str, Meta(max_length=REASON_MAX, pattern=r"^[^\x00]*$(?!\n)")]
+Phase = Annotated[str, Meta(max_length=200, pattern=r"^[^\x00]*$(?!\n)")]
 
 
 class Request(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
@@ -79,6 +80,48 @@ class TaskRun(NewRun, frozen=True, kw_only=True):
     package: str | UnsetType = UNSET
     retries: int | Retries | UnsetType = UNSET
     timeout: Duration | UnsetType = UNSET
+
+
+class AmendRun(Request, frozen=True, kw_only=True):
+    """``PATCH /runs/{id}``: what is not given stays as it is. ``labels`` replaces all of them."""
+
+    edn_namespace: ClassVar[str] = "run"
+
+    priority: Priority | UnsetType = UNSET
+    labels: Labels | UnsetType = UNSET
+    phase: Phase | UnsetType = UNSET
+    message: Reason | UnsetType = UNSET
+
+
+class ForeignChange(Struct, frozen=True, kw_only=True):
+    """``PATCH /job/{job_id}``: what is new of a job that runs elsewhere. Other fields are read over.
+
+    ``status`` is the Digester's word: a state, or the phase of a job that runs. ``log`` is text to append.
+    """
+
+    edn_namespace: ClassVar[str] = "job"
+
+    state: Phase | None = None
+    status: Phase | None = None
+    phase: Phase | None = None
+    message: Reason | None = None
+    exit_status: Phase | None = None
+    reason: Reason | None = None
+    result: Any = UNSET
+    log: Annotated[str, Meta(max_length=1_048_576)] | None = None
+
+
+class ForeignJob(ForeignChange, frozen=True, kw_only=True):
+    """``POST /job``: a job that runs elsewhere. ``id`` (or ``job_id``) is its name there; told again it is the same run."""
+
+    edn_namespace: ClassVar[str] = "job"
+
+    id: int | Phase | None = None
+    job_id: int | Phase | None = None
+    job: Phase | None = None
+    name: Phase | None = None
+    params: dict[str, Any] | None = None
+    labels: Labels | None = None
 
 
 class Restart(Request, frozen=True, kw_only=True):

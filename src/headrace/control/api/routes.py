@@ -7,10 +7,12 @@ from __future__ import annotations
 
 from headrace.control.api import (
     agents,
+    amend,
     artifacts,
     backups,
     events,
     explain,
+    foreign,
     jobs,
     limits,
     logs,
@@ -42,6 +44,8 @@ def all_routes() -> tuple[Route, ...]:
         *runs.ROUTES,
         *verbs.ROUTES,
         *restart.ROUTES,
+        *amend.ROUTES,
+        *foreign.ROUTES,
         *logs.ROUTES,
         *artifacts.ROUTES,
         *events.ROUTES,

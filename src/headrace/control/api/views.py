@@ -16,6 +16,7 @@ from headrace.control.api.values import ALONE_MAX, SHOWN_MAX, Room, Values
 from headrace.control.graphs import Known
 from headrace.core.expression import MISSING, MissingValue, render_text, walk
 from headrace.core.moving import REPEAT
+from headrace.core.scope import labels_of
 from headrace.model.cells import Counts, RunCell, TaskCell
 from headrace.model.errors import TooLarge
 from headrace.model.ids import WHOLE
@@ -64,8 +65,11 @@ def run_view(row: RunRow, *, result: Any = None, omitted: str | None = None, tas
         result=result,
         result_omitted=omitted,
         priority=cell.priority,
-        labels=given.labels,
+        labels=labels_of(cell, given),
         reason=cell.reason or given.reason,
+        phase=(cell.more.phase or None) if cell.more else None,
+        message=(cell.more.message or None) if cell.more else None,
+        phase_at=instant(cell.more.phase_at) if cell.more else None,
         parent=None if given.more is None or given.more.parent is None else given.more.parent.run,
         created_at=moment(given.created_at),
         begins_at=instant(given.more.begin_at) if given.more else None,

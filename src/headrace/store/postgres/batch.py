@@ -53,6 +53,9 @@ def _live(batch: Batch) -> Iterator[Call]:
             yield Call("add_open_runs", _places(cells))
     if runs := batch.runs:
         yield Call("put_runs", [*_runs(runs), batch.at, len(runs)])
+        if labels := {c.run: c.more.labels for c in runs if c.more is not None and c.more.labels is not None}:
+            texts = [msgspec.json.encode(one).decode() for one in labels.values()]
+            yield Call("put_labels", [Ints(list(labels)), Texts(texts)])
     yield from _ended([*(n.cell for n in new), *runs])
     if tasks := batch.new_tasks:
         yield Call("add_tasks", [*_tasks(tasks), batch.at])

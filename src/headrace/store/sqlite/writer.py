@@ -266,6 +266,14 @@ def _run_rows(batch: Batch) -> list[tuple[str, list[Row]]]:
         ("add_runs", new),
         ("add_run_params", aside),
         ("put_runs", [(int(c.state), c.due_at, encode(c), c.run) for c in batch.runs]),
+        (
+            "put_labels",
+            [
+                (encode_labels(c.more.labels), c.run)
+                for c in batch.runs
+                if c.more is not None and c.more.labels is not None
+            ],
+        ),
     ]
 
 

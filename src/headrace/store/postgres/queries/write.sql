@@ -26,6 +26,11 @@ with done as (
     returning 1
 ) select exactly('put_runs', count(*), $6) from done
 
+-- name: put_labels
+update run r set labels = k.labels::jsonb
+from unnest($1::bigint[], $2::text[]) as k (id, labels)
+where r.id = k.id
+
 -- name: add_tasks
 insert into task (run, no, idx, state, klass, rank, agent, due_at, at, image)
 select run, no, idx, state, klass, rank, agent, due_at, $10, image

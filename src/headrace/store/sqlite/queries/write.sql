@@ -44,6 +44,9 @@ INSERT INTO run_params (run, data) VALUES (?, ?);
 -- name: put_runs
 UPDATE run SET state = ?, due_at = ?, image = ? WHERE id = ?;
 
+-- name: put_labels
+UPDATE run SET labels = ? WHERE id = ?;
+
 -- name: add_tasks
 INSERT INTO task (run, no, idx, state, klass, rank, due_at, agent, image) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?);
 
