@@ -305,12 +305,14 @@ class Load:
             self.server.ask(lambda c, job=job: c.jobs.put(job))
         stopped = [{"name": "kid", "job": "sleeper"}]
         self._one("stopped", {"job": self._job("stopped", stopped)}, "canceled")
+        self._one("asked", {"command": self._sh("sleep 600")}, "canceled")
         for n in range(self._mixed):
             self._one(f"mixed-{n}", {"job": self._job("mixed", self._tasks())}, "succeeded")
         for n in range(self._singles):
             self._one(f"single-{n}", {"command": self._sh("true")}, "succeeded")
-        until(lambda: self.server.state(self.acknowledged["stopped"]) != "queued", what="the long one to begin")
-        self.server.cancel(self.acknowledged["stopped"])
+        for key in ("stopped", "asked"):
+            until(lambda key=key: self.server.state(self.acknowledged[key]) != "queued", what=f"the {key} one to begin")
+            self.server.cancel(self.acknowledged[key])
         return self
 
     def more(self, *, seconds: float = PATIENCE_S) -> Load:
