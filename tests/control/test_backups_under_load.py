@@ -26,6 +26,8 @@ from headrace.store.rows import RunFilter
 __all__ = ["places"]
 LOADERS = 2
 BATCH = 10
+RUNS_EACH = 600
+"""Runs that are made while one backup is: more than it takes, less than would make the test long."""
 
 
 class Load:
@@ -36,6 +38,13 @@ class Load:
         self.ended: set[int] = set()
         self.stopping = False
         self._w = w
+        self._most = 0
+        self._more = asyncio.Event()
+
+    def go_on(self) -> None:
+        """So many more runs: a backup begins."""
+        self._most = len(self.acknowledged) + RUNS_EACH
+        self._more.set()
 
     async def run(self) -> None:
         graph = await self._w.one_task()
@@ -44,6 +53,9 @@ class Load:
     async def _one(self, graph: int) -> None:
         w = self._w
         while not self.stopping:
+            if len(self.acknowledged) > self._most:
+                self._more.clear()
+            await self._more.wait()
             submits: list[Submit] = [await w.submit(graph, params=b'{"a":"%d"}' % i) for i in range(BATCH)]
             await w.ledger.ask_all(submits, ALICE)
             self.acknowledged.update(s.run for s in submits)
@@ -113,7 +125,8 @@ async def under_load(old: Place, new: Callable[[int], Place], tmp_path: Path, co
         loading = asyncio.create_task(load.run())
         saved: list[tuple[str, set[int], set[int]]] = []
         for _ in range(count):
-            while len(load.ended) < 200 * (len(saved) + 1):
+            load.go_on()
+            while len(load.ended) < (len(saved) + 1) * BATCH * LOADERS:
                 await asyncio.wait([loading], timeout=0.01)
             runs, ended = set(load.acknowledged), set(load.ended)
             name, done = await backups.save(None)
@@ -122,6 +135,7 @@ async def under_load(old: Place, new: Callable[[int], Place], tmp_path: Path, co
             assert done.manifest.troubles == []
             saved.append((name, runs, ended))
         load.stopping = True
+        load.go_on()
         await loading
     for i, (name, runs, ended) in enumerate(saved):
         place = new(i)
