@@ -96,6 +96,20 @@ def test_a_project_begins_and_the_shell_completes(words: Words, tmp_path: Path) 
         assert "versions" in words("completion", shell).stdout
 
 
+def test_a_schema_is_installed_beside_the_editors_own_settings(words: Words) -> None:
+    folder = words.folder / ".vscode"
+    folder.mkdir()
+    (folder / "settings.json").write_text('{"editor.tabSize": 3}')
+    for _ in range(2):
+        words("schema", "job", "--install", "vscode")
+    known = json.loads((folder / "settings.json").read_text())
+    assert known["editor.tabSize"] == 3
+    assert [one["url"] for one in known["json.schemas"]] == ["./.vscode/headrace-job.schema.json"]
+    assert "$schema" in json.loads((folder / "headrace-job.schema.json").read_text())
+    (folder / "settings.json").write_text("{ // mine\n}")
+    assert "by hand" in words("schema", "job", "--install", "vscode", code=2).stderr
+
+
 def test_config_tells_what_happens_where_nothing_is_set(words: Words) -> None:
     rows = words.json("config")
     assert rows["port"] == {"value": 8420, "origin": "default"} or rows["port"]["origin"] == "environment"

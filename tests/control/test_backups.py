@@ -34,8 +34,11 @@ from headrace.model.errors import Conflict, Invalid, StoreError
 from headrace.model.ids import INCARNATION_SHIFT
 from headrace.store.archive import Archive
 from headrace.store.port import Store
+from headrace.store.postgres.dump import PostgresDump
 from headrace.store.rows import ArtifactRow, LogSegment, OutboxRow, RunFilter
 from headrace.store.sqlite import open_sqlite
+from headrace.store.sqlite.dump import SqliteDump
+from headrace.store.tables import TABLES
 
 KINDS = ["sqlite", "postgresql"]
 OWN = ("meta", "id_block")
@@ -301,6 +304,31 @@ def in_process(todo: Work, **limits: int) -> Done:
     ran = subprocess.run(command, input=msgspec.json.encode(todo), capture_output=True, preexec_fn=limit, check=False)
     assert ran.stdout, ran.stderr
     return msgspec.json.decode(ran.stdout, type=Done)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_what_is_committed_while_tables_are_told_is_not_in_the_backup(
+    kind: str, places: Callable[[str, str], Place], tmp_path: Path
+) -> None:
+    place = places(kind, "old")
+    counts: dict[str, int] = {}
+
+    async def more(w: World) -> None:
+        await w.submitted(await w.one_task())
+        if kind == "sqlite":
+            with SqliteDump(place.folder, tmp_path / "copy") as dump:
+                for table in TABLES:
+                    counts[table.name] = len(list(dump.rows(table.name)))
+                    await w.submitted(await w.one_task())
+            return
+        async with PostgresDump(place.dsn) as snapshot:
+            for table in TABLES:
+                counts[table.name] = len([row async for row in snapshot.rows(table)])
+                await w.submitted(await w.one_task())
+
+    make(place, more)
+    assert (counts["run"], counts["task"], counts["document"]) == (1, 1, 1)
+    assert counts["history_run"] == 1
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -8,8 +8,11 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from headrace.cli.terminal import Terminal, formatted
 from headrace.client.config import DEFAULT_PORT, Config, Setting, data_folder, local_server, settings
+from headrace.model.errors import Invalid
 
 TOKEN_NAME = "admin-token"  # noqa: S105 -- the name of a file
 
@@ -20,6 +23,9 @@ def add(commands: Any) -> None:
     commands.add_parser("config", help="every setting, its value and where it comes from").set_defaults(do=show_config)
     schema = commands.add_parser("schema", help="the JSON Schema of a document")
     schema.add_argument("what", choices=("job", "schedule", "calendar", "subscription", "config"))
+    schema.add_argument(
+        "--install", choices=("vscode",), help="into .vscode of this folder, for its completion and checks"
+    )
     schema.set_defaults(do=show_schema)
 
 
@@ -72,6 +78,30 @@ def show_schema(args: argparse.Namespace, terminal: Terminal) -> int:
         schema = {"$schema": DRAFT, "title": "Headrace configuration", **schema_of(Config)}
     else:
         schema = schemas()[args.what]
+    if args.install:
+        return _install(args.what, schema, terminal)
     if not terminal.data(schema):
         terminal.out.write(formatted(schema, "json") + "\n")
+    return 0
+
+
+def _install(what: str, schema: Any, terminal: Terminal) -> int:
+    """The schema beside the editor's settings, and settings that name it for files called ``*.<what>.json|yaml``."""
+    folder = Path(".vscode")
+    file, path = folder / f"headrace-{what}.schema.json", folder / "settings.json"
+    try:
+        known = msgspec.json.decode(path.read_bytes(), type=dict[str, Any]) if path.exists() else {}
+    except msgspec.MsgspecError as error:
+        raise Invalid(f"{path} is not plain JSON: add the schema by hand, from: headrace schema {what}") from error
+    files = [f"*.{what}.{suffix}" for suffix in ("json", "yaml", "yml")]
+    if what == "job":
+        files += ["jobs/*.json", "jobs/*.yaml", "jobs/*.yml"]
+    others = [one for one in known.get("json.schemas", []) if one.get("url") != f"./{file}"]
+    known["json.schemas"] = [*others, {"fileMatch": [f for f in files if f.endswith("json")], "url": f"./{file}"}]
+    known["yaml.schemas"] = {**known.get("yaml.schemas", {}), f"./{file}": [f for f in files if f.endswith("ml")]}
+    folder.mkdir(exist_ok=True)
+    file.write_text(formatted(schema, "json") + "\n")
+    path.write_text(formatted(known, "json") + "\n")
+    if not terminal.data({"files": [str(file), str(path)]}):
+        terminal.line(f"wrote {file}; {path} names it for {', '.join(files)}")
     return 0
