@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import signal
 import sys
 import time
 from pathlib import Path
@@ -27,6 +28,8 @@ from headrace.store.sql import load_migrations
 from headrace.store.tables import BLOBS, TABLES
 
 NICE = 15
+TERMINATED = 143
+"""Exit code after SIGTERM, which leaves nothing half made."""
 
 
 def work(todo: Work) -> Done:
@@ -116,6 +119,7 @@ def _restore(todo: Work, manifest: Manifest) -> Restored:
 
 def main() -> int:
     """Read what is to be done, do it, tell; gives the exit code."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(TERMINATED))
     with contextlib.suppress(OSError):
         os.nice(NICE)
     try:

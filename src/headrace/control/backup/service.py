@@ -52,9 +52,7 @@ class Backups:
         self._dsn = dsn
         self._clock = clock
         self._busy = False
-        if self.folder.is_dir():
-            for path in self.folder.glob(".*"):
-                path.unlink()
+        self._sweep()
 
     async def save(self, name: str | None) -> tuple[str, Done]:
         """Make one; gives its name and what is in it. Raises Conflict while another is made, StoreError with the reason."""
@@ -69,6 +67,7 @@ class Backups:
         self._busy = True
         try:
             self.folder.mkdir(0o700, exist_ok=True)
+            self._sweep()
             return name, await self._do(Work(do="save", file=str(path), folder=str(self._data), dsn=self._dsn))
         finally:
             self._busy = False
@@ -148,6 +147,11 @@ class Backups:
         if done.error:
             raise _error(done)
         return done
+
+    def _sweep(self) -> None:
+        """Remove what processes that were killed left half made."""
+        for path in self.folder.glob(".*") if self.folder.is_dir() else ():
+            path.unlink(missing_ok=True)
 
     def _path(self, name: str) -> Path:
         if not _NAME.fullmatch(name):
