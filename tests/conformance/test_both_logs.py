@@ -12,7 +12,7 @@ from headrace.model.cells import RunCell, RunInput
 from headrace.model.facts import RunSubmitted, TaskReadied
 from headrace.model.ids import RUN_ITSELF, WHOLE
 from headrace.store.port import Store
-from headrace.store.rows import Batch, CommitRow, Entity, HistoryRow, NewRun, Place, Touched
+from headrace.store.rows import Batch, CommitRow, Entity, HistoryRow, LogPage, NewRun, Place, Touched
 from headrace.store.touched import pack, unpack
 
 AT = 1_700_000_000_000_000
@@ -41,19 +41,19 @@ async def write(store: Store, commit: int, **parts: object) -> None:
 
 def test_a_commit_says_what_of_the_history_it_wrote(fresh: Fresh) -> None:
     async def body(store: Store) -> None:
-        assert await store.reader.log(Place(), 10) == []
-        assert await store.reader.log_end() == (Place(), False)
+        assert (await store.reader.log(Place(), 10)).entries == []
+        assert await store.reader.log_end() == Place()
         await write(store, 1, new_runs=[run(9), run(7)], history=[row(9, 1, 1), row(7, 1, 1), row(7, 3, 1, 2, 5)])
         await write(store, 5, entities=[thing("n", 1, 5), thing("m", 4, 5, b"")])
         await write(store, 8, runs=[RunCell(9, 1)], history=[row(9, 2, 8)])
-        first, second, third = await store.reader.log(Place(), 10)
+        first, second, third = (await store.reader.log(Place(), 10)).entries
         assert (first.commit, second.commit, third.commit) == (1, 5, 8)
         assert first.touched.history == ((9, -1, -1, 1), (7, -1, -1, 1), (7, 2, 5, 3))
         assert second.touched == Touched(entities=(("job", "n", 1),))
         assert third.touched == Touched(history=((9, -1, -1, 2),))
-        assert await store.reader.log(first.place, 1) == [second]
-        assert await store.reader.log(third.place, 1) == []
-        assert await store.reader.log_end() == (third.place, False)
+        assert await store.reader.log(first.place, 1) == LogPage([second], more=True)
+        assert await store.reader.log(third.place, 1) == LogPage([])
+        assert await store.reader.log_end() == third.place
 
         rows = await store.reader.history_at([*first.touched.history, (7, 2, 5, 99), (1234, -1, -1, 1)])
         assert sorted((h.run, h.no, h.index, h.version) for h, _, _ in rows) == sorted(first.touched.history)
@@ -70,7 +70,7 @@ def test_a_commit_says_what_of_the_history_it_wrote(fresh: Fresh) -> None:
 def test_commits_without_history_have_no_place(fresh: Fresh) -> None:
     async def body(store: Store) -> None:
         await write(store, 1, entities=[thing("cursor", 1, 1, b"")])
-        assert await store.reader.log(Place(), 10) == []
+        assert (await store.reader.log(Place(), 10)).entries == []
 
     fresh.run(body)
 
@@ -81,7 +81,7 @@ def test_the_order_of_commits_holds_after_reopening(fresh: Fresh) -> None:
         for life in range(3):
             async with fresh.open() as store:
                 await write(store, 10 * life + 1, entities=[thing("n", life + 1, 10 * life + 1)])
-                seen.append((await store.reader.log_end())[0])
+                seen.append(await store.reader.log_end())
         assert seen == sorted(set(seen))
 
     asyncio.run(main())
@@ -110,8 +110,8 @@ def test_nothing_appears_behind_a_place_that_was_shown_and_what_was_read_comes_f
 
     async def watch(store: Store, done: asyncio.Event) -> None:
         after = Place()
-        while not done.is_set() or (await store.reader.log_end())[0] != after:
-            for entry in await store.reader.log(after, 3):
+        while not done.is_set() or await store.reader.log_end() != after:
+            for entry in (await store.reader.log(after, 3)).entries:
                 assert entry.place > after
                 after = entry.place
                 told.extend((name, version) for _, name, version in entry.touched.entities)

@@ -35,6 +35,7 @@ from headrace.store.rows import (
     HolderRow,
     LeasedRow,
     Logged,
+    LogPage,
     LogSegment,
     Outgoing,
     Place,
@@ -184,14 +185,14 @@ class Reader(Protocol):
     async def commits(self, numbers: Sequence[int]) -> list[CommitRow]:
         """Who asked for these commits, why and from where; in no order. At most 500."""
 
-    async def log(self, after: Place, limit: int) -> list[Logged]:
+    async def log(self, after: Place, limit: int) -> LogPage:
         """Commits after this place, in order; at most ``limit``, and no more than 64 Ki history keys but for the first.
 
         Never passes the horizon: what is not shown now is shown after all of these, or never was.
         """
 
-    async def log_end(self) -> tuple[Place, bool]:
-        """The newest place that can be shown, and whether commits beyond it wait for others to end."""
+    async def log_end(self) -> Place:
+        """The newest place that can be shown."""
 
     async def pruned(self) -> tuple[Place, int]:
         """The newest place of which history has been deleted, and its instant; the beginning and 0 when none has."""

@@ -57,6 +57,14 @@ class Logged(Struct, frozen=True, gc=False):
     touched: Touched
 
 
+class LogPage(Struct, frozen=True, gc=False):
+    """Commits in order. ``more``: others can be shown behind these; ``ahead``: others wait for somebody to end first."""
+
+    entries: list[Logged]
+    more: bool = False
+    ahead: bool = False
+
+
 class HistoryRow(Struct, frozen=True, gc=False):
     """The facts of one change to one entity of a run, and the small image after it.
 

@@ -14,7 +14,7 @@ import msgspec
 
 from headrace.model.errors import StoreError
 from headrace.model.ids import RUN_ITSELF, WHOLE
-from headrace.store.rows import Batch, EntityAt, HistoryAt, Logged, Place, Touched
+from headrace.store.rows import Batch, EntityAt, HistoryAt, Logged, LogPage, Place, Touched
 
 _Packed = tuple[list[int], list[int], list[int] | None, list[int] | None, list[EntityAt]]
 """Run numbers, each as the step from the one before; versions; task numbers; indexes (None: all of runs themselves); entities."""
@@ -61,7 +61,7 @@ def unpack(data: bytes) -> Touched:
     return Touched(tuple(named), tuple(keys))
 
 
-def bounded(rows: Iterable[tuple[int, int, int, int, bytes]]) -> list[Logged]:
+def bounded(rows: Iterable[tuple[int, int, int, int, bytes]], limit: int, *, ahead: bool = False) -> LogPage:
     """Commits from (position, second, commit, at, touched), as many as ``KEYS_MAX`` allows."""
     found: list[Logged] = []
     keys = 0
@@ -69,9 +69,9 @@ def bounded(rows: Iterable[tuple[int, int, int, int, bytes]]) -> list[Logged]:
         touched = unpack(data)
         keys += len(touched.entities) + len(touched.history)
         if found and keys > KEYS_MAX:
-            break
+            return LogPage(found, more=True, ahead=ahead)
         found.append(Logged(Place(position, second), commit, at, touched))
-    return found
+    return LogPage(found, more=len(found) >= limit, ahead=ahead)
 
 
 def pruned_until(kept: str | None) -> tuple[Place, int]:

@@ -39,11 +39,14 @@ class Event(Struct, frozen=True, gc=False):
 
 
 class Page(Struct, frozen=True):
-    """Events in order, and where to go on. ``more``: the end of what can be told now was not reached."""
+    """Events in order, and where to go on. ``more``: the end of what can be told now was not reached; ``ahead``: it was,
+    and there are commits that cannot be told yet, because others may still come to stand before them.
+    """
 
     events: list[Event]
     cursor: Cursor
     more: bool
+    ahead: bool = False
 
 
 class _Row(Struct, frozen=True, gc=False):
@@ -78,13 +81,9 @@ class Feed:
 
     async def latest(self) -> Cursor:
         """The cursor behind the newest event that can be told."""
-        place, _ = await self._reader.log_end()
+        place = await self._reader.log_end()
         place = max(place, (await self._reader.pruned())[0])
         return Cursor(self._incarnation, place.position, place.second)
-
-    async def waiting(self) -> bool:
-        """Whether there are commits that cannot be told yet, because others may still come to stand before them."""
-        return (await self._reader.log_end())[1]
 
     async def check(self, cursor: Cursor) -> None:
         """Raise Gone when what follows this cursor is not whole any more."""
@@ -99,10 +98,9 @@ class Feed:
         events: list[Event] = []
         cursor, looked, reads = after, 0, 0
         while True:
-            entries = await self._reader.log(cursor.before, COMMITS_MAX)
-            if not entries:
-                return Page(events, cursor, more=False)
-            rows, behind, count = _wanted_rows(entries, cursor, wanted, min(ROWS_MAX, max(16, limit - len(events))))
+            log = await self._reader.log(cursor.before, COMMITS_MAX)
+            most = min(ROWS_MAX, max(16, limit - len(events)))
+            rows, behind, count = _wanted_rows(log.entries, cursor, wanted, most)
             looked += count
             if rows:
                 reads += 1
@@ -110,6 +108,8 @@ class Feed:
                 if cut is not None:
                     return Page(events, cut, more=True)
             cursor = behind
+            if not log.more and (not log.entries or cursor.before == log.entries[-1].place):
+                return Page(events, cursor, more=False, ahead=log.ahead)
             if looked >= KEYS_MAX or reads >= READS_MAX or len(events) >= limit:
                 return Page(events, cursor, more=True)
 

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from operator import attrgetter
 
 from headrace.control.events.cursor import Cursor
-from headrace.control.events.feed import Event, Feed
+from headrace.control.events.feed import Event, Feed, Page
 from headrace.control.events.subjects import Wanted
 from headrace.control.metrics import SECONDS, Histogram
 from headrace.model.errors import HeadraceError
@@ -127,19 +127,17 @@ class Tail:
                 if self._high is None:
                     self._high = self._low = await self.feed.latest()
                     self._tell()
-                behind = await self._more()
+                page = await self._more(self._high)
             except HeadraceError:
                 # the store is away or busy: watchers wait, the ledger's own log says why
                 await asyncio.sleep(LOOK_S)
                 continue
-            await self._pause(behind)
+            await self._pause(page)
 
-    async def _more(self) -> bool:
-        """Read on; whether there is more than one page held."""
+    async def _more(self, high: Cursor) -> Page:
+        """Read on."""
         self._news.clear()
-        if self._high is None:
-            return False
-        page = await self.feed.page(self._high, PAGE, self._all)
+        page = await self.feed.page(high, PAGE, self._all)
         if page.events:
             now = self._clock.now()
             for event in page.events:
@@ -152,14 +150,14 @@ class Tail:
             del self._kept[:over]
         if page.events:
             self._tell()
-        return page.more
+        return page
 
-    async def _pause(self, behind: bool) -> None:
-        if behind:
+    async def _pause(self, page: Page) -> None:
+        if page.more:
             # others work on this loop too: who watches a flood is behind, never the flood
             await asyncio.sleep(0)
             return
-        if not self._alone and await self.feed.waiting():
+        if page.ahead:
             await asyncio.sleep(AGAIN_S)
             return
         try:

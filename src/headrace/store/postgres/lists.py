@@ -42,7 +42,7 @@ class PostgresLists:
         """Commits of history by their instant."""
         values = [since, until, *after, min(limit, ROWS_MAX)]
         rows = await self._pool.rows("commits_oldest" if ascending else "commits_newest", values)
-        return bounded((r[0], r[1], r[2], r[3], r[4]) for r in rows)
+        return bounded(((r[0], r[1], r[2], r[3], r[4]) for r in rows), limit).entries
 
     async def jobs_by(self, order: str, after: tuple[int, str] | None, *, ascending: bool, limit: int) -> list[Entity]:
         """Jobs in this order."""

@@ -12,7 +12,7 @@ from headrace.model.ids import TaskKey
 from headrace.store.images import with_graphs
 from headrace.store.postgres.arrays import Ints, Texts
 from headrace.store.postgres.pool import Pool
-from headrace.store.rows import Entity, EntityAt, EntityKey, HistoryAt, HistoryRow, Logged, Place
+from headrace.store.rows import Entity, EntityAt, EntityKey, HistoryAt, HistoryRow, LogPage, Place
 from headrace.store.touched import bounded, pruned_until
 
 ROWS_MAX = 500
@@ -24,15 +24,17 @@ class PostgresLog:
     _pool: Pool
     _incarnation: int
 
-    async def log(self, after: Place, limit: int) -> list[Logged]:
+    async def log(self, after: Place, limit: int) -> LogPage:
         """Commits after this place, in order, up to the horizon."""
-        values = [after.position, after.second, min(limit, ROWS_MAX), self._incarnation]
-        return bounded((r[0], r[1], r[2], r[3], r[4]) for r in await self._pool.rows("log", values))
+        limit = min(limit, ROWS_MAX)
+        rows = await self._pool.rows("log", [after.position, after.second, limit, self._incarnation])
+        found = ((r[1], r[2], r[3], r[4], r[5]) for r in rows if r[1] is not None)
+        return bounded(found, limit, ahead=bool(rows) and rows[0][0])
 
-    async def log_end(self) -> tuple[Place, bool]:
-        """The newest place before the horizon, and whether there is something behind it."""
+    async def log_end(self) -> Place:
+        """The newest place before the horizon."""
         row = await self._pool.row("log_end", [self._incarnation])
-        return (Place(), False) if row is None else (Place(row[0], row[1]), row[2])
+        return Place() if row is None else Place(row[0], row[1])
 
     async def pruned(self) -> tuple[Place, int]:
         """Kept under one key of ``meta``."""

@@ -60,8 +60,9 @@ class SqliteLists:
     ) -> list[Logged]:
         """Commits of history by their instant."""
         text = self._sql["commits_oldest" if ascending else "commits_newest"]
-        values = (since, until, *after, min(limit, ROWS_MAX))
-        return await self._with(lambda conn: bounded(conn.execute(text, values)))
+        limit = min(limit, ROWS_MAX)
+        values = (since, until, *after, limit)
+        return await self._with(lambda conn: bounded(conn.execute(text, values), limit).entries)
 
     async def jobs_by(self, order: str, after: tuple[int, str] | None, *, ascending: bool, limit: int) -> list[Entity]:
         """Jobs in this order."""

@@ -12,7 +12,7 @@ import apsw
 
 from headrace.model.ids import TaskKey
 from headrace.store.images import with_graphs
-from headrace.store.rows import Entity, EntityAt, EntityKey, HistoryAt, HistoryRow, Logged, Place
+from headrace.store.rows import Entity, EntityAt, EntityKey, HistoryAt, HistoryRow, LogPage, Place
 from headrace.store.touched import bounded, pruned_until
 
 T = TypeVar("T")
@@ -25,15 +25,16 @@ class SqliteLog:
 
     _sql: dict[str, str]
 
-    async def log(self, after: Place, limit: int) -> list[Logged]:
+    async def log(self, after: Place, limit: int) -> LogPage:
         """Commits after this place, in order."""
-        values = (after.position, after.second, min(limit, ROWS_MAX))
-        return await self._with(lambda conn: bounded(conn.execute(self._sql["log"], values)))
+        limit = min(limit, ROWS_MAX)
+        values = (after.position, after.second, limit)
+        return await self._with(lambda conn: bounded(conn.execute(self._sql["log"], values), limit))
 
-    async def log_end(self) -> tuple[Place, bool]:
-        """The last commit's place; there is nobody else whom it could wait for."""
+    async def log_end(self) -> Place:
+        """The last commit's place."""
         rows: list[Row] = await self._with(lambda conn: conn.execute(self._sql["log_end"]).fetchall())
-        return (Place(rows[0][0], rows[0][1]) if rows else Place()), False
+        return Place(rows[0][0], rows[0][1]) if rows else Place()
 
     async def pruned(self) -> tuple[Place, int]:
         """Kept under one key of ``meta``."""

@@ -43,20 +43,24 @@ select h.run, h.no, h.idx, h.version, h.at, h.commit_no, h.body, r.image from hi
 where h.run = $1 and h.no = $2 and h.idx = $3 and h.version > $4 order by version limit $5
 
 -- name: log
--- Nobody who is still at work can come to stand before the horizon, and everybody before it is visible or gone.
-select position, second, commit_no, at, touched from commit_row
-where position is not null and (position, second) > ($1::bigint, $2::bigint)
-  and position < (select ($4::bigint << 48) | pg_snapshot_xmin(pg_current_snapshot())::text::bigint)
-order by position, second limit $3
+-- Nobody who is still at work can come to stand before the horizon, and everybody before it is visible or gone. First
+-- column: whether others stand behind it.
+with horizon (it) as materialized (select ($4::bigint << 48) | pg_snapshot_xmin(pg_current_snapshot())::text::bigint)
+select exists (select 1 from commit_row a where a.position is not null and a.position >= h.it),
+       c.position, c.second, c.commit_no, c.at, c.touched
+from horizon h left join lateral (
+    select position, second, commit_no, at, touched from commit_row
+    where position is not null and (position, second) > ($1::bigint, $2::bigint) and position < h.it
+    order by position, second limit $3
+) c on true
+order by c.position, c.second
 
 -- name: log_end
 with horizon (it) as materialized (select ($1::bigint << 48) | pg_snapshot_xmin(pg_current_snapshot())::text::bigint)
-select coalesce(c.position, 0), coalesce(c.second, 0),
-       exists (select 1 from commit_row a where a.position is not null and a.position >= h.it)
-from horizon h left join lateral (
+select c.position, c.second from horizon h cross join lateral (
     select position, second from commit_row where position is not null and position < h.it
     order by position desc, second desc limit 1
-) c on true
+) c
 
 -- name: pruned
 select value from meta where key = 'pruned'

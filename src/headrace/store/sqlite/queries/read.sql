@@ -44,7 +44,7 @@ SELECT commit_no, 0, commit_no, at, touched FROM commit_row
 WHERE (commit_no, 0) > (?, ?) AND touched IS NOT NULL ORDER BY commit_no LIMIT ?;
 
 -- name: log_end
-SELECT commit_no, 0, 0 FROM commit_row WHERE touched IS NOT NULL ORDER BY commit_no DESC LIMIT 1;
+SELECT commit_no, 0 FROM commit_row WHERE touched IS NOT NULL ORDER BY commit_no DESC LIMIT 1;
 
 -- name: pruned
 SELECT value FROM meta WHERE key = 'pruned';
