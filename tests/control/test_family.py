@@ -10,16 +10,18 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+import pytest
 import uvloop
 
 from control.whole import Whole, until
 from headrace.control.changes.jobs import PutJob
+from headrace.control.changes.named import Decided
 from headrace.link.records import Seal
 from headrace.model.cells import RunInput
 from headrace.model.changes import SYSTEM, Abandon, Cancel, Pause, Resume, Stop, Submit
 from headrace.model.definition import JobDefinition
 from headrace.model.states import RunState, TaskState
-from headrace.store.rows import RunFilter
+from headrace.store.rows import OutboxRow, RunFilter
 
 
 def run(work: Coroutine[Any, Any, None]) -> None:
@@ -259,6 +261,33 @@ def test_messages_that_were_not_delivered_before_a_crash_are_delivered_after_it(
             assert len(await children(whole, number)) == 1
 
     run(work())
+
+
+class Odd(msgspec.Struct, frozen=True):
+    """Leaves a message that nobody understands."""
+
+    def names(self) -> tuple[()]:
+        return ()
+
+    def digests(self) -> tuple[()]:
+        return ()
+
+    def decide(self, rows: object, now: int) -> Decided:
+        return Decided(outbox=(OutboxRow("child", "1", b"\xc1", 0), OutboxRow("child", "1", b"\x91\xa3odd", 0)))
+
+
+def test_a_message_that_nobody_understands_holds_up_no_other(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    async def work() -> None:
+        async with Whole(tmp_path) as whole:
+            await whole.node.ledger.change(Odd(), SYSTEM)
+            await save(whole, "child", script("true"))
+            (row,) = await whole.ended(await whole.submit(parent()))
+            assert row.cell.state is RunState.succeeded
+            assert await messages(whole) == 2
+            assert whole.node.problems() == []
+
+    run(work())
+    assert caplog.text.count("is not understood") == 2
 
 
 class Moody(BaseHTTPRequestHandler):

@@ -18,7 +18,7 @@ from headrace.control.graphs import Graphs
 from headrace.control.ids import Ids
 from headrace.model.cells import InputMore, ParentRef, RunInput, Value
 from headrace.model.changes import Abandon, Cancel, Change, OutcomeKind, Settle, Stop, Submit
-from headrace.model.errors import Busy, HeadraceError, Invalid, NotFound, TooLarge
+from headrace.model.errors import Busy, HeadraceError, Invalid, NotFound, StoreError, TooLarge
 from headrace.model.messages import AnyMessage, ChildEnded, Message, StartChild, StopChild
 from headrace.model.ports import Clock
 from headrace.model.states import RunState
@@ -55,7 +55,7 @@ class Family:
         """What a message asks for; None when nobody is there to be told. What is wrong with it fails the attempt."""
         try:
             return await self._change(message)
-        except Busy:
+        except (Busy, StoreError):
             raise
         except HeadraceError as error:
             return self.not_made(message, error)

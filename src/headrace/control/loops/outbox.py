@@ -12,6 +12,8 @@ import logging
 from collections.abc import Sequence
 from typing import Protocol
 
+import msgspec
+
 from headrace.control.changes.named import NamedChange
 from headrace.control.changes.told import Told
 from headrace.control.family import Family
@@ -51,6 +53,7 @@ class OutboxLoop(Loop):
         self._family = family
         self._clock = clock
         self._fault = fault
+        self._odd: set[int] = set()
 
     async def run_once(self) -> None:
         """Deliver everything that is there, a page at a time; what another node has in hand is left to it."""
@@ -66,8 +69,9 @@ class OutboxLoop(Loop):
         """The first message of each task; the others follow when that one has been heard."""
         firsts: dict[TaskKey, tuple[int, AnyMessage]] = {}
         for row in rows:
-            message: AnyMessage = decode_message(row.body)
-            firsts.setdefault((message.run, message.no, message.index), (row.seq, message))
+            message = self._read(row)
+            if message is not None:
+                firsts.setdefault((message.run, message.no, message.index), (row.seq, message))
         changes: list[Change] = []
         told: list[tuple[int, AnyMessage]] = []
         nobody: list[int] = []
@@ -84,6 +88,17 @@ class OutboxLoop(Loop):
         answers = await self._ledger.receive(changes, [seq for seq, _ in told], FAMILY)
         self._fault("outbox.after_ask")
         await self._not_made(changes, told, answers)
+
+    def _read(self, row: Outgoing) -> AnyMessage | None:
+        """The message of a row; one that nobody here understands waits for a node that does, and holds up no other."""
+        try:
+            message: AnyMessage = decode_message(row.body)
+        except msgspec.MsgspecError as error:
+            if row.seq not in self._odd:
+                self._odd.add(row.seq)
+                log.error("message %d about run %s is not understood: %s", row.seq, row.subject, error)
+            return None
+        return message
 
     async def _not_made(
         self, changes: Sequence[Change], told: Sequence[tuple[int, AnyMessage]], answers: Sequence[object]
