@@ -94,3 +94,18 @@ def test_what_is_given_wins_over_the_session_and_that_over_the_data_folder(
     monkeypatch.setenv("HEADRACE_TOKEN", "of-the-environment")
     assert find.server() == ("http://127.0.0.1:1", "of-the-environment")
     assert find.server(token="given") == ("http://127.0.0.1:1", "given")
+
+
+def test_a_401_says_whose_session_was_used(home: Path, capsys: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    from headrace.cli import runs
+    from headrace.model.errors import Unauthorized
+
+    def refused(*_: Any) -> int:
+        raise Unauthorized("the session is over: log in again")
+
+    monkeypatch.setattr(runs, "list_runs", refused)
+    logins.keep({"XDG_STATE_HOME": str(home / "state")}, "http://127.0.0.1:1", logins.Login("eva", "hrs_x"))
+    assert main(["runs", "--url", "http://127.0.0.1:1"]) == 3
+    assert "headrace login eva" in capsys.readouterr().err
+    assert main(["runs", "--url", "http://127.0.0.1:1", "--token", "other"]) == 3
+    assert "login eva" not in capsys.readouterr().err

@@ -393,8 +393,10 @@ async def test_a_token_ends_with_what_its_user_may(tmp_path: Path) -> None:
         await world.call("PATCH", "/api/v1/users/eva", {"role": "watcher"})
         assert (await world.post("/jobs/hello/runs", {}, token=ci)).status == 403
         assert (await world.get("/runs", token=ci)).status == 200
+        assert (await world.get("/tokens/ci")).json["expired"] is False
         await world.call("PATCH", "/api/v1/users/eva", {"disabled": True})
         assert (await world.get("/runs", token=ci)).status == 401
+        assert [t["expired"] for t in (await world.get("/tokens")).json["items"] if t["user"] == "eva"] == [True]
 
 
 @run_async

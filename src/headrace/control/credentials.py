@@ -74,9 +74,9 @@ def token_name(hashed: str) -> str:
     return hashed[:NAME_LENGTH]
 
 
-def put_token(hashed: str, role: str, *, expires_at: int = 0) -> PutToken:
+def put_token(hashed: str, role: str, *, expires_at: int = 0, description: str = "") -> PutToken:
     """The change that makes a token without a name good; ``hashed`` is what ``mint_token`` gave beside its text."""
-    return PutToken(token_name(hashed), bytes.fromhex(hashed), role, expires_at)
+    return PutToken(token_name(hashed), bytes.fromhex(hashed), role, expires_at, description=description)
 
 
 def row_of(text: str) -> EntityKey:

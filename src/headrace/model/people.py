@@ -37,7 +37,8 @@ class TokenView(View, kw_only=True, frozen=True):
     """An access token. ``token`` is its text, in the answer that made it and never again.
 
     ``scopes``: the permissions of the role that it holds; all when empty. ``user``: whose it is; it can do no more than
-    they can and ends with them. A token made without a name is shown by the beginning of its hash.
+    they can and ends with them. ``expired``: it opens nothing any more, because its time is over or its user is gone or
+    disabled. A token made without a name is shown by the beginning of its hash.
     """
 
     edn_namespace: ClassVar[str] = "token"

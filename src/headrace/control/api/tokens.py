@@ -16,7 +16,7 @@ from headrace.control.api.table import BASE, PAGE, REASON, RECORDS, Route
 from headrace.control.api.users import Description, RoleName
 from headrace.control.api.views import instant, moment
 from headrace.control.auth import ROLES, Permission, Role
-from headrace.control.changes.people import USER
+from headrace.control.changes.people import USER, read_user
 from headrace.control.changes.tokens import TOKEN, PutToken, RevokeToken, read_token
 from headrace.control.credentials import mint_token
 from headrace.core.durations import millis
@@ -132,19 +132,19 @@ def _end(call: Call, body: NewToken) -> int:
 
 async def get_token(call: Call) -> Reply:
     """``GET /tokens/{name}``."""
-    return Reply(_view(await _row(call), call.services.clock.now()))
+    return Reply(await _Views(call).of(await _row(call)))
 
 
 async def list_tokens(call: Call) -> Reply:
     """``GET /tokens``: one's own, or all for those who may see them."""
-    limit, after, now = call.limit(), call.text("cursor") or "", call.services.clock.now()
+    limit, after, views = call.limit(), call.text("cursor") or "", _Views(call)
     items: list[TokenView] = []
     while True:
         rows = await call.services.reader.entities(TOKEN, after=after, limit=limit)
         for row in rows:
             after = row.name
             if _may_see(call, row):
-                items.append(_view(row, now))
+                items.append(await views.of(row))
                 if len(items) == limit:
                     return Reply(TokenPage(items=items, next_cursor=after))
         if len(rows) < limit:
@@ -174,18 +174,37 @@ def _may_see(call: Call, row: Entity) -> bool:
     return bool(caller.user) and read_token(row.image).owner == caller.user
 
 
-def _view(row: Entity, now: int) -> TokenView:
-    record = read_token(row.image)
-    return TokenView(
-        name=row.name,
-        role=record.role,
-        scopes=list(record.scopes),
-        user=record.owner or None,
-        description=record.description,
-        created_at=moment(row.created_at),
-        expires_at=instant(record.expires_at),
-        expired=bool(record.expires_at) and record.expires_at <= now,
-    )
+class _Views:
+    """Tokens as they are shown; each owner is looked at once."""
+
+    def __init__(self, call: Call) -> None:
+        self._reader = call.services.reader
+        self._now = call.services.clock.now()
+        self._since: dict[str, int | None] = {"": 0}
+
+    async def of(self, row: Entity) -> TokenView:
+        """This one."""
+        record = read_token(row.image)
+        since = await self._owner_since(record.owner)
+        ended = bool(record.expires_at) and record.expires_at <= self._now
+        return TokenView(
+            name=row.name,
+            role=record.role,
+            scopes=list(record.scopes),
+            user=record.owner or None,
+            description=record.description,
+            created_at=moment(row.created_at),
+            expires_at=instant(record.expires_at),
+            expired=ended or since is None or since > row.created_at,
+        )
+
+    async def _owner_since(self, owner: str) -> int | None:
+        """Since when the owner is there, µs; None: gone or disabled."""
+        if owner not in self._since:
+            row = await self._reader.entity((USER, owner))
+            gone = row is None or row.deleted_at or read_user(row.image).disabled
+            self._since[owner] = None if row is None or gone else row.created_at
+        return self._since[owner]
 
 
 _OWN = Permission.tokens_own

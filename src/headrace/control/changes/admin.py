@@ -30,7 +30,7 @@ class AdminToken(Struct, frozen=True):
         hashed = hash_token(self.text)
         if (TOKEN, token_name(hashed)) in rows.entities:
             return Decided()
-        return put_token(hashed, "admin").decide(rows, now)
+        return put_token(hashed, "admin", description="of a data folder").decide(rows, now)
 
 
 class RunSecret(Struct, frozen=True):
