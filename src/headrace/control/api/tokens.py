@@ -183,7 +183,7 @@ class _Views:
         self._since: dict[str, int | None] = {"": 0}
 
     async def of(self, row: Entity) -> TokenView:
-        """This one."""
+        """The token of this row."""
         record = read_token(row.image)
         since = await self._owner_since(record.owner)
         ended = bool(record.expires_at) and record.expires_at <= self._now
