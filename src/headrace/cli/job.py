@@ -35,7 +35,9 @@ def add(commands: Any) -> None:
     ls = job.add_parser("ls", help="list saved jobs")
     ls.add_argument("-q", dest="q", metavar="TEXT", help="only with this text in name or description")
     ls.add_argument("--deleted", action="store_true", help="those that were deleted instead")
-    ls.add_argument("--sort", metavar="BY", help="name (default), -name, updated_at or -updated_at")
+    ls.add_argument(
+        "--sort", metavar="BY", help="name (default), updated_at, or the other way round: --sort=-updated_at"
+    )
     ls.add_argument("--as-of", dest="as_of", metavar="INSTANT", help="as they were then, as 2026-03-29T06:00Z")
     ls.set_defaults(do=list_jobs)
     show = job.add_parser("show", help="one saved job")

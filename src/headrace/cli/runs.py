@@ -36,7 +36,11 @@ def add(commands: Any) -> None:
     runs.add_argument(
         "--exit", dest="exit_status", metavar="STATUS", help="ended with this exit status; * and ? are wild"
     )
-    runs.add_argument("--sort", metavar="BY", help="created_at, -created_at (default), ended_at or -ended_at")
+    runs.add_argument(
+        "--sort",
+        metavar="BY",
+        help="created_at, ended_at, or newest first: --sort=-created_at (default), --sort=-ended_at",
+    )
     runs.add_argument("--as-of", dest="as_of", metavar="INSTANT", help="as they were then")
     runs.add_argument("--parent", type=int, metavar="ID", help="only the child runs of this run, oldest first")
     runs.add_argument("-q", dest="q", metavar="TEXT", help="search")
