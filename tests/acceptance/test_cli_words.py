@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 
 from harness import Server, serving, until
+from headrace.codec.edn import Keyword, loads
 
 HEADRACE = str(Path(sys.executable).with_name("headrace"))
 
@@ -176,6 +177,48 @@ def test_a_saved_job_is_put_listed_shown_saved_and_run(words: Words) -> None:
     words("artifacts", number, "-o", "files")
     assert (words.folder / "files" / "note.txt").read_text() == "note\n"
     assert words("cancel", number, code=3).stderr.startswith("error: ")
+
+
+EDN_JOB = """\
+#:job{:name "spoken" ; in EDN
+      :params {"type" "object" "properties" {"who" {"type" "string"}}}
+      :on_failure :stop
+      :tasks [#:task{:name "hello" :command ["echo" "hello ${params.who}"] :retries {:max 1}}]}
+"""
+
+
+def test_every_command_speaks_edn_and_files_may_be_written_in_it(words: Words) -> None:
+    def edn(*given: str, code: int = 0) -> Any:
+        return loads(words(*given, "--edn", code=code).stdout.encode())
+
+    k = Keyword
+    (words.folder / "spoken.edn").write_text(EDN_JOB)
+    assert words("check", "spoken.edn").stdout == "spoken.edn: ok\n"
+    saved = edn("job", "put", "spoken.edn")
+    assert (saved[k("job/name")], saved[k("job/version")], saved[k("job/on_failure")]) == ("spoken", 1, k("stop"))
+    run = edn("run", "spoken", "--who", "Ada", "--wait")
+    assert (run[k("run/state")], run[k("run/params")]) == (k("succeeded"), {"who": "Ada"})
+    number = str(run[k("run/id")])
+    shown = edn("show", number)
+    assert shown[k("run/created_at")].tzinfo is not None
+    assert shown[k("run/tasks")][0][k("task/attempts")][0][k("attempt/state")] == k("succeeded")
+    assert number in [str(r[k("run/id")]) for r in edn("runs", "--job", "spoken")[k("items")]]
+    assert edn("logs", number)[0][k("log/text")] == "hello Ada\n"
+    assert edn("explain", number)[k("decision")]
+    assert edn("job", "show", "spoken")[k("job/tasks")][0][k("task/retries")] == {k("max"): 1}
+    assert edn("job", "ls", "-q", "spoken")[k("items")][0][k("job/name")] == "spoken"
+    assert edn("agent", "ls")[k("items")][0][k("agent/state")] == k("linked")
+    assert edn("version")[k("version")]
+    assert edn("config")[k("data")]["origin"] is not None
+    words("job", "save", "spoken", "-o", "again.edn")
+    assert "#" not in (words.folder / "again.edn").read_text()
+    assert words("job", "put", "again.edn").stdout == "job spoken version 1\n"
+    assert edn("run", "again.edn", "--who", "Bo", "--dry-run")[k("job/name")] == "spoken"
+    (words.folder / "bad.edn").write_text('{:job/name "bad"\n :job/taks []}')
+    assert "bad.edn: 2 problems" in words("check", "bad.edn", code=2).stdout
+    assert "(line 2, column 12)" in words("job", "put", "bad.edn", code=2).stderr
+    refused = words("show", "999999", "--edn", code=3).stderr
+    assert loads(refused.encode())[k("status")] == 404
 
 
 def test_a_run_without_waiting_prints_its_number_and_is_listed(words: Words) -> None:

@@ -14,6 +14,7 @@ import pytest
 from kit import run
 from whole import Running, command
 
+from headrace.codec.edn import Keyword, loads
 from headrace.link.doorbell import DoorbellServer
 from headrace.link.port import Doorbell
 from headrace.link.records import Assignment, Hello, Pulse, PulseAnswer, Start, Welcome
@@ -63,6 +64,38 @@ def test_it_answers_json_and_curl_too(tmp_path: Path) -> None:
             assert (await curl(f"{base}/blobs/..%2f..%2fetc%2fpasswd", "--path-as-is"))[0] in {400, 404}
             status, problem = await curl(f"{base}/nothing")
             assert (status, problem["status"]) == (404, 404)
+
+    run(main())
+
+
+def test_it_answers_edn_and_takes_it(tmp_path: Path) -> None:
+    if not shutil.which("curl"):
+        pytest.skip("no curl")
+
+    async def main() -> None:
+        async with Running(tmp_path, labels={"zone": "a"}) as agent:
+            await agent.one(command(1, "true"))
+
+            async def curl(path: str, *more: str) -> Any:
+                argv = ["curl", "-s", "--unix-socket", agent.settings.socket, "-H", "accept: application/edn", *more]
+                done = await asyncio.to_thread(
+                    subprocess.run, [*argv, f"http://agent{path}"], capture_output=True, check=True
+                )
+                return loads(done.stdout) if done.stdout else None
+
+            spec = await curl("/spec")
+            assert (spec[Keyword("slots")], spec[Keyword("labels")]) == (4, {"zone": "a"})
+            (ended,) = (await curl("/outcomes?after=0&wait=1s&link=1"))[Keyword("outcomes")]
+            assert (ended[Keyword("attempt/run")], ended[Keyword("attempt/kind")]) == (1, Keyword("succeeded"))
+            assert (await curl("/attempts"))[Keyword("boot")]
+            assert (await curl("/nothing"))[Keyword("status")] == 404
+            as_edn = ("-H", "content-type: application/edn", "-d")
+            assert (await curl("/attempts", *as_edn, "{:link_epoch 1 :attempts [{:attempt/run 2}]}"))[
+                Keyword("status")
+            ] == 422
+            assert (await curl("/attempts", *as_edn, "{:link_epoch 1 :link_epoch 1}"))[Keyword("status")] == 400
+            stop = "{:link_epoch 1 :attempts [[[1 0 -1 1] 10]]}"
+            assert await curl("/attempts/stop", *as_edn, stop) is None
 
     run(main())
 

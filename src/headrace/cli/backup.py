@@ -14,6 +14,7 @@ from urllib.parse import quote
 
 from headrace.cli import targets
 from headrace.cli.runs import connect
+from headrace.cli.shapes import Page
 from headrace.cli.terminal import Terminal, formatted
 from headrace.client import keeping
 from headrace.client.config import data_folder, settings
@@ -90,7 +91,7 @@ def run_backup(args: argparse.Namespace, terminal: Terminal) -> int:
 def _list(args: argparse.Namespace, terminal: Terminal) -> int:
     with connect(args) as client:
         listed = client.do(keeping.backups())
-    if not terminal.data(listed):
+    if not terminal.data(listed, lambda: Page[BackupView]):
         rows = [(one["name"], str(one["size"]), terminal.when(one["made_at"])) for one in listed["items"]]
         if rows:
             terminal.table(("name", "size", "made_at"), rows)

@@ -5,18 +5,18 @@ from __future__ import annotations
 import argparse
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, Generic, TypeVar
+from typing import Any
 
 import msgspec
 
-from headrace.cli import keeping, targets
+from headrace.cli import keeping, shapes, targets
 from headrace.cli.runs import connect
+from headrace.cli.shapes import Page, job_page, job_view
 from headrace.cli.terminal import Terminal, formatted
 from headrace.client import flow
 from headrace.model import views
 from headrace.model.errors import Invalid, Problem
 
-T = TypeVar("T")
 SERVER_FIELDS = ("version", "created_at", "updated_at", "deleted_at", "waits_for", "packages")
 
 
@@ -73,7 +73,7 @@ def put_job(args: argparse.Namespace, terminal: Terminal) -> int:
                 client.jobs.put({**child, "package": name})
             definition = {**definition, "package": name}
         saved = client.jobs.put(definition, allow_missing=args.allow_missing)
-    if not terminal.data(saved, _job_view):
+    if not terminal.data(saved, job_view):
         terminal.line(f"job {saved.get('name')} version {saved.get('version')}")
         if saved.get("waits_for"):
             terminal.line(f"  waits for: {', '.join(saved['waits_for'])}")
@@ -90,7 +90,7 @@ def check_paths(args: argparse.Namespace, terminal: Terminal) -> int:
     for text in args.paths:
         try:
             if ".py" in text:
-                made = [msgspec.convert(one, _definition_type()) for one in targets.every_job(text)]
+                made = [msgspec.convert(one, shapes.definition()) for one in targets.every_job(text)]
                 problems[text] = _each_named(made, check)
                 warned[text] = _each_named(made, warnings)
                 continue
@@ -132,35 +132,8 @@ def _each_named(made: Sequence[Any], look: Callable[[Any], list[Problem]]) -> li
     ]
 
 
-def _definition_type() -> Any:
-    from headrace.model.definition import JobDefinition
-
-    return JobDefinition
-
-
-def _job_view() -> Any:
-    from headrace.model.job_view import JobView
-
-    return JobView
-
-
-class Page(msgspec.Struct, Generic[T]):
-    """A page of a list, as EDN is printed from."""
-
-    items: list[T]
-    next_cursor: str | None = None
-
-
-def _job_page() -> Any:
-    return Page[_job_view()]  # type: ignore[misc]  # a type that is found when it is needed
-
-
 def _page_of(noun: str) -> Any:
-    pages: dict[str, Any] = {
-        "package": Page[views.PackageView],
-        "task": Page[views.TaskName],
-        "agent": Page[views.AgentView],
-    }
+    pages: dict[str, Any] = {"task": Page[views.TaskName], "agent": Page[views.AgentView]}
     return pages[noun]
 
 
@@ -170,7 +143,7 @@ def list_jobs(args: argparse.Namespace, terminal: Terminal) -> int:
         page = client.do(
             flow.jobs(q=args.q, deleted="true" if args.deleted else None, sort=args.sort, as_of=args.as_of, limit=500)
         )
-    if not terminal.data(page, _job_page):
+    if not terminal.data(page, job_page):
         rows = [
             (str(j["name"]), str(j["version"]), terminal.when(j.get("updated_at")), str(j.get("description") or ""))
             for j in page.items
@@ -186,7 +159,7 @@ def show_job(args: argparse.Namespace, terminal: Terminal) -> int:
     """``headrace job show``."""
     with connect(args) as client:
         job = client.do(flow.job(args.name, args.job_version, args.as_of))
-    if not terminal.data(job, _job_view):
+    if not terminal.data(job, job_view):
         terminal.line(msgspec.json.format(msgspec.json.encode(job), indent=2).decode())
     return 0
 
@@ -198,7 +171,7 @@ def save_job(args: argparse.Namespace, terminal: Terminal) -> int:
     definition = {k: v for k, v in job.items() if k not in SERVER_FIELDS}
     path = Path(args.file or f"{args.name}.json")
     form = "edn" if path.suffix.lower() == ".edn" else "json"
-    path.write_text(formatted(definition, form, _definition_type) + "\n", encoding="utf-8")
+    path.write_text(formatted(definition, form, shapes.definition) + "\n", encoding="utf-8")
     if not terminal.data({"file": str(path)}):
         terminal.line(f"wrote {path}")
     return 0

@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 
 from headrace.cli.runs import connect
+from headrace.cli.shapes import job_view
 from headrace.cli.terminal import Terminal, clean
 from headrace.client import keeping
 from headrace.model.views import Difference
@@ -51,7 +52,7 @@ def restore_job(args: argparse.Namespace, terminal: Terminal) -> int:
     """``headrace job restore``."""
     with connect(args) as client:
         saved = client.do(keeping.restore_job(args.name, args.job_version, args.reason))
-    if not terminal.data(saved):
+    if not terminal.data(saved, job_view):
         what = "" if args.job_version is None else f", as version {args.job_version} was"
         terminal.line(f"job {saved['name']} version {saved['version']}{what}")
     return 0

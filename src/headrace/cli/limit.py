@@ -6,6 +6,7 @@ import argparse
 from typing import Any
 
 from headrace.cli.runs import connect
+from headrace.cli.shapes import Page
 from headrace.cli.terminal import Terminal
 from headrace.client import flow
 from headrace.model.errors import Invalid
@@ -43,7 +44,7 @@ def list_limits(args: argparse.Namespace, terminal: Terminal) -> int:
     """``headrace limit ls``."""
     with connect(args) as client:
         listed = client.do(flow.listed("limits"))
-    if terminal.data(listed):
+    if terminal.data(listed, lambda: Page[LimitView]):
         return 0
     rows = [
         (

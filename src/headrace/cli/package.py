@@ -6,10 +6,9 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-import msgspec
-
 from headrace.cli import targets
 from headrace.cli.runs import connect
+from headrace.cli.shapes import Page
 from headrace.cli.terminal import Terminal
 from headrace.client import flow, keeping
 from headrace.model.errors import Invalid
@@ -56,7 +55,7 @@ def list_versions(args: argparse.Namespace, terminal: Terminal) -> int:
 
 
 def _table(listed: dict[str, Any], terminal: Terminal, nothing: str) -> int:
-    if terminal.data(listed, _page):
+    if terminal.data(listed, lambda: Page[PackageView]):
         return 0
     rows = [
         (one["name"], str(one["version"]), one["digest"][:12], str(one["size"]), terminal.when(one.get("created_at")))
@@ -67,10 +66,6 @@ def _table(listed: dict[str, Any], terminal: Terminal, nothing: str) -> int:
     else:
         terminal.line(nothing)
     return 0
-
-
-def _page() -> Any:
-    return msgspec.defstruct("PackagePage", [("items", list[PackageView]), ("next_cursor", str | None, None)])
 
 
 def push_package(args: argparse.Namespace, terminal: Terminal) -> int:

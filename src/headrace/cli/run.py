@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from datetime import datetime, time, timedelta
 from typing import Any
 
-from headrace.cli import targets
+from headrace.cli import shapes, targets
 from headrace.cli.follow import Watch, story, wait
 from headrace.cli.runs import connect
 from headrace.cli.terminal import Terminal
@@ -137,17 +137,11 @@ def run_command(args: argparse.Namespace, terminal: Terminal) -> int:
 
 
 def _dry(definition: dict[str, Any], terminal: Terminal) -> int:
-    if not terminal.data(definition, _definition):
+    if not terminal.data(definition, shapes.definition):
         import msgspec
 
         terminal.line(msgspec.json.format(msgspec.json.encode(definition), indent=2).decode())
     return 0
-
-
-def _definition() -> Any:
-    from headrace.model.definition import JobDefinition
-
-    return JobDefinition
 
 
 def _schema(client: Client, target: targets.Target) -> dict[str, Any] | None:

@@ -113,7 +113,7 @@ def formatted(value: Any, form: str, record: Callable[[], Any] | None = None) ->
     if record is not None:
         # fields that a newer server has are not known here: then all keys are plain
         with contextlib.suppress(msgspec.ValidationError):
-            value = msgspec.convert(value, record())
+            value = msgspec.convert(msgspec.to_builtins(value), record())
     return edn.indented(edn.write(value, ours=True))
 
 
