@@ -215,7 +215,7 @@ def test_a_setting_that_the_connection_forgets_is_refused(name: str) -> None:
 
 def test_every_statement_can_be_prepared(postgres_dsn: str) -> None:
     """A statement with a misspelt column must not wait for its first use."""
-    alone = {"begin", "commit", "rollback", "listen", "create_schema", "schema_table"}
+    alone = {"begin", "commit", "rollback", "listen", "create_schema", "schema_table", "snapshot"}
     with psycopg.connect(postgres_dsn, cursor_factory=psycopg.RawCursor) as conn:
         conn.execute("set search_path to headrace")
         for name, text in queries().items():
