@@ -7,6 +7,7 @@ from tests.core.mill import Cancel, Mill, TaskState, Wake, job, value
 
 from headrace.core import groups
 from headrace.core.groups import WHOLE_LIST
+from headrace.core.nodes import GROWTH
 from headrace.model.cells import Value
 from headrace.model.changes import Settle
 from headrace.model.facts import GroupExpanded
@@ -114,7 +115,7 @@ def test_a_large_group_is_expanded_in_chunks_within_its_window():
     mill.settle(mill.take(), result=list(range(4_500)))
     assert mill.at("g").counts.created == 2_000
     chunks = [fact.created for fact in mill.facts if isinstance(fact, GroupExpanded)]
-    assert chunks == [1_000, 2_000]
+    assert chunks == list(range(GROWTH, 2_001, GROWTH))
     mill.play()
     counts = mill.at("g").counts
     assert (counts.total, counts.succeeded, counts.live) == (4_500, 4_500, 0)

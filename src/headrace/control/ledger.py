@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
@@ -25,6 +24,7 @@ from headrace.control.loops.outcomes import Delivery
 from headrace.control.metrics import Counters
 from headrace.control.recording import Recorder
 from headrace.control.unit import Answered, Unit
+from headrace.control.waiting import Waiting
 from headrace.core.graph import compile as compile_job
 from headrace.core.work import Command, Offer, Working
 from headrace.model.cells import ASIDE_MAX, INLINE_MAX, Value
@@ -36,8 +36,8 @@ from headrace.store.port import Store, Writer
 
 COMMITS_BLOCK = 65_536
 GRAPHS_BLOCK = 64
-CHANGES_MIN = 16
-"""The fewest changes that a group may be cut down to when the machine is slow."""
+FOLLOWING = 1 / 3
+"""The part of a group's time after which follow-ups wait for the next one: what is decided is still to be written."""
 
 TRIES_MAX = 20
 """So often work of our own (feeds, follow-ups) is tried again while the store is busy."""
@@ -91,14 +91,13 @@ class Ledger:
         self._node = node
         self._bounds = bounds
         self._lists = Lists()
-        self._queue: deque[Unit] = deque()
+        self._queue = Waiting(bounds)
         self._woken = asyncio.Event()
         self._commits = Ids(store, "commit", COMMITS_BLOCK)
         self._graph_ids = Ids(store, "graph", GRAPHS_BLOCK)
         self._documents: dict[bytes, int] = {}
         self._last_now = 0
         self._deciding = False
-        self._most = bounds.changes
         self._moved_at = clock.monotonic()
 
     async def ask(self, change: Change, origin: Origin, *, answer: AnswerKey | None = None) -> Result:
@@ -188,7 +187,7 @@ class Ledger:
 
     async def run_once(self) -> None:
         """One group: take what waits, decide and commit it, answer."""
-        units = self._gather()
+        units = self._queue.take()
         if units:
             self._deciding = True
             try:
@@ -202,7 +201,7 @@ class Ledger:
     async def _enqueue(self, unit: Unit) -> list[Answered]:
         if not self._queue:
             self._moved_at = self._clock.monotonic()
-        self._queue.append(unit)
+        self._queue.put(unit)
         self._woken.set()
         if unit.future is None:
             return []
@@ -224,29 +223,6 @@ class Ledger:
             digest, size = await self._store.blobs.put(result.data)
             result = Value(size, "blob", None, digest, result.lines, result.count)
         return structs.replace(change, result=_at_hand(result), error=_at_hand(error))
-
-    def _gather(self) -> list[Unit]:
-        units: list[Unit] = []
-        count = 0
-        queue = self._queue
-        while queue and count < self._most:
-            unit = queue.popleft()
-            if unit.future is not None and unit.future.cancelled():
-                continue
-            units.append(unit)
-            count += unit.take(self._most - count)
-        return units
-
-    def _adapt(self, units: list[Unit], seconds: float) -> None:
-        """So many changes that a group holds the loop for about ``bounds.seconds``: what is loaded is then decided."""
-        count = sum(unit.until - unit.began for unit in units)
-        if seconds <= 0 or count == 0:
-            return
-        fitting = count * self._bounds.seconds / seconds
-        if fitting < self._most:
-            self._most = max(CHANGES_MIN, int(fitting), self._most // 2)
-        elif count >= self._most:
-            self._most = min(self._bounds.changes, int(fitting), self._most * 2)
 
     async def _attempt(self, units: list[Unit]) -> None:
         try:
@@ -277,7 +253,7 @@ class Ledger:
         unit.tries += 1
         if isinstance(error, Busy) and unit.ours and unit.tries < TRIES_MAX:
             await asyncio.sleep(0.05 * unit.tries)
-            self._queue.appendleft(unit)
+            self._queue.put_back([unit])
             return
         log.error("a group could not be committed: %s", error)
         unit.failed = error
@@ -296,7 +272,7 @@ class Ledger:
                     unit.resolve()
             units = [unit for unit in units if unit.ours]
             log.warning("the store is away: %s", error)
-        self._queue.extendleft(reversed(units))
+        self._queue.put_back(units)
         if self._away > 1:
             await asyncio.sleep(min(AWAY_MAX_S, 0.02 * 2 ** min(self._away, 10)))
 
@@ -309,13 +285,13 @@ class Ledger:
         try:
             group, recorder = self._group(commit)
             await group.round(units)
-            follows = await self._follow(group)
+            follows = await self._follow(group, until=began + self._bounds.seconds * FOLLOWING)
             self._fault("ledger.after_decide")
             if recorder.empty:
                 await writer.rollback()
             else:
                 await writer.write(group.batch(), wait=False)
-                self._adapt(units, self._spent(writer) - began)
+                self._queue.adapt(units, recorder.rows, self._spent(writer) - began)
                 self._fault("ledger.before_commit")
                 await writer.commit()
         except BaseException:
@@ -343,13 +319,16 @@ class Ledger:
         )  # fmt: skip
         return group, recorder
 
-    async def _follow(self, group: Group) -> list[Unit]:
-        """Decide follow-ups in this commit while the bounds allow it; the rest is to be queued after it."""
+    async def _follow(self, group: Group, *, until: float) -> list[Unit]:
+        """Decide follow-ups in this commit while the bounds allow it; the rest is to be queued after it.
+
+        ``until``: so much may have been spent; a long chain of follow-ups must not keep others from their commit.
+        """
         left: list[Unit] = []
         while group.follows:
             units = [Unit(changes, origin, None) for origin, changes in group.follows.items()]
             group.follows = {}
-            if group.full():
+            if group.full() or self._spent(self._store.writer) >= until:
                 left.extend(units)
                 continue
             await group.round(units)
@@ -361,7 +340,7 @@ class Ledger:
         for unit in again:
             unit.settled()
         self.counters.deferred += len(again)
-        self._queue.extendleft(reversed(again + follows))
+        self._queue.put_back(again + follows)
         if group.commands:
             self._on_commands(group.commands)
         self._fault("ledger.before_answer")

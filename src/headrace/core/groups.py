@@ -1,6 +1,6 @@
 """Groups: the instances of a task with ``each`` come into being a window at a time.
 
-Pure and private to core; called when a group is woken. A step creates at most ``CHUNK`` instances, and no more live
+Pure and private to core; called when a group is woken. A step creates at most ``GROWTH`` instances, and no more live
 ones than the window allows; the group's counts are its cursor.
 """
 
@@ -28,7 +28,7 @@ from headrace.core.moving import (
     ready_more,
     side_end,
 )
-from headrace.core.nodes import CHUNK, PARKED, TAKE_CHUNK, Each, Node
+from headrace.core.nodes import GROWTH, PARKED, TAKE_CHUNK, Each, Node
 from headrace.core.restarting import instance, told
 from headrace.core.scope import RunScope, item_value
 from headrace.core.work import Follow, Waits
@@ -106,7 +106,7 @@ def _create(draft: Draft, node: Node, group: TaskCell, window: int, items: Items
         return
     room = max(0, window - counts.live)
     if source is None:
-        until = min(items.total, counts.created + min(CHUNK, room))
+        until = min(items.total, counts.created + min(GROWTH, room))
         fresh: Sequence[int] = range(counts.created, until)
         counts = replace(counts, created=until)
     else:

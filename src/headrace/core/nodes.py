@@ -23,7 +23,10 @@ WINDOW = 2_000
 """Most live instances of one group; more are created as these end."""
 
 CHUNK = 1_000
-"""Most cells that one step creates or sweeps."""
+"""Most cells that one step sweeps."""
+
+GROWTH = 500
+"""Most instances that one step creates: others wait for their commit meanwhile."""
 
 TAKE_CHUNK = 200
 """Most instances that one step takes over from an earlier run: their results are read and written."""

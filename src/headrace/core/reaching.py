@@ -9,7 +9,7 @@ from __future__ import annotations
 from headrace.core.draft import page_of, place_of
 from headrace.core.groups import page_from
 from headrace.core.moving import beginners
-from headrace.core.nodes import CHUNK, INLINE_READS, TAKE_CHUNK, Graph, Node, Reads
+from headrace.core.nodes import CHUNK, GROWTH, INLINE_READS, TAKE_CHUNK, Graph, Node, Reads
 from headrace.core.work import Keys
 from headrace.model.cells import RunCell, RunMore
 from headrace.model.changes import (
@@ -101,7 +101,7 @@ def _reach_task(graph: Graph, run: RunCell, node: Node, change: Change) -> Keys:
             found.earlier(run.more, node.no, page_from(change.first))
         if node.each.paged is not None and getattr(change, "first", 0) >= 0:
             found.task(node.each.paged)
-            items = ((change.run, node.each.paged, WHOLE), getattr(change, "first", 0), CHUNK)
+            items = ((change.run, node.each.paged, WHOLE), getattr(change, "first", 0), GROWTH)
         else:
             found.reads(node.each.reads, gather=True)
     return found.keys(items)

@@ -1,0 +1,75 @@
+"""The units that wait for a group, and how much of them the next group takes.
+
+A unit of few changes is not kept waiting by long ones that came before it: one run that is submitted would else wait
+until thousands of outcomes are written. Decides no rule and does no IO. Called by ``control.ledger`` only.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Sequence
+
+from headrace.control.group import Bounds
+from headrace.control.unit import Unit
+
+CHANGES_MIN = 16
+"""The fewest changes that a group may be cut down to when the machine is slow."""
+
+SMALL = 16
+"""A unit of more changes is a long one."""
+
+ROWS_A_CHANGE = 3
+"""So many rows are reckoned as one change: a change that creates hundreds of tasks counts for what it costs."""
+
+
+class Waiting:
+    """Two lines, each in order of arrival. As long as both have something they take turns: who asks little waits for one
+    long group at most, and then for no more than what the likes of him ask.
+    """
+
+    def __init__(self, bounds: Bounds) -> None:
+        self._bounds = bounds
+        self._most = bounds.changes
+        self._short: deque[Unit] = deque()
+        self._long: deque[Unit] = deque()
+        self._long_next = False
+
+    def __len__(self) -> int:
+        return len(self._short) + len(self._long)
+
+    def put(self, unit: Unit) -> None:
+        """Behind the others."""
+        self._line(unit).append(unit)
+
+    def put_back(self, units: Sequence[Unit]) -> None:
+        """Before the others, in this order."""
+        for unit in reversed(units):
+            self._line(unit).appendleft(unit)
+
+    def take(self) -> list[Unit]:
+        """What the next group decides. Whoever has gone meanwhile is left out."""
+        line = self._long if self._long and (self._long_next or not self._short) else self._short
+        self._long_next = line is self._short
+        units: list[Unit] = []
+        count = 0
+        while line and count < self._most:
+            unit = line.popleft()
+            if unit.future is None or not unit.future.cancelled():
+                units.append(unit)
+                count += unit.take(self._most - count)
+        return units
+
+    def adapt(self, units: Sequence[Unit], rows: int, seconds: float) -> None:
+        """So many changes that a group holds the loop for about ``bounds.seconds``: what is loaded is then decided."""
+        count = max(sum(unit.until - unit.began for unit in units), rows // ROWS_A_CHANGE)
+        if seconds <= 0 or count == 0:
+            return
+        fitting = int(count * self._bounds.seconds / seconds)
+        if fitting < self._most:
+            self._most = max(CHANGES_MIN, fitting, self._most // 2)
+        elif count >= self._most:
+            self._most = min(self._bounds.changes, fitting, self._most * 2)
+
+    def _line(self, unit: Unit) -> deque[Unit]:
+        # What follows from a decision may be one change and much work: it is long.
+        return self._long if len(unit.changes) > SMALL or unit.future is None else self._short
