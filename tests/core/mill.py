@@ -75,7 +75,7 @@ class Mill:
         return answer
 
     def _group(self, changes: list[Change]) -> tuple[list[Step | Exception], list[Change]]:
-        working = Working(offers=self.offers, waiting=self.waiting)
+        working = self._working()
         for change in changes:
             self._load(working, change)
         answers: list[Step | Exception] = []
@@ -94,6 +94,9 @@ class Mill:
             answers.append(decided)
             follows.extend(command.change for command in decided.commands if isinstance(command, Follow))
         return answers, follows
+
+    def _working(self) -> Working:
+        return Working(offers=self.offers, waiting=self.waiting)
 
     def _load(self, working: Working, change: Change) -> None:
         run = self.runs.get(change.run)
