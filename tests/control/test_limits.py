@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -258,3 +259,81 @@ async def test_an_operator_pauses_a_limit_and_only_an_admin_changes_it(tmp_path:
         assert (await world.post("/limits/crm/pause", {}, role=Role.operator)).status == 202
         assert (await world.post("/limits/crm/resume", {}, role=Role.watcher)).status == 403
         assert (await world.get("/limits/crm", role=Role.watcher)).status == 200
+
+
+@run_async
+async def test_a_keyed_limit_counts_apart_for_each_value(tmp_path: Path) -> None:
+    async with World(tmp_path) as world:
+        await world.agent(slots=100)
+        await world.put("/limits/crm", {"slots": 1, "key": "${params.customer}"})
+        runs = []
+        for customer in ("acme", "acme", "zeta", "acme"):
+            runs += await submitted(world, limited(), 1, params={"customer": customer})
+        await becomes(world, runs, [runs[0], runs[2]])
+        (reason,) = await explained(world, runs[1])
+        assert "acme" in reason["message"]
+        holders = (await world.get("/limits/crm")).json["holders"]
+        assert [(h["key"], h["run"]) for h in holders] == [("acme", runs[0]), ("zeta", runs[2])]
+        await world.settle(runs[0])
+        await becomes(world, runs, [runs[1], runs[2]])
+
+
+@run_async
+async def test_the_key_of_an_instance_may_be_its_item(tmp_path: Path) -> None:
+    async with World(tmp_path) as world:
+        await world.agent(slots=100)
+        await world.put("/limits/crm", {"slots": 1, "key": "${item}"})
+        (run,) = await submitted(world, limited(each=["a", "b", "a", "c"]), 1)
+
+        async def live() -> bool:
+            cells = await world.node.store.reader.tasks(run, no=0, after=(0, -1))
+            return {c.index for c in cells if c.state is TaskState.dispatched} == {0, 1, 3}
+
+        await until(live)
+
+
+@run_async
+async def test_a_limit_that_gets_another_key_counts_by_it_what_has_not_begun(tmp_path: Path) -> None:
+    async with World(tmp_path) as world:
+        await world.agent(slots=100)
+        await world.put("/limits/crm", {"slots": 1})
+        runs = []
+        for customer in ("acme", "acme", "zeta"):
+            runs += await submitted(world, limited(), 1, params={"customer": customer})
+        await becomes(world, runs, runs[:1])
+        await world.put("/limits/crm", {"slots": 1, "key": "${params.customer}"})
+        # What the first holds it holds as it took it: under no key.
+        await becomes(world, runs, runs)
+
+
+@run_async
+async def test_a_rate_lets_so_many_begin_in_its_time_and_explain_says_when_the_next_may(tmp_path: Path) -> None:
+    async with World(tmp_path) as world:
+        await world.agent(slots=100)
+        await world.put("/limits/crm", {"rate": "1/1h", "burst": 2})
+        runs = await submitted(world, limited(), 4)
+        await becomes(world, runs, runs[:2])
+        seen = (await world.get(f"/runs/{runs[2]}/explain")).json
+        assert [r["code"] for r in seen["reasons"]] == ["rate"]
+        assert seen["expected_at"] is not None
+        for run in runs[:2]:
+            await world.settle(run)
+        await becomes(world, runs, [])
+        await world.put("/limits/crm", {"rate": "1000/1s", "burst": 2})
+        await becomes(world, runs, runs[2:])
+
+
+@run_async
+async def test_the_next_begins_by_itself_when_the_rate_lets_it(tmp_path: Path) -> None:
+    async with World(tmp_path) as world:
+        await world.agent(slots=100)
+        await world.put("/limits/crm", {"rate": "20/1s"})
+        runs = await submitted(world, limited(), 4)
+        await until(lambda: _all_out(world, runs))
+        begun = [(await world.node.store.reader.history(run, no=-1))[-1].at for run in runs]
+        gaps = [b - a for a, b in pairwise(begun)]
+        assert all(gap >= 50_000 for gap in gaps), gaps
+
+
+async def _all_out(world: World, runs: list[int]) -> bool:
+    return await out(world, runs) == runs

@@ -20,10 +20,11 @@ from headrace.control.loading import Loader
 from headrace.control.loops.outcomes import Delivery
 from headrace.control.recording import Recorder
 from headrace.control.unit import Answered, Unit
+from headrace.core.classes import base_of
 from headrace.core.limits import account, account_run
 from headrace.core.reaching import reach
 from headrace.core.stepping import apply, step
-from headrace.core.work import Command, Dispatch, Follow, Freed, Keys, Step, StopAttempt, Tell, Working
+from headrace.core.work import Command, Dispatch, Follow, Freed, Keys, Step, StopAttempt, Tell, Waits, Working
 from headrace.model.cells import RunCell
 from headrace.model.changes import Change, Origin, Settle, Started, Submit
 from headrace.model.errors import Conflict, HeadraceError, Refused
@@ -397,6 +398,8 @@ class Group:
 
     def _command(self, decided: Step, origin: Origin) -> None:
         for command in decided.commands:
+            if isinstance(command, Waits) and command.placement is not None:
+                self._recorder.klass(base_of(command.klass), command.placement)
             if isinstance(command, Follow):
                 self.follows.setdefault(origin, []).append(command.change)
             else:

@@ -96,6 +96,8 @@ class Ledger:
         self._commits = Ids(store, "commit", COMMITS_BLOCK)
         self._graph_ids = Ids(store, "graph", GRAPHS_BLOCK)
         self._documents: dict[bytes, int] = {}
+        self.limit_keys: dict[str, str] = {}
+        """Keys of limits by name, as far as this process has met them: claims look themselves."""
         self._last_now = 0
         self._deciding = False
         self._moved_at = clock.monotonic()
@@ -310,7 +312,12 @@ class Ledger:
 
     def _group(self, commit: int) -> tuple[Group, Recorder]:
         room = self._room
-        working = Working(offers=room.offers(), waiting=room.waiting, incarnation=self._store.identity.incarnation)
+        working = Working(
+            offers=room.offers(),
+            waiting=room.waiting,
+            incarnation=self._store.identity.incarnation,
+            keys=self.limit_keys,
+        )
         now = self._last_now = max(self._clock.now(), self._last_now)
         recorder = Recorder(now=now, node=self._node, commit=commit)
         group = Group(

@@ -17,6 +17,7 @@ from headrace.control.changes.named import Rows
 from headrace.control.graphs import Graphs, Known
 from headrace.control.lists import Lists
 from headrace.core.gates import gate_of
+from headrace.core.limits import tick_under
 from headrace.core.nodes import Graph
 from headrace.core.work import Gate, Keys, Working
 from headrace.model.cells import RunCell, RunInput, TaskCell, Value
@@ -99,8 +100,15 @@ class Loader:
         """A limit as it is in force from here on."""
         if entity.deleted_at:
             self.working.limits.pop(entity.name, None)
+            self.working.keys.pop(entity.name, None)
         else:
-            self.working.limits[entity.name] = read_limit(entity.image)
+            before, limit = self.working.limits.get(entity.name), read_limit(entity.image)
+            self.working.limits[entity.name] = limit
+            self.working.keys[entity.name] = limit.key
+            if before is not None and before.since != limit.since:
+                for of, tick in self.working.ticks.items():
+                    if of[0] == entity.name:
+                        self.working.ticks[of] = tick_under(limit, tick, 0)
 
     async def uses(self, changes: Sequence[Change]) -> None:
         """What is in use of the limits that these claims take from."""
@@ -113,8 +121,10 @@ class Loader:
                 takes = () if cell is None or cell.more is None else cell.more.takes
                 wanted |= {(n, k) for n, k, _ in takes if (n, k) not in uses and (LIMIT, n) in self._limits}
         if wanted:
-            for key, (used, tick) in (await self._writer.load_uses(sorted(wanted))).items():
-                uses[key], self.working.ticks[key] = used, tick
+            for key, (used, tick, at) in (await self._writer.load_uses(sorted(wanted))).items():
+                limit = self.working.limits.get(key[0])
+                uses[key] = used
+                self.working.ticks[key] = tick if limit is None else tick_under(limit, tick, at)
 
     def named(self, changes: Sequence[Change], *, wait: bool) -> tuple[list[int], list[TaskKey]]:
         """Runs and tasks that these changes name and that are not here: what is sure to be asked for.

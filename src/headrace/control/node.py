@@ -15,6 +15,7 @@ from headrace.control.api.saved import SavedJobs
 from headrace.control.api.values import Values
 from headrace.control.api.waiters import Waiters
 from headrace.control.assign import Assigner
+from headrace.control.changes.limits import read_limit
 from headrace.control.clock import SteadyClock
 from headrace.control.commands import Commands
 from headrace.control.credentials import RunTokens
@@ -32,6 +33,7 @@ from headrace.control.loops.outbox import OutboxLoop
 from headrace.control.placement import Placement
 from headrace.core.work import Command
 from headrace.link.records import Hello
+from headrace.model.limits import LIMIT
 from headrace.model.ports import Clock, Dice, Fault
 from headrace.store.port import Store
 from headrace.store.rows import Hint
@@ -139,6 +141,7 @@ class Node:
             ended=self.waiters.ended,
             told=self.outbox.wake,
         )
+        await self._learn_limits()
         self.own(self.ledger.run())
         await self.claims.start()
         self.own(self.claims.run())
@@ -149,6 +152,13 @@ class Node:
         self.own(self.outbox.run())
         self.store.hear(self._hinted)
         return links
+
+    async def _learn_limits(self) -> None:
+        """By what limits count, so that work waits in the right class from the start."""
+        after = ""
+        while rows := await self.store.reader.entities(LIMIT, after=after):
+            self.ledger.limit_keys.update({row.name: read_limit(row.image).key for row in rows})
+            after = rows[-1].name
 
     def trust(self, secret: bytes) -> None:
         """Make run tokens with this key from now on. Called before the first link; all nodes of a store have the same."""

@@ -7,10 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import msgspec
 from msgspec import Struct, structs
 
 from headrace.control.changes.named import Decided
 from headrace.control.graphs import Known
+from headrace.core.nodes import Placement
 from headrace.core.work import Step, Working
 from headrace.model.cells import ASIDE_MAX, RunCell, RunInput, TaskCell, Value
 from headrace.model.changes import Change, Lose, Origin, OutcomeKind, Settle, Started, Submit
@@ -35,6 +37,8 @@ from headrace.store.rows import (
 
 ROW_SIZE = 250
 """Bytes that a row is reckoned with in the bound of a commit."""
+
+_encode_class = msgspec.msgpack.Encoder().encode
 
 WHY_MAX = 500
 
@@ -226,6 +230,13 @@ class Recorder:
         """A message was delivered: by this commit."""
         self._out.told.append(seq)
         self.rows += 1
+
+    def klass(self, klass: int, placement: Placement) -> None:
+        """A class that is made of a run, so that no document has told it."""
+        row = (klass, _encode_class(placement))
+        if row not in self._out.classes:
+            self._out.classes.append(row)
+            self.rows += 1
 
     def ticks(self, ticks: Sequence[tuple[LimitKey, int]]) -> None:
         """Rates whose instant a start has moved."""

@@ -142,7 +142,7 @@ def _limit_reason(limit: Limit | None, of: LimitKey, units: int, working: Workin
         holders = working.holders.get(of, ())
         by = f", held by {', '.join(holders)}" if holders else ""
         return Reason("limit_full", f"{called} is full: {used} of {limit.slots} units are in use{by}", name)
-    at = limits.next_start(limit, units, tick)
+    at = limits.next_start(limit, units, tick, now)
     return Reason(
         "rate", f"{called} lets {limit.rate or 'no more'} begin; the next in {_seconds(at - now)} s", name, at
     )

@@ -6,12 +6,12 @@ ordinary task that waits for a ``finally`` one) is refused here again. Called on
 
 from __future__ import annotations
 
-from hashlib import blake2b
 from typing import Any
 
 import msgspec
 from msgspec import UNSET, structs
 
+from headrace.core.classes import klass_of, lane_of
 from headrace.core.durations import millis
 from headrace.core.expression import Ref, parse, refs_of, render
 from headrace.core.kinds import kind_of, special_source
@@ -79,11 +79,6 @@ def compile(definition: doc.JobDefinition) -> Graph:  # noqa: A001  the word of 
     )
 
 
-def klass_of(placement: Placement) -> int:
-    """The stable 48-bit number of a placement."""
-    return int.from_bytes(blake2b(msgspec.msgpack.encode(placement), digest_size=6).digest(), "big")
-
-
 def _node(definition: doc.JobDefinition, no: int, by_name: dict[str, int], groups: set[int], source: Source) -> Node:
     task = definition.tasks[no]
     placement = _placement(definition, task)
@@ -116,6 +111,7 @@ def _node(definition: doc.JobDefinition, no: int, by_name: dict[str, int], group
         delay_ms=_ms(task.delay, 0),
         repeat=None if task.repeat is UNSET else Again(task.repeat.times, millis(task.repeat.delay)),
         limited=bool(placement.limits),
+        lane=lane_of(definition.name),
     )
 
 

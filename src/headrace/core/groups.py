@@ -13,25 +13,24 @@ from typing import Any
 from msgspec import Struct
 from msgspec.structs import replace
 
+from headrace.core.classes import class_now, takes_now, with_takes
 from headrace.core.draft import Draft
 from headrace.core.eligible import stopped
 from headrace.core.expression import MissingValue, render
 from headrace.core.moving import (
     EXPRESSION,
     claim_task,
-    class_now,
     close_group,
     end_uncreated,
     look_for_room,
     message_value,
     rank_of,
-    ready_more,
     side_end,
 )
-from headrace.core.nodes import GROWTH, PARKED, TAKE_CHUNK, Each, Node
+from headrace.core.nodes import GROWTH, TAKE_CHUNK, Each, Node
 from headrace.core.restarting import instance, told
 from headrace.core.scope import RunScope, item_value
-from headrace.core.work import Follow, Waits
+from headrace.core.work import Follow
 from headrace.model.cells import Counts, TaskCell
 from headrace.model.changes import Wake
 from headrace.model.facts import GroupExpanded
@@ -123,9 +122,8 @@ def _create(draft: Draft, node: Node, group: TaskCell, window: int, items: Items
 
 
 def _begin(draft: Draft, node: Node, group: TaskCell, indices: Sequence[int], items: Items) -> None:
-    rank, klass = rank_of(draft.now, node, draft.run), class_now(node, draft.run)
-    waits = False
-    more_of_each = ready_more(node, group)
+    rank, klass, keys = rank_of(draft.now, node, draft.run), class_now(node, draft.run), draft.working.keys
+    waiting: dict[int, TaskCell] = {}
     for index in indices:
         cell = TaskCell(
             group.run,
@@ -137,15 +135,17 @@ def _begin(draft: Draft, node: Node, group: TaskCell, indices: Sequence[int], it
             klass=klass,
             ready_at=draft.now,
             item=item_value(items.at(index)),
-            more=more_of_each,
         )
+        if node.limited:
+            takes = takes_now(draft, node, cell, keys)
+            cell = replace(cell, more=with_takes(None, takes), klass=class_now(node, draft.run, takes))
         draft.put(cell)
         if node.inner:
-            look_for_room(draft, node, cell, klass)
-            continue
-        waits = not claim_task(draft, node, cell, fresh=True) or waits
-    if waits and klass != PARKED:
-        draft.commands.append(Waits(klass))
+            look_for_room(draft, node, cell)
+        elif not claim_task(draft, node, cell, fresh=True):
+            waiting.setdefault(cell.klass, cell)
+    for cell in waiting.values():
+        look_for_room(draft, node, cell)
 
 
 def _take(

@@ -7,8 +7,9 @@ The sweep only makes rows agree with the run's state as it is now: a resume amid
 
 from __future__ import annotations
 
+from headrace.core.classes import class_now
 from headrace.core.draft import Draft, cursor_of
-from headrace.core.moving import class_now, look_for_room, make_ready, rank_of
+from headrace.core.moving import look_for_room, make_ready, rank_of
 from headrace.core.nodes import CHUNK
 from headrace.core.policy import AFTER_LOSS
 from headrace.core.work import StopAttempt
@@ -43,11 +44,10 @@ def _sweep_one(draft: Draft, key: TaskKey) -> None:
         return
     node, run = draft.node(cell), draft.run
     if cell.state == TaskState.ready:
-        klass = class_now(node, run)
+        klass = class_now(node, run, cell.more.takes if cell.more is not None else ())
         rank = rank_of(cell.ready_at or draft.now, node, run)
         if (cell.klass, cell.rank) != (klass, rank):
-            draft.change(cell, klass=klass, rank=rank)
-            look_for_room(draft, node, cell, klass)
+            look_for_room(draft, node, draft.change(cell, klass=klass, rank=rank))
     elif cell.state == TaskState.held and cell.reason in AFTER_LOSS and run.more is not None and run.more.release:
         draft.held(-1)
         make_ready(draft, node, draft.change(cell, lost=0, reason=None), claim=False)

@@ -34,9 +34,20 @@ def starts(limit: Limit, units: int, used: int, tick: int, now: int) -> int:
     found = MOST if limit.slots is None else max(0, limit.slots - used) // units
     if limit.count:
         apart = spacing(limit)
-        ahead = max(tick, now) - now
-        found = min(found, max(0, limit.burst * apart - ahead) // (units * apart))
+        found = min(found, max(0, limit.burst * apart - ahead(tick, now)) // (units * apart))
     return found
+
+
+def ahead(tick: int, now: int) -> int:
+    """Microseconds by which a rate is spent."""
+    return max(tick - now, 0)
+
+
+def tick_under(limit: Limit, tick: int, at: int) -> int:
+    """The rate's instant, written at ``at``: a rate that was changed since is at most as spent as it can be."""
+    if not limit.count or at >= limit.since:
+        return tick
+    return min(tick, limit.since + limit.burst * spacing(limit))
 
 
 def spacing(limit: Limit) -> int:
@@ -49,14 +60,14 @@ def fits(limit: Limit, units: int) -> bool:
     return (limit.slots is None or units <= limit.slots) and (not limit.count or units <= limit.burst)
 
 
-def next_start(limit: Limit, units: int, tick: int) -> int:
+def next_start(limit: Limit, units: int, tick: int, now: int) -> int:
     """The instant from which the rate lets so many units begin."""
-    return tick + (units - limit.burst) * spacing(limit)
+    return now + ahead(tick, now) + (units - limit.burst) * spacing(limit)
 
 
 def moved_tick(limit: Limit, units: int, tick: int, now: int) -> int:
     """The rate's instant after a start of so many units."""
-    return max(tick, now) + units * spacing(limit)
+    return now + ahead(tick, now) + units * spacing(limit)
 
 
 def ticks_of(working: Working, takes: Iterable[Take], now: int) -> dict[LimitKey, int]:

@@ -12,6 +12,7 @@ from typing import Any
 import msgspec
 from msgspec.structs import replace
 
+from headrace.core.classes import class_now, takes_now, waits, with_takes
 from headrace.core.conditions import holds, met
 from headrace.core.draft import SWEPT_BY, Draft
 from headrace.core.eligible import choose, held_back, stopped
@@ -21,8 +22,8 @@ from headrace.core.nodes import INLINE_READS, PARKED, RANK_SLOPE_MS, Edge, Graph
 from headrace.core.policy import AFTER_LOSS
 from headrace.core.render import Rendered, plain_attempt, render_attempt
 from headrace.core.scope import RunScope
-from headrace.core.work import Alarm, Dispatch, Follow, Parked, Waits
-from headrace.model.cells import Counts, RunCell, TaskCell, TaskMore, Value
+from headrace.core.work import Alarm, Dispatch, Follow, Parked
+from headrace.model.cells import Counts, RunCell, TaskCell, Value
 from headrace.model.changes import Claim
 from headrace.model.facts import RunChanged, TaskDispatched, TaskEnded, TaskReadied
 from headrace.model.ids import INCARNATION_SHIFT, RUN_ITSELF, WHOLE
@@ -59,8 +60,9 @@ def make_ready(draft: Draft, node: Node, cell: TaskCell, *, claim: bool = True) 
     """Nothing but room is missing now; claimed in this very step when an agent has room."""
     if claim and not node.inner and claim_task(draft, node, cell, fresh=True):
         return
-    klass = class_now(node, draft.run)
-    draft.change(
+    takes = takes_now(draft, node, cell, draft.working.keys) if node.limited else ()
+    klass = class_now(node, draft.run, takes)
+    ready = draft.change(
         cell,
         state=TaskState.ready,
         pending=0,
@@ -68,21 +70,20 @@ def make_ready(draft: Draft, node: Node, cell: TaskCell, *, claim: bool = True) 
         rank=rank_of(draft.now, node, draft.run),
         klass=klass,
         ready_at=draft.now,
-        more=ready_more(node, cell),
+        more=with_takes(cell.more, takes),
     )
     draft.facts.append(TaskReadied(cell.no, cell.index))
-    look_for_room(draft, node, cell, klass)
+    look_for_room(draft, node, ready)
 
 
-def class_now(node: Node, run: RunCell) -> int:
-    """The class in which a ready task of this run is looked for: none while the run is paused."""
-    return PARKED if run.state == RunState.paused else node.klass
-
-
-def look_for_room(draft: Draft, node: Node, cell: TaskCell, klass: int) -> None:
-    """A ready task of this class waits to be claimed. What needs no agent is claimed in this commit if the bounds allow."""
-    if klass != PARKED:
-        draft.commands.append(Follow(Claim(*cell.key)) if node.inner else Waits(klass))
+def look_for_room(draft: Draft, node: Node, cell: TaskCell) -> None:
+    """A ready task waits to be claimed. What needs no agent is claimed in this commit if the bounds allow."""
+    if cell.klass == PARKED:
+        return
+    if node.inner:
+        draft.commands.append(Follow(Claim(*cell.key)))
+    else:
+        draft.commands.append(waits(node, cell.klass, cell.more.takes if cell.more is not None else ()))
 
 
 def claim_task(draft: Draft, node: Node, cell: TaskCell, *, fresh: bool) -> bool:
@@ -132,20 +133,25 @@ def claim_task(draft: Draft, node: Node, cell: TaskCell, *, fresh: bool) -> bool
     return True
 
 
-def ready_more(node: Node, cell: TaskCell) -> TaskMore | None:
-    """What a ready task says of the limits that it will take from."""
-    if not node.limited:
-        return cell.more
-    takes = tuple([(name, "", units) for name, units in node.placement.limits])
-    return TaskMore(takes) if cell.more is None else replace(cell.more, takes=takes)
-
-
 def _held(draft: Draft, node: Node, cell: TaskCell) -> bool:
     """Whether a limit holds it back; the claim loop is told which, and until when."""
-    hold = held_back(cell.more.takes if cell.more is not None else (), draft.working, draft.now)
-    if hold is not None:
-        draft.commands.append(Parked(node.klass, hold.limit, hold.reason.at))
-    return hold is not None
+    working = draft.working
+    if working.unlimited:
+        return False
+    takes = takes_now(draft, node, cell, {name: limit.key for name, limit in working.limits.items()})
+    if cell.more is None or takes != cell.more.takes:
+        # A limit counts by another key than when the task became ready: it waits elsewhere from now on.
+        klass = class_now(node, draft.run, takes)
+        look_for_room(draft, node, draft.change(cell, klass=klass, more=with_takes(cell.more, takes)))
+        return True
+    hold = held_back(takes, working, draft.now)
+    if hold is None:
+        return False
+    if hold.limit in working.uses:
+        draft.commands.append(Parked(cell.klass, hold.limit, hold.reason.at))
+    else:
+        look_for_room(draft, node, cell)
+    return True
 
 
 def lease(draft: Draft, cell: TaskCell) -> None:

@@ -37,6 +37,9 @@ INLINE_READS = 8
 RANK_SLOPE_MS = 60_000
 """One point of priority is worth this much waiting: ageing without re-sorting."""
 
+LANE_SHIFT, LANES, PRIORITY_SHIFT = 48, 64, 54
+"""Parts of a class's number: above the placement the lane of its job, above that the priority."""
+
 PARKED = 0
 """The class of a ready task whose run is paused: no agent and no claim ever looks for it."""
 
@@ -99,6 +102,8 @@ class Placement(Struct, frozen=True):
     package: str = ""
     limits: tuple[tuple[str, int], ...] = ()
     on_lost: str = "retry"
+    keys: tuple[str, ...] = ()
+    """Values of the limits' keys, in their order; empty where none of them is counted apart."""
 
 
 class GateRule(Struct, frozen=True):
@@ -166,6 +171,8 @@ class Node(Struct, frozen=True):
     """Its work is a child run or a wait: no agent does it and it holds no slot."""
     delay_ms: int = 0
     repeat: Again | None = None
+    lane: int = 0
+    """The lane of its job, where it stands in the number of a class."""
     limited: bool = False
     """It takes from named limits: only the claim loop gives it out, never the change that made it ready."""
 

@@ -7,6 +7,7 @@ two. Called by ``core.stepping``.
 
 from __future__ import annotations
 
+from headrace.core.classes import class_now
 from headrace.core.draft import Draft
 from headrace.core.eligible import choose
 from headrace.core.expression import MissingValue
@@ -156,14 +157,14 @@ class _Moves:
         return True
 
     def _ready(self, node: Node, cell: TaskCell) -> None:
-        now = self.now
+        now, klass = self.now, class_now(node, self.run)
         ready = TaskCell(
             cell.run, cell.no, WHOLE, _READY, cell.version + 1, 0, cell.epoch, 0, 0, rank_of(now, node, self.run),
-            node.klass, flags=cell.flags, ready_at=now,
+            klass, flags=cell.flags, ready_at=now,
         )  # fmt: skip
         self.tasks.append(ready)
         self.facts.append(TaskReadied(cell.no))
-        self.commands.append(Waits(node.klass))
+        self.commands.append(Waits(klass))
 
     def _claim(self, node: Node, cell: TaskCell, place: int, spec: Rendered) -> None:
         offer = self.working.offers[place]

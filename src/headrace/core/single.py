@@ -7,6 +7,7 @@ test compares the two ways.
 
 from __future__ import annotations
 
+from headrace.core.classes import waiting_class
 from headrace.core.eligible import choose
 from headrace.core.nodes import RANK_SLOPE_MS, Graph
 from headrace.core.render import plain_attempt
@@ -44,6 +45,7 @@ def submit_single(graph: Graph, working: Working, given: RunInput, now: int) -> 
         cell = RunCell(
             run, given.graph, _QUEUED, 1, 1, 0, 0, 0, 0, 0, _NONE, -1, 0, 0, priority, given.created_at, bare=bare
         )  # fmt: skip
+        klass = waiting_class(klass, node.lane, priority if node.priority is None else node.priority)
         task = TaskCell(run, 0, WHOLE, _READY, 1, 0, 0, 0, 0, rank, klass, 0, 0, 0, 0, 0, now)
         return Step(cell, (task,), (_SUBMITTED, _READIED), (Waits(klass),))
     offer = offers[place]

@@ -10,6 +10,7 @@ from typing import Any
 
 from msgspec import Struct, field
 
+from headrace.core.nodes import Placement
 from headrace.model.cells import RunCell, RunInput, TaskCell, Value
 from headrace.model.changes import Change
 from headrace.model.facts import AnyFact
@@ -89,6 +90,8 @@ class Working(Struct):
     gates: dict[LimitKey, Gate] = field(default_factory=dict)
     holders: dict[LimitKey, tuple[str, ...]] = field(default_factory=dict)
     """Who holds a limit, in words; only for explain."""
+    keys: dict[str, str] = field(default_factory=dict)
+    """The keys of limits as this process last saw them, by name: a guess that spares claims, which look themselves."""
     unlimited: bool = False
     """Limits count for nothing: a run in the caller's own process, one task at a time."""
 
@@ -149,9 +152,13 @@ class HasFiles(Struct, frozen=True, gc=False):
 
 
 class Waits(Struct, frozen=True, gc=False):
-    """A task of this class became ready and found no room: a hint for the claim loop, the truth is the row."""
+    """A task of this class became ready and found no room: a hint for the claim loop, the truth is the row.
+
+    ``placement`` is given where it is made of the run (keys of limits): it is written down in this commit.
+    """
 
     klass: int
+    placement: Placement | None = None
 
 
 class Tell(Struct, frozen=True, gc=False):

@@ -42,6 +42,8 @@ class Limit(Struct, frozen=True, array_like=True, gc=False):
     """Why it is paused, in the words of who did it."""
     rate: str = ""
     """The rate as it was written, for people."""
+    since: int = 0
+    """Since when the rate and its burst are these, µs."""
 
 
 class LimitBody(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):

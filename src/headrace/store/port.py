@@ -115,8 +115,8 @@ class Writer(Protocol):
     ) -> tuple[dict[EntityKey, Entity], set[EntityKey]]:
         """Lock (sorted) and load the rows of limits and gates, before those of runs. As ``lock_runs``."""
 
-    async def load_uses(self, keys: Sequence[LimitKey]) -> dict[LimitKey, tuple[int, int]]:
-        """Units in use and the rate's instant (0: none), of all keys that are asked for. Only under the limit's lock."""
+    async def load_uses(self, keys: Sequence[LimitKey]) -> dict[LimitKey, tuple[int, int, int]]:
+        """Units in use, the rate's instant (0: none) and when it was written, of all keys that are asked for. Only under the limit's lock."""
 
     async def load_gates(self, keys: Sequence[LimitKey]) -> dict[LimitKey, tuple[list[int], list[int]]]:
         """Runs that hold a gate, oldest first, and the first thousand that wait, in order."""
@@ -240,8 +240,8 @@ class Reader(Protocol):
     async def ready_classes(self) -> list[tuple[int, bytes]]:
         """Classes that have ready rows now, with their Placement. Costs one seek per class, never a scan."""
 
-    async def uses(self, keys: Sequence[LimitKey]) -> dict[LimitKey, tuple[int, int]]:
-        """Units in use and the rate's instant (0: none) of each key."""
+    async def uses(self, keys: Sequence[LimitKey]) -> dict[LimitKey, tuple[int, int, int]]:
+        """Units in use, the rate's instant (0: none) and when it was written, of each key."""
 
     async def holders(self, name: str, key: str | None = None, limit: int = 100) -> list[HolderRow]:
         """Who holds units of a limit, by key."""

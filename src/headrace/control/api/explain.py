@@ -14,7 +14,7 @@ from headrace.control.changes.limits import read_limit
 from headrace.control.graphs import Known
 from headrace.core.eligible import Reason
 from headrace.core.explaining import explain
-from headrace.core.limits import waits_at_gate
+from headrace.core.limits import tick_under, waits_at_gate
 from headrace.core.work import Working
 from headrace.model.cells import RunCell, RunMore, TaskCell
 from headrace.model.ids import WHOLE
@@ -79,8 +79,9 @@ async def load_limits(call: Call, working: Working, cells: Sequence[TaskCell]) -
         if row is not None and not row.deleted_at:
             working.limits[name] = read_limit(row.image)
     keys = sorted({(name, key) for name, key, _ in takes})
-    for of, (used, tick) in (await reader.uses(keys)).items() if keys else ():
-        working.uses[of], working.ticks[of] = used, tick
+    for of, (used, tick, at) in (await reader.uses(keys)).items() if keys else ():
+        limit = working.limits.get(of[0])
+        working.uses[of], working.ticks[of] = used, tick if limit is None else tick_under(limit, tick, at)
     for of in keys[:HOLDERS_MAX]:
         rows = await reader.holders(*of, limit=HOLDERS_MAX)
         working.holders[of] = tuple([_holder(await holder_view(call, row)) for row in rows])

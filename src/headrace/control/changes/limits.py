@@ -52,14 +52,21 @@ class _OfOne(Struct, frozen=True):
         return old
 
     def _save(self, rows: Rows, limit: Limit, now: int, fact: bytes) -> Decided:
-        old, image = rows.entities.get((LIMIT, self.name)), _encode(limit)
-        there = self._old(rows)
+        old, there = rows.entities.get((LIMIT, self.name)), self._old(rows)
+        before = None if there is None else read_limit(there.image)
+        same = before is not None and _rate(before) == _rate(limit)
+        limit = structs.replace(limit, since=before.since if same and before is not None else now)
+        image = _encode(limit)
         if there is not None and there.image == image:
             return Decided(LimitSaved("unchanged", there, limit))
         version = 1 if old is None else old.version + 1
         created = now if there is None else there.created_at
         entity = Entity(LIMIT, self.name, version, created, now, image, facts=fact)
         return Decided(LimitSaved("new" if there is None else "changed", entity, limit), entities=(entity,))
+
+
+def _rate(limit: Limit) -> tuple[int, int, int]:
+    return limit.count, limit.per_us, limit.burst
 
 
 class PutLimit(_OfOne, frozen=True):

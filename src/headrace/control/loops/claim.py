@@ -19,10 +19,12 @@ from headrace.control.changes.limits import read_limit
 from headrace.control.loops.dispatch import Asks
 from headrace.control.loops.loop import Loop
 from headrace.control.loops.parking import Parking
+from headrace.control.loops.turns import Turns
 from headrace.control.placement import Placement
+from headrace.core.classes import base_of
 from headrace.core.eligible import held_back, room_of
 from headrace.core.graph import Placement as Class
-from headrace.core.limits import ticks_of
+from headrace.core.limits import tick_under, ticks_of
 from headrace.core.nodes import INNER
 from headrace.core.work import Offer, Working
 from headrace.model.changes import SYSTEM, Claim
@@ -56,7 +58,10 @@ class ClaimLoop(Loop):
         self._told: set[int] = set()
         self._barren = 0
         self._unsure = False
+        self._waiting: dict[int, set[int]] = {}
+        """All classes that wait, by their placement: ``Placement.waiting`` has these."""
         self._open: set[int] = set()
+        self._turns = Turns()
         self._parking = Parking()
         self._timers: dict[LimitKey, asyncio.TimerHandle] = {}
         placement.on_room(self.room)
@@ -69,8 +74,10 @@ class ClaimLoop(Loop):
     def waits(self, klasses: Iterable[int]) -> None:
         """Tasks of these classes found no room."""
         self._told.update(klasses)
-        if not self._told <= self._placement.waiting:
-            self._placement.waiting |= self._told
+        for klass in self._told:
+            self._waiting.setdefault(base_of(klass), set()).add(klass)
+        if not self._placement.waiting >= self._waiting.keys():
+            self._placement.waiting = frozenset(self._waiting)
         self._open.update(k for k in self._told if k not in self._parking)
         if self._open:
             self.wake()
@@ -90,7 +97,7 @@ class ClaimLoop(Loop):
         self._park(klass, limit, at)
 
     def _park(self, klass: int, limit: LimitKey, at: int) -> None:
-        if klass in self._placement.waiting and self._parking.park(klass, limit):
+        if klass in self._waiting.get(base_of(klass), ()) and self._parking.park(klass, limit):
             self._open.discard(klass)
             if at:
                 self._alarm(limit, at)
@@ -108,7 +115,7 @@ class ClaimLoop(Loop):
         self.freed([limit])
 
     def _look(self, klasses: Iterable[int]) -> None:
-        self._open.update(k for k in klasses if k in self._placement.waiting)
+        self._open.update(k for k in klasses if k in self._waiting.get(base_of(k), ()))
         if self._open:
             self.wake()
 
@@ -119,8 +126,7 @@ class ClaimLoop(Loop):
 
     async def start(self) -> None:
         """Read what waited before this life."""
-        await self._learn()
-        self.waits(self._classes)
+        self.waits(await self._learn())
 
     async def run_once(self) -> None:
         """Claim as much of what waits as there is room for."""
@@ -167,13 +173,14 @@ class ClaimLoop(Loop):
                     heads[klass] = head
             if not heads:
                 break
-            klass = min(heads, key=lambda k: heads[k].rank) if len(heads) > 1 else next(iter(heads))
+            klass = self._turns.next(heads) if len(heads) > 1 else next(iter(heads))
             del heads[klass]
             offer = place(open_[klass], klass, offers)
             if offer is None or (picture is not None and self._held(klass, open_[klass], picture)):
                 del open_[klass]
                 continue
             offer.free -= 1
+            self._turns.took(klass)
             row = self._pages[klass].popleft()
             claims.append(Claim(row.run, row.no, row.index, tuple([name for name, _ in open_[klass].limits])))
         return claims
@@ -188,8 +195,9 @@ class ClaimLoop(Loop):
             row = await self._reader.entity((LIMIT, name))
             if row is not None and not row.deleted_at:
                 picture.limits[name] = read_limit(row.image)
-        for key, (used, tick) in (await self._reader.uses(sorted({(n, k) for n, k, _ in takes}))).items():
-            picture.uses[key], picture.ticks[key] = used, tick
+        for key, (used, tick, at) in (await self._reader.uses(sorted({(n, k) for n, k, _ in takes}))).items():
+            limit = picture.limits.get(key[0])
+            picture.uses[key], picture.ticks[key] = used, tick if limit is None else tick_under(limit, tick, at)
         return picture
 
     def _held(self, klass: int, kind: Class, picture: Working) -> bool:
@@ -197,6 +205,9 @@ class ClaimLoop(Loop):
         if not kind.limits:
             return False
         takes, now = takes_of(kind), self._clock.now()
+        if any(name in picture.limits and bool(picture.limits[name].key) != bool(key) for name, key, _ in takes):
+            # The limit counts by another key since: the claim puts the task where it belongs.
+            return False
         hold = held_back(takes, picture, now)
         if hold is not None:
             self._park(klass, hold.limit, hold.reason.at)
@@ -227,26 +238,36 @@ class ClaimLoop(Loop):
     def _over(self, klass: int) -> None:
         """Nothing of this class was there to be read: unless some was told meanwhile, it waits no longer."""
         if klass not in self._told:
-            self._placement.waiting -= {klass}
+            base = base_of(klass)
+            kin = self._waiting.get(base, set())
+            kin.discard(klass)
+            if not kin:
+                self._waiting.pop(base, None)
+                self._placement.waiting -= {base}
             self._open.discard(klass)
             self._parking.leave(klass)
 
     async def _class(self, klass: int) -> Class | None:
-        if klass not in self._classes:
+        base = base_of(klass)
+        if base not in self._classes:
             self._told.discard(klass)
             await self._learn()
-            if klass not in self._classes:
+            if base not in self._classes:
                 self._over(klass)
-        return self._classes.get(klass)
+        return self._classes.get(base)
 
-    async def _learn(self) -> None:
-        for klass, image in await self._reader.ready_classes():
-            self._classes[klass] = msgspec.msgpack.decode(image, type=Class)
+    async def _learn(self) -> list[int]:
+        """What the placements of waiting classes are; gives the classes."""
+        rows = await self._reader.ready_classes()
+        for klass, image in rows:
+            self._classes[base_of(klass)] = msgspec.msgpack.decode(image, type=Class)
+        return [klass for klass, _ in rows]
 
 
 def takes_of(kind: Class) -> tuple[Take, ...]:
     """What each task of a class takes of limits."""
-    return tuple([(name, "", units) for name, units in kind.limits])
+    keys = kind.keys or ("",) * len(kind.limits)
+    return tuple([(name, key, units) for (name, units), key in zip(kind.limits, keys, strict=True)])
 
 
 def place(kind: Class, klass: int, offers: list[Offer]) -> Offer | None:
@@ -263,7 +284,7 @@ def place(kind: Class, klass: int, offers: list[Offer]) -> Offer | None:
             continue
         if kind.labels and any(offer.labels.get(name) != value for name, value in kind.labels):
             continue
-        room = room_of(kind, klass, offer)
+        room = room_of(kind, base_of(klass), offer)
         if room > most:
             best, most = offer, room
     return best

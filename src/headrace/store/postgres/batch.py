@@ -221,7 +221,7 @@ def _limits(uses: Uses, batch: Batch) -> Iterator[Call]:
         yield Call("add_waits", _wait_columns(waiting))
     if ticks := sorted(batch.ticks.items()):
         names = [Texts([name for (name, _), _ in ticks]), Texts([key for (_, key), _ in ticks])]
-        yield Call("put_ticks", [*names, Ints([tick for _, tick in ticks])])
+        yield Call("put_ticks", [*names, Ints([tick for _, tick in ticks]), batch.at])
 
 
 def _use_columns(rows: list[UseKey]) -> list[Any]:

@@ -171,10 +171,12 @@ class PostgresReader(PostgresLog, PostgresLists):
         """Classes with ready rows."""
         return [(row[0], row[1]) for row in await self._pool.rows("ready_classes", [])]
 
-    async def uses(self, keys: Sequence[LimitKey]) -> dict[LimitKey, tuple[int, int]]:
+    async def uses(self, keys: Sequence[LimitKey]) -> dict[LimitKey, tuple[int, int, int]]:
         """What is in use, and rates' instants."""
         names = [Texts([name for name, _ in keys]), Texts([key for _, key in keys])]
-        return {(row[0], row[1]): (row[2], row[3] or 0) for row in await self._pool.rows("limit_uses", names)}
+        return {
+            (row[0], row[1]): (row[2], row[3] or 0, row[4] or 0) for row in await self._pool.rows("limit_uses", names)
+        }
 
     async def holders(self, name: str, key: str | None = None, limit: int = 100) -> list[HolderRow]:
         """Who holds a limit."""

@@ -197,10 +197,10 @@ class PostgresWriter:
         held = await self._rows("held_entities", pairs(missing)) if missing else []
         return found, {(row[0], row[1]) for row in held}
 
-    async def load_uses(self, keys: Sequence[LimitKey]) -> dict[LimitKey, tuple[int, int]]:
+    async def load_uses(self, keys: Sequence[LimitKey]) -> dict[LimitKey, tuple[int, int, int]]:
         """A statement of its own, so that its snapshot is younger than the limits' locks."""
         rows = await self._rows("load_uses", pairs(keys)) if keys else []
-        return {(row[0], row[1]): (row[2], row[3] or 0) for row in rows}
+        return {(row[0], row[1]): (row[2], row[3] or 0, row[4] or 0) for row in rows}
 
     async def load_gates(self, keys: Sequence[LimitKey]) -> dict[LimitKey, tuple[list[int], list[int]]]:
         """Who is in and who waits."""

@@ -156,9 +156,9 @@ class SqliteReader(SqliteLog, SqliteLists):
     async def ready_classes(self) -> list[tuple[int, bytes]]:
         return [(row[0], row[1]) for row in await self._ask("ready_classes", ())]
 
-    async def uses(self, keys: Sequence[LimitKey]) -> dict[LimitKey, tuple[int, int]]:
+    async def uses(self, keys: Sequence[LimitKey]) -> dict[LimitKey, tuple[int, int, int]]:
         rows = await self._ask("limit_uses", (json.dumps(list(keys)),))
-        return {(row[0], row[1]): (row[2], row[3] or 0) for row in rows}
+        return {(row[0], row[1]): (row[2], row[3] or 0, row[4] or 0) for row in rows}
 
     async def holders(self, name: str, key: str | None = None, limit: int = 100) -> list[HolderRow]:
         rows = await self._ask("limit_holders", (name, key, key, min(limit, ROWS_MAX)))

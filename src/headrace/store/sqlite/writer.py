@@ -109,9 +109,9 @@ class SqliteWriter:
         """There is only one writer, so nothing is ever held elsewhere."""
         return await self.lock_entities(keys), set()
 
-    async def load_uses(self, keys: Sequence[LimitKey]) -> dict[LimitKey, tuple[int, int]]:
+    async def load_uses(self, keys: Sequence[LimitKey]) -> dict[LimitKey, tuple[int, int, int]]:
         asked = [{"name": name, "key": key} for name, key in keys]
-        return {(row[0], row[1]): (row[2], row[3] or 0) for row in self._each("load_uses", asked)}
+        return {(row[0], row[1]): (row[2], row[3] or 0, row[4] or 0) for row in self._each("load_uses", asked)}
 
     async def load_gates(self, keys: Sequence[LimitKey]) -> dict[LimitKey, tuple[list[int], list[int]]]:
         return {
@@ -322,7 +322,7 @@ def _limit_rows(batch: Batch) -> list[tuple[str, list[Row]]]:
         ("add_uses", [(*key, units) for key, units in uses.held.items()]),
         ("drop_waits", list(uses.entered)),
         ("add_waits", list(uses.waiting)),
-        ("put_ticks", [(*key, tick) for key, tick in batch.ticks.items()]),
+        ("put_ticks", [(*key, tick, batch.at) for key, tick in batch.ticks.items()]),
     ]
 
 

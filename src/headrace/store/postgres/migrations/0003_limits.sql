@@ -9,11 +9,12 @@ create table limit_use (
     primary key (name, key, run, no, idx)
 ) with (autovacuum_vacuum_scale_factor = 0.02);
 
--- The one instant of each rate.
+-- The one instant of each rate, and when it was written.
 create table limit_tick (
     name text not null,
     key text not null,
     tick bigint not null,
+    at bigint not null,
     primary key (name, key)
 ) with (fillfactor = 50);
 

@@ -42,7 +42,8 @@ select kind, name from entity where space = 1 and (kind, name) in (select * from
 -- name: load_uses
 select k.name, k.key,
     (select coalesce(sum(u.units), 0)::bigint from limit_use u where u.name = k.name and u.key = k.key),
-    (select t.tick from limit_tick t where t.name = k.name and t.key = k.key)
+    (select t.tick from limit_tick t where t.name = k.name and t.key = k.key),
+    (select t.at from limit_tick t where t.name = k.name and t.key = k.key)
 from unnest($1::text[], $2::text[]) as k (name, key)
 
 -- name: load_holders

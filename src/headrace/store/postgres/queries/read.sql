@@ -118,7 +118,7 @@ with recursive seek (klass) as (
     select (select t.klass from task t where t.klass > s.klass order by t.klass limit 1)
     from seek s where s.klass is not null
 )
-select c.klass, c.body from seek join class c on c.klass = seek.klass order by c.klass
+select seek.klass, c.body from seek join class c on c.klass = seek.klass & 281474976710655 order by seek.klass
 
 -- name: due
 (select due_at, run, no, idx from task where due_at <= $1 order by due_at, run, no, idx limit $2)
@@ -175,7 +175,8 @@ select at from commit_row order by commit_no desc limit 1
 -- name: limit_uses
 select k.name, k.key,
     (select coalesce(sum(u.units), 0)::bigint from limit_use u where u.name = k.name and u.key = k.key),
-    (select t.tick from limit_tick t where t.name = k.name and t.key = k.key)
+    (select t.tick from limit_tick t where t.name = k.name and t.key = k.key),
+    (select t.at from limit_tick t where t.name = k.name and t.key = k.key)
 from unnest($1::text[], $2::text[]) as k (name, key)
 
 -- name: limit_holders

@@ -161,6 +161,6 @@ select * from unnest($1::text[], $2::text[], $3::bigint[], $4::bigint[])
 on conflict (name, key, rank, run) do nothing
 
 -- name: put_ticks
-insert into limit_tick (name, key, tick)
-select * from unnest($1::text[], $2::text[], $3::bigint[])
-on conflict (name, key) do update set tick = excluded.tick
+insert into limit_tick (name, key, tick, at)
+select name, key, tick, $4 from unnest($1::text[], $2::text[], $3::bigint[]) as k (name, key, tick)
+on conflict (name, key) do update set tick = excluded.tick, at = excluded.at

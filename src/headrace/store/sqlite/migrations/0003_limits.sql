@@ -9,11 +9,12 @@ CREATE TABLE limit_use (
   PRIMARY KEY (name, key, run, no, idx)
 ) STRICT, WITHOUT ROWID;
 
--- The one instant of each rate.
+-- The one instant of each rate, and when it was written.
 CREATE TABLE limit_tick (
   name TEXT NOT NULL,
   key  TEXT NOT NULL,
   tick INTEGER NOT NULL,
+  at   INTEGER NOT NULL,
   PRIMARY KEY (name, key)
 ) STRICT, WITHOUT ROWID;
 

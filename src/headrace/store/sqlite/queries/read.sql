@@ -94,7 +94,7 @@ WITH RECURSIVE walk (klass) AS (
   UNION ALL
   SELECT (SELECT min(klass) FROM task WHERE state = 1 AND task.klass > walk.klass) FROM walk WHERE walk.klass IS NOT NULL
 )
-SELECT walk.klass, c.body FROM walk JOIN class c ON c.klass = walk.klass WHERE walk.klass IS NOT NULL;
+SELECT walk.klass, c.body FROM walk JOIN class c ON c.klass = walk.klass & 281474976710655 WHERE walk.klass IS NOT NULL;
 
 -- name: due_tasks
 SELECT due_at, run, no, idx FROM task INDEXED BY task_due WHERE due_at > 0 AND due_at <= ? ORDER BY due_at LIMIT ?;
@@ -158,7 +158,8 @@ SELECT id, state FROM run ORDER BY id LIMIT 100000;
 -- name: limit_uses
 SELECT w.value ->> 0, w.value ->> 1,
   (SELECT coalesce(sum(u.units), 0) FROM limit_use u WHERE u.name = w.value ->> 0 AND u.key = w.value ->> 1),
-  (SELECT t.tick FROM limit_tick t WHERE t.name = w.value ->> 0 AND t.key = w.value ->> 1)
+  (SELECT t.tick FROM limit_tick t WHERE t.name = w.value ->> 0 AND t.key = w.value ->> 1),
+  (SELECT t.at FROM limit_tick t WHERE t.name = w.value ->> 0 AND t.key = w.value ->> 1)
 FROM json_each(?) w;
 
 -- name: limit_holders

@@ -105,7 +105,8 @@ INSERT INTO child (parent, no, idx, epoch, run) VALUES (?, ?, ?, ?, ?);
 -- name: load_uses
 SELECT :name, :key,
   (SELECT coalesce(sum(units), 0) FROM limit_use WHERE name = :name AND key = :key),
-  (SELECT tick FROM limit_tick WHERE name = :name AND key = :key);
+  (SELECT tick FROM limit_tick WHERE name = :name AND key = :key),
+  (SELECT at FROM limit_tick WHERE name = :name AND key = :key);
 
 -- name: load_holders
 SELECT run FROM limit_use WHERE name = ? AND key = ? ORDER BY run LIMIT 10000;
@@ -121,7 +122,8 @@ ON CONFLICT (name, key, run, no, idx) DO UPDATE SET units = excluded.units;
 DELETE FROM limit_use WHERE name = ? AND key = ? AND run = ? AND no = ? AND idx = ?;
 
 -- name: put_ticks
-INSERT INTO limit_tick (name, key, tick) VALUES (?, ?, ?) ON CONFLICT (name, key) DO UPDATE SET tick = excluded.tick;
+INSERT INTO limit_tick (name, key, tick, at) VALUES (?, ?, ?, ?)
+ON CONFLICT (name, key) DO UPDATE SET tick = excluded.tick, at = excluded.at;
 
 -- name: add_waits
 INSERT INTO gate_wait (name, key, rank, run) VALUES (?, ?, ?, ?) ON CONFLICT (name, key, rank, run) DO NOTHING;
