@@ -32,6 +32,7 @@ COMMANDS = {
     "abandon": "headrace.cli.verbs",
     "restart": "headrace.cli.verbs",
     "artifacts": "headrace.cli.runs",
+    "stats": "headrace.cli.runs",
     "job": "headrace.cli.job",
     "check": "headrace.cli.job",
     "package": "headrace.cli.package",

@@ -62,6 +62,10 @@ def add(commands: Any) -> None:
     explain = commands.add_parser("explain", help="why a run runs, does not, or will not")
     explain.add_argument("id", type=int, metavar="ID")
     explain.set_defaults(do=explain_run)
+    statistics = commands.add_parser("stats", help="how the last runs of a job went, and its tasks")
+    statistics.add_argument("job", metavar="JOB")
+    statistics.add_argument("--runs", type=int, metavar="N", help="of so many of the newest ended runs; default 100")
+    statistics.set_defaults(do=show_statistics)
     artifacts = commands.add_parser("artifacts", help="list the files of a run, or save them to a folder")
     artifacts.add_argument("id", type=int, metavar="ID")
     artifacts.add_argument("-o", dest="folder", metavar="FOLDER", help="save them here")
@@ -187,6 +191,26 @@ def explain_run(args: argparse.Namespace, terminal: Terminal) -> int:
         terminal.line(f"  {reason.message}  {terminal.style(f'[{reason.code}]', 'dim')}")
     if view.expected_at:
         terminal.line(f"  expected at {terminal.when(view.expected_at)}")
+    return 0
+
+
+def show_statistics(args: argparse.Namespace, terminal: Terminal) -> int:
+    """``headrace stats``."""
+    with connect(args) as client:
+        view = client.do(flow.statistics(args.job, args.runs))
+    if terminal.data(view):
+        return 0
+    if not view.runs:
+        terminal.line("no run of it has ended")
+        return 0
+    told = [("runs", view.states, view.success_rate, view.elapsed)]
+    told += [(task.name, task.states, task.success_rate, task.elapsed) for task in view.tasks]
+    rows = []
+    for name, states, rate, took in told:
+        counted_states = ", ".join(f"{count} {state}" for state, count in states.items())
+        seconds = ("", "") if took is None else (f"{took.average:.2f} s", f"{took.most:.2f} s")
+        rows.append((name, counted_states, "" if rate is None else f"{rate:.0%}", *seconds))
+    terminal.table(("", "ended", "success", "average", "longest"), rows)
     return 0
 
 

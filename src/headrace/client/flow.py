@@ -200,6 +200,12 @@ def amend(number: int, fields: Mapping[str, Any]) -> Flow[views.RunView]:
     return expect((yield Request("PATCH", address("runs", number), _json(fields))), views.RunView)
 
 
+def statistics(name: str, runs: int | None = None) -> Flow[views.JobStatisticsView]:
+    """How the last ended runs of a job went, and its tasks."""
+    where = query(address("jobs", name, "statistics"), runs=runs)
+    return expect((yield Request("GET", where)), views.JobStatisticsView)
+
+
 def restart(number: int, options: Mapping[str, Any], key: str | None) -> Flow[views.RunView]:
     """A new run that goes on from an ended one: from, version, code, params, reason, priority, labels."""
     return expect((yield Request("POST", address("runs", number, "restart"), _json(options), key=key)), views.RunView)

@@ -139,6 +139,50 @@ class ForeignView(View, kw_only=True, frozen=True):
     message: str | None = None
 
 
+class ElapsedView(View, kw_only=True, frozen=True):
+    """Seconds, of those that were looked at."""
+
+    average: float
+    median: float
+    least: float
+    most: float
+
+
+class TaskStatisticsView(View, kw_only=True, frozen=True):
+    """How one task went: instances of a task with ``each`` count one by one. ``attempts`` is an average.
+
+    ``started_at`` and ``ended_at`` are those of the newest run.
+    """
+
+    name: str
+    states: dict[str, int]
+    success_rate: float | None = None
+    attempts: float | None = None
+    elapsed: ElapsedView | None = None
+    started_at: datetime | None = None
+    ended_at: datetime | None = None
+
+
+class JobStatisticsView(View, kw_only=True, frozen=True):
+    """How the last ``runs`` ended runs of a job went. ``success_rate`` is that of those that succeeded or failed.
+
+    ``elapsed`` is the time that runs took which succeeded, ``waited`` that from submit to the first attempt; ``last``,
+    ``started_at`` and ``ended_at`` are those of the newest run; ``tasks`` are those of the 50 newest.
+    """
+
+    job: str
+    runs: int
+    since: datetime | None = None
+    states: dict[str, int]
+    success_rate: float | None = None
+    elapsed: ElapsedView | None = None
+    waited: ElapsedView | None = None
+    last: int | None = None
+    started_at: datetime | None = None
+    ended_at: datetime | None = None
+    tasks: list[TaskStatisticsView] = []
+
+
 class RunPage(View, kw_only=True, frozen=True):
     """A page of runs; they carry no tasks."""
 

@@ -22,6 +22,7 @@ from headrace.control.api import (
     restart,
     runs,
     sessions,
+    statistics,
     stream,
     submit,
     system,
@@ -40,6 +41,7 @@ def all_routes() -> tuple[Route, ...]:
     routes = (
         *jobs.ROUTES,
         *versions.ROUTES,
+        *statistics.ROUTES,
         *submit.ROUTES,
         *runs.ROUTES,
         *verbs.ROUTES,
