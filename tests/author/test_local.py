@@ -347,3 +347,35 @@ def test_what_is_no_exception_ends_the_call():
 
     with pytest.raises(KeyboardInterrupt):
         stopped()
+
+
+def test_a_dry_run_says_what_a_call_would_do_and_does_nothing() -> None:
+    done: list[str] = []
+
+    @task
+    def list_them(n: int) -> list[int]:
+        done.append("list")
+        return list(range(n))
+
+    @task
+    def work(item: int) -> int:
+        done.append("work")
+        return item
+
+    @task
+    def tell(text: str) -> None:
+        done.append("tell")
+
+    @job
+    def whole(n: int) -> list[int]:
+        items = list_them(n)
+        results = work.map(items)
+        tell.after(items, state="failed")("it failed")
+        return results
+
+    said = whole.dry_run(3)
+    assert done == []
+    assert [line.partition(":")[0] for line in said] == ["list-them", "work[0]", "tell"]
+    assert said[0].endswith('with {"n": "3"}')
+    assert said[1].endswith('with {"item": "(item)"}')
+    assert said[2] == "tell: skipped (needs)"

@@ -10,6 +10,8 @@ import pytest
 from api_world import HELLO, World, run_async
 from test_api_jobs import CODE, package, put_package
 
+from headrace.core.work import Dispatch
+
 SCHEMA = {
     "type": "object",
     "properties": {
@@ -306,3 +308,33 @@ async def test_problems_of_a_run_come_with_line_and_column(tmp_path: Path) -> No
             ("comand", 2, 2),
             ("priority", 3, 2),
         ]
+
+
+@run_async
+async def test_a_test_run_has_the_graph_of_its_job_and_none_of_its_work(tmp_path: Path) -> None:
+    job = {
+        "name": "real",
+        "concurrency": {"max": 1, "when_full": "refuse"},
+        "tasks": [
+            {"name": "a", "command": ["rm", "-rf", "${params.what}"]},
+            {"name": "b", "needs": ["a"], "command": ["b"]},
+        ],
+    }
+    async with World(tmp_path) as world:
+        await world.agent(slots=20)
+        await world.put("/jobs/real", job)
+        orders = []
+        world.node.ledger._on_commands = orders.extend  # type: ignore[assignment]
+        for test, argv in (
+            (True, ("true",)),
+            ("noop", ("true",)),
+            ("print", ("echo", "would run:", "rm", "-rf", "all")),
+        ):
+            body = {"params": {"what": "all"}, "test": test}
+            made = (await world.post("/jobs/real/runs", body)).json
+            assert (made["job"], made["version"], made["test"]) == ("real", 1, "print" if test == "print" else "noop")
+            order = next(o for o in orders if isinstance(o, Dispatch) and o.key[0] == made["id"])
+            assert order.spec.argv == argv
+            assert (await world.get(f"/runs/{made['id']}")).json["test"] == made["test"]
+            assert (await world.get("/jobs/real/statistics")).json["runs"] == 0
+        assert (await world.post("/jobs/real/runs", {"test": "maybe"})).paths == {"test"}

@@ -162,6 +162,15 @@ class JobFunction(Generic[P, R]):
         play = local.play_async if inspect.iscoroutinefunction(self.fn) else local.play
         return play(self.fn, self.definition(), self.works(), builtins(arguments))
 
+    def dry_run(self, *args: P.args, **kwargs: P.kwargs) -> list[str]:
+        """What a call would do, in order, by the rules of a run: one line per attempt. Nothing is done.
+
+        What an earlier task would have given reads ``(result)``, and one item stands for those of a list it would make.
+        """
+        from headrace.author.rehearsing import rehearse  # brings the rules of core along, as a call does
+
+        return rehearse(self.definition(), builtins(bound(Receiver(self.fn), args, kwargs)))
+
     def submit(self, *args: P.args, **kwargs: P.kwargs) -> Any:
         """Send it to the server; comes with the client."""
         if TRACER.get() is not None:

@@ -36,6 +36,13 @@ def add(commands: Any) -> None:
     run.add_argument("--wait", action="store_true", help="until it has ended; exit code 1 when it failed")
     run.add_argument("--follow", action="store_true", help="show states and log lines as they come")
     run.add_argument("--dry-run", action="store_true", help="check and show the definition, run nothing")
+    run.add_argument(
+        "--test",
+        nargs="?",
+        const="noop",
+        choices=("noop", "print"),
+        help="run the graph with its work replaced: by nothing, or (print) by a line that says what would be done",
+    )
     run.add_argument("--key", help="idempotency key: the same key gives the same run")
     run.add_argument("--priority", type=int, metavar="N", help="-100 to 100; each point counts as a minute of waiting")
     run.add_argument("--reason", help="why; kept with the run")
@@ -93,10 +100,14 @@ def run_target(args: argparse.Namespace, terminal: Terminal) -> int:
     if args.dry_run and target.definition is not None:
         return _dry(target.definition, terminal)
     with server(args, terminal) as client:
+        if args.dry_run:
+            return _dry(client.jobs.get(target.name), terminal)
         schema = _schema(client, target)
         params = targets.parameters(args.rest, args.pairs, schema)
         options = {k: v for k, v in (("priority", args.priority), ("reason", args.reason)) if v is not None}
         options |= when(args)
+        if args.test:
+            options["test"] = args.test
         key = args.key or secrets.token_urlsafe(16)
         body: Any = target.name
         if target.definition is not None:

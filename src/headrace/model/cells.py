@@ -136,6 +136,8 @@ class InputMore(Struct, frozen=True, array_like=True, gc=False):
     restarted_from: int = 0
     since: str = ""
     groups: tuple[tuple[int, int], ...] = ()
+    test: str = ""
+    """Of a run for a test: ``noop`` or ``print``, what its work was replaced by."""
     foreign: str = ""
     """Of a run that is only recorded here: what those call it with whom it runs."""
 

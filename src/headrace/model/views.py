@@ -123,6 +123,8 @@ class RunView(View, kw_only=True, frozen=True):
     expires_at: datetime | None = None
     restarted_from: int | None = None
     restarted_as: list[int] = []
+    test: str | None = None
+    """Of a run for a test, what its work was replaced by: ``noop`` or ``print``."""
     started_at: datetime | None = None
     ended_at: datetime | None = None
     tasks: list[TaskView] = []

@@ -30,7 +30,11 @@ class Request(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omi
 
 
 class NewRun(Request, frozen=True, kw_only=True):
-    """``POST /jobs/{name}/runs``: a run of a saved job. ``version``: an older one instead of the newest."""
+    """``POST /jobs/{name}/runs``: a run of a saved job. ``version``: an older one instead of the newest.
+
+    ``test``: a run of the same graph in which nothing is done (``true`` or ``noop``), or each task says what it would do
+    (``print``).
+    """
 
     edn_namespace: ClassVar[str] = "run"
 
@@ -43,6 +47,7 @@ class NewRun(Request, frozen=True, kw_only=True):
     at: str | UnsetType = UNSET
     delay: Duration | UnsetType = UNSET
     expires: Duration | UnsetType = UNSET
+    test: bool | Literal["noop", "print"] = False
 
 
 class AnyRun(NewRun, frozen=True, kw_only=True):

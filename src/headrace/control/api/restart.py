@@ -65,6 +65,10 @@ async def _target(call: Call, row: RunRow, old: Known, body: Restart) -> Target:
         if given.job is None or given.version is None:
             raise Invalid("1 problem", problems=(Problem("version", "this run is not of a saved job"),))
         target = await saved_target(call, given.job, body.version)
+    if given.more is not None and given.more.test and body.version is not None:
+        raise Invalid(
+            "1 problem", problems=(Problem("version", "this run was a test: make a new one of that version"),)
+        )
     if body.code == "latest":
         definition = await pinned_definition(target.known.definition, call.services.reader, "job")
         fresh = await kept_target(call, definition, target.job)
@@ -95,7 +99,12 @@ def _input(
         row.cell.priority if body.priority is None else body.priority,
         body.reason,
         call.caller.name,
-        InputMore(restarted_from=row.cell.run, since=since, groups=tuple(found.groups.items())),
+        InputMore(
+            test=old.more.test if old.more is not None else "",
+            restarted_from=row.cell.run,
+            since=since,
+            groups=tuple(found.groups.items()),
+        ),
     )
 
 

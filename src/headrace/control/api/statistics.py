@@ -32,8 +32,9 @@ async def job_statistics(call: Call) -> Reply:
     """``GET /jobs/{name}/statistics``."""
     name = call.values["name"]
     most = call.whole("runs", RUNS, least=1, most=RUNS_MAX)
-    rows = await call.services.reader.runs(RunFilter(job=name, states=_ENDED, limit=most))
-    if not rows and await call.services.jobs.get(name) is None:
+    found = await call.services.reader.runs(RunFilter(job=name, states=_ENDED, limit=most))
+    rows = [row for row in found if row.input.more is None or not row.input.more.test]
+    if not found and await call.services.jobs.get(name) is None:
         raise await no_job(call, name)
     return Reply(of_job(name, rows, await _tasks(call, rows[:TASK_RUNS])))
 

@@ -7,7 +7,7 @@ hot path of the API is ``post_job_run``. Called through the route table only.
 from __future__ import annotations
 
 from functools import partial
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 from msgspec import UNSET, Struct
@@ -27,6 +27,7 @@ from headrace.control.changes.result import Result
 from headrace.control.graphs import Known
 from headrace.core.check import NOT_YET
 from headrace.core.durations import millis
+from headrace.core.rehearsal import rehearsed
 from headrace.model.cells import InputMore, RunInput
 from headrace.model.changes import Submit
 from headrace.model.definition import JobDefinition
@@ -85,6 +86,8 @@ async def post_batch(call: Call) -> Reply:
     for at, run in enumerate(body.runs):
         try:
             target = await targets.of(run, f"runs[{at}]")
+            if run.test:
+                target = await _rehearsed(call, target, run.test)
             tasks += len(target.known.graph.nodes)
             if tasks > BATCH_TASKS_MAX:
                 raise TooLarge(f"a batch has at most {BATCH_TASKS_MAX} tasks")
@@ -101,9 +104,18 @@ async def post_batch(call: Call) -> Reply:
 
 async def _one(call: Call, target: Target, body: NewRun) -> Reply:
     services = call.services
+    if body.test:
+        target = await _rehearsed(call, target, body.test)
     run = await services.ids.take()
     given = _input(call, run, target, body)
     return await ask(call, Submit(given), partial(created, given))
+
+
+async def _rehearsed(call: Call, target: Target, test: bool | Literal["noop", "print"]) -> Target:
+    """The same job with its work replaced, for a test."""
+    definition = rehearsed(target.known.definition, "print" if test == "print" else "noop")
+    found = await kept_target(call, definition, target.job)
+    return Target(found.graph, found.known, target.job, target.version)
 
 
 def created(given: RunInput, results: list[Result]) -> Told:
@@ -123,6 +135,7 @@ def created(given: RunInput, results: list[Result]) -> Told:
         begins_at=instant(given.more.begin_at) if given.more else None,
         expires_at=instant(given.more.expires_at) if given.more else None,
         restarted_from=(given.more.restarted_from or None) if given.more else None,
+        test=(given.more.test or None) if given.more else None,
     )
     return Told(201, view, f"{BASE}/runs/{given.run}")
 
@@ -150,7 +163,7 @@ def _input(call: Call, run: int, target: Target, body: NewRun) -> RunInput:
 
 def timed(body: NewRun, now: int) -> InputMore | None:
     """When the run may begin, and until when it must have begun. Raises Invalid."""
-    if body.at is UNSET and body.delay is UNSET and body.expires is UNSET and body.callback is UNSET:
+    if body.at is UNSET and body.delay is UNSET and body.expires is UNSET and body.callback is UNSET and not body.test:
         return None
     problems = [Problem("callback", NOT_YET + "callback")] if body.callback is not UNSET else []
     begin = now + millis(body.delay) * 1000 if body.delay is not UNSET else 0
@@ -164,7 +177,9 @@ def timed(body: NewRun, now: int) -> InputMore | None:
     if problems:
         raise Invalid("1 problem" if len(problems) == 1 else f"{len(problems)} problems", problems=tuple(problems))
     expires = now + millis(body.expires) * 1000 if body.expires is not UNSET else 0
-    return InputMore(begin_at=begin, expires_at=expires)
+    return InputMore(
+        begin_at=begin, expires_at=expires, test=("print" if body.test == "print" else "noop") if body.test else ""
+    )
 
 
 async def saved_target(call: Call, name: str, version: int | None = None) -> Target:

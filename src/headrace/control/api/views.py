@@ -75,6 +75,7 @@ def run_view(row: RunRow, *, result: Any = None, omitted: str | None = None, tas
         begins_at=instant(given.more.begin_at) if given.more else None,
         expires_at=instant(given.more.expires_at) if given.more else None,
         restarted_from=(given.more.restarted_from or None) if given.more else None,
+        test=(given.more.test or None) if given.more else None,
         restarted_as=list(cell.more.restarted_as) if cell.more else [],
         started_at=instant(cell.started_at),
         ended_at=instant(cell.ended_at),
