@@ -156,6 +156,8 @@ class TaskStatisticsView(View, kw_only=True, frozen=True):
     ``started_at`` and ``ended_at`` are those of the newest run.
     """
 
+    edn_namespace: ClassVar[str] = "task"
+
     name: str
     states: dict[str, int]
     success_rate: float | None = None
@@ -171,6 +173,8 @@ class JobStatisticsView(View, kw_only=True, frozen=True):
     ``elapsed`` is the time that runs took which succeeded, ``waited`` that from submit to the first attempt; ``last``,
     ``started_at`` and ``ended_at`` are those of the newest run; ``tasks`` are those of the 50 newest.
     """
+
+    edn_namespace: ClassVar[str] = "job"
 
     job: str
     runs: int
