@@ -13,7 +13,9 @@ import os
 import signal
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any, Protocol
 
 import msgspec
 
@@ -25,7 +27,7 @@ from headrace.store.archive import Archive, ArchiveWriter, disk_trouble, header_
 from headrace.store.manifest import Header, Manifest
 from headrace.store.restored import Restored
 from headrace.store.sql import load_migrations
-from headrace.store.tables import BLOBS, TABLES
+from headrace.store.tables import BLOBS, TABLES, Row
 
 NICE = 15
 TERMINATED = 143
@@ -37,7 +39,7 @@ def work(todo: Work) -> Done:
     path = Path(todo.file)
     if todo.do == "save":
         with disk_trouble(f"the backup could not be written to {path}"):
-            manifest = asyncio.run(_save_postgres(todo)) if todo.dsn else _save_sqlite(todo)
+            manifest = _save(todo)
         if Archive(path).check(rows=False) != manifest:
             raise StoreError(f"{path} does not hold what was written: the disk is not to be trusted")
         return Done(manifest=_brief(manifest), size=path.stat().st_size)
@@ -68,29 +70,38 @@ def _header(store: str, schema: int, incarnation: int, at: int) -> Header:
     )
 
 
-def _save_sqlite(todo: Work) -> Manifest:
+class Dump(Protocol):
+    """What both stores' dumps are to a backup."""
+
+    def one(self, name: str) -> Any: ...
+
+    def identity(self) -> tuple[int, int]: ...
+
+    def rows(self, table: str) -> Iterator[Row]: ...
+
+    def blobs(self) -> Iterator[Row]: ...
+
+
+def _save(todo: Work) -> Manifest:
+    path = Path(todo.file)
+    if todo.dsn:
+        from headrace.store.postgres.dump import PostgresDump  # an optional extra
+
+        with PostgresDump(todo.dsn) as rows:
+            return _write(path, rows, "postgres")
     from headrace.store.sqlite.dump import SqliteDump  # each store brings its driver along
 
-    path = Path(todo.file)
-    with SqliteDump(Path(todo.folder), path.with_name(f".{path.name}.{os.getpid()}.copy")) as dump:
-        header = _header("sqlite", *dump.identity(), dump.one("last_commit_at"))
-        with ArchiveWriter(path, header) as archive:
-            for table in TABLES:
-                archive.rows(table.name, dump.rows(table.name))
-            archive.rows(BLOBS.name, dump.blobs())
-            return archive.seal()
+    with SqliteDump(Path(todo.folder), path.with_name(f".{path.name}.{os.getpid()}.copy")) as copy:
+        return _write(path, copy, "sqlite")
 
 
-async def _save_postgres(todo: Work) -> Manifest:
-    from headrace.store.postgres.dump import PostgresDump  # an optional extra
-
-    async with PostgresDump(todo.dsn) as dump:
-        header = _header("postgres", *await dump.identity(), await dump.one("last_commit_at"))
-        with ArchiveWriter(Path(todo.file), header) as archive:
-            for table in (*TABLES, BLOBS):
-                async for row in dump.rows(table):
-                    archive.put(table.name, row)
-            return archive.seal()
+def _write(path: Path, dump: Dump, store: str) -> Manifest:
+    header = _header(store, *dump.identity(), dump.one("last_commit_at"))
+    with ArchiveWriter(path, header) as archive:
+        for table in TABLES:
+            archive.rows(table.name, dump.rows(table.name))
+        archive.rows(BLOBS.name, dump.blobs())
+        return archive.seal()
 
 
 def _restore(todo: Work, manifest: Manifest) -> Restored:

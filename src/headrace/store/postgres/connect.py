@@ -104,6 +104,15 @@ async def connect(dsn: str, queries: Queries, *extra: str) -> Connection:
     return conn
 
 
+def connect_blocking(dsn: str, queries: Queries, *extra: str) -> psycopg.Connection[Row]:
+    """The same for a process that has nothing else to do, without the checks of what is written: it only reads."""
+    with translated("cannot connect to PostgreSQL"):
+        conn = psycopg.connect(dsn, autocommit=True, cursor_factory=psycopg.RawCursor, **_defaults(dsn))
+        for name in ("session", *extra):
+            conn.execute(queries[name])
+    return conn
+
+
 def _defaults(dsn: str) -> dict[str, Any]:
     given = psycopg.conninfo.conninfo_to_dict(dsn)
     return {name: value for name, value in _PATIENCE.items() if name not in given}
