@@ -9,12 +9,13 @@ import argparse
 import sys
 from pathlib import Path
 
-from pages import cli, definition, environment, python, rest, roles, states
+from pages import bounds, cli, definition, environment, python, rest, roles, states
 
 PAGES = {
     "reference/cli.md": cli.page,
     "reference/rest.md": rest.page,
     "reference/roles.md": roles.page,
+    "reference/limits.md": bounds.page,
     "reference/definition.md": definition.page,
     "reference/environment.md": environment.page,
     "reference/python.md": python.page,

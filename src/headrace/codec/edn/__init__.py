@@ -8,12 +8,13 @@ by ``codec.wire`` and by whoever needs the values themselves.
 from __future__ import annotations
 
 from headrace.codec.edn.places import places
-from headrace.codec.edn.read import loads, plain_loads
+from headrace.codec.edn.read import MAX_BYTES, loads, plain_loads
 from headrace.codec.edn.records import plain, read_plain, read_record
 from headrace.codec.edn.values import Char, Keyword, List, Map, Ratio, Set, Symbol
 from headrace.codec.edn.write import dumps, indented, write
 
 __all__ = [
+    "MAX_BYTES",
     "Char",
     "Keyword",
     "List",
