@@ -93,6 +93,10 @@ class Historian:
                 self.settle,
                 self.cancel,
                 self.remove,
+                self.amend,
+                self.amend,
+                self.verb,
+                self.verb,
                 self.limit,
             ]
         )
@@ -142,6 +146,29 @@ class Historian:
             said |= {"result": Value(2, "inline", b"17")}
         await world.settle(run, cell.no, cell.index, **said)
         await self.keep_run(run)
+
+    async def amend(self) -> None:
+        if self.runs:
+            run = self.dice.choice(self.runs)
+            change = self.dice.choice(
+                [
+                    {"labels": {"n": str(self.dice.randrange(9))}},
+                    {"priority": self.dice.randrange(-9, 9)},
+                    {"phase": self.dice.choice(["load", "digest"]), "message": "half way"},
+                ]
+            )
+            await self.world.call("PATCH", f"/api/v1/runs/{run}", change)
+            await self.keep_run(run)
+
+    async def verb(self) -> None:
+        if self.runs:
+            run = self.dice.choice(self.runs)
+            word = self.dice.choice(["pause", "resume", "stop", "restart"])
+            answer = await self.world.post(f"/runs/{run}/{word}", {"reason": "dice"} if word != "restart" else {})
+            if word == "restart" and answer.status == 201:
+                self.runs.append(answer.json["id"])
+                await self.keep_run(self.runs[-1])
+            await self.keep_run(run)
 
     async def cancel(self) -> None:
         if self.runs and self.dice.random() < 0.3:

@@ -17,8 +17,10 @@ from headrace.model.ids import RUN_ITSELF, WHOLE, TaskKey
 from headrace.model.states import TASK_FINAL, TASK_LEASED
 from headrace.store.listing import ROWS_MAX, matches, place_of
 from headrace.store.port import Reader
-from headrace.store.rows import AttemptRow, Entity, EntityKey, HolderRow, RunFilter, RunRow, RunsPage
+from headrace.store.rows import AttemptRow, Entity, EntityKey, HistoryRow, HolderRow, RunFilter, RunRow, RunsPage
 
+BACK = 100
+"""So many versions are read at once where changes of a run did not touch its task."""
 PAGES_MAX = 6
 """So many pages of runs are looked at for one page of how they were."""
 _NEWEST = TASK_LEASED | TASK_FINAL
@@ -63,9 +65,10 @@ class PastReader:
     async def runs_page(self, where: RunFilter) -> RunsPage:
         """Runs that were there, each as it was; what a state or an end is asked of is what it was then."""
         until = self._at if where.until is None else min(where.until, self._at)
-        live = structs.replace(
-            where, states=(), exit_status=None, started=(None, None), ended=(None, None), until=until, limit=ROWS_MAX
-        )
+        live = RunFilter(
+            job=where.job, since=where.since, until=until, after=where.after, ascending=where.ascending, limit=ROWS_MAX,
+            parent=where.parent,
+        )  # fmt: skip
         rows: list[RunRow] = []
         for _ in range(PAGES_MAX):
             page = await self._reader.runs_page(live)
@@ -150,9 +153,20 @@ class PastReader:
         if not then and len(live) == 1:
             # the only task of its run has no history of its own: it stands in that of the run
             alone = await self._reader.cells_at([(live[0].run, RUN_ITSELF, WHOLE)], self._at)
-            if alone and alone[0].task_image is not None:
-                then[live[0].key] = alone[0].task_image
+            image = await self._of_run(alone[0]) if alone else None
+            if image is not None:
+                then[live[0].key] = image
         return [await self._merged(cell, then[cell.key]) for cell in live if cell.key in then]
+
+    async def _of_run(self, row: HistoryRow) -> TaskCell | None:
+        """The image of a run's only task: in this row, or in the last one before it that touched the task."""
+        version = row.version
+        while row.task_image is None and version > 0:
+            after = max(0, version - BACK)
+            rows = await self._reader.history(row.run, no=RUN_ITSELF, after=after, limit=version - after)
+            row = next((h for h in reversed(rows) if h.task_image is not None), row)
+            version = after
+        return row.task_image
 
     async def _merged(self, live: TaskCell, then: TaskCell) -> TaskCell:
         if then.version == live.version:

@@ -11,7 +11,7 @@ from collections.abc import Iterable
 import msgspec
 from msgspec import Struct
 
-from headrace.model.cells import Counts, InputMore, RunCell, RunInput, TaskCell
+from headrace.model.cells import Counts, InputMore, RunCell, RunInput, RunMore, TaskCell, TaskMore
 from headrace.model.facts import AnyFact
 from headrace.model.messages import AnyMessage
 from headrace.model.states import RunState, StopIntent, TaskState
@@ -59,6 +59,8 @@ class RunImage(Struct, frozen=True, array_like=True):
     ended: int | None = None
     exit_status: str | None = None
     reason: str | None = None
+    priority: int = 0
+    more: RunMore | None = None
 
 
 class TaskImage(Struct, frozen=True, array_like=True):
@@ -79,6 +81,7 @@ class TaskImage(Struct, frozen=True, array_like=True):
     exit_status: str | None = None
     exit_code: int | None = None
     signal: int | None = None
+    more: TaskMore | None = None
 
 
 class HistoryBody(Struct, frozen=True, array_like=True):
@@ -116,21 +119,25 @@ def history_body(row: HistoryRow) -> bytes:
     run: tuple[object, ...] | None = None
     if r is not None:
         run = (r.state, r.left, r.finals, r.live, r.failed, r.canceled, r.succeeded, r.intent)
-        if r.started_at or r.ended_at or r.reason:
+        if r.more is not None or r.priority:
+            run += (
+                _before(at, r.started_at), _before(at, r.ended_at), r.exit_status, r.reason, r.priority, r.more,
+            )  # fmt: skip
+        elif r.started_at or r.ended_at or r.reason:
             run += (_before(at, r.started_at), _before(at, r.ended_at), r.exit_status, r.reason)
     if t is None:
         return encode((row.facts, run))
     task: tuple[object, ...] = (t.state, t.version, t.attempt, t.epoch, t.pending, t.agent, t.boot, t.due_at)
-    if t.started_at or t.ended_at or t.reason or t.counts or t.exit_status:
+    if t.started_at or t.ended_at or t.reason or t.counts or t.exit_status or t.more is not None:
         task += (
             t.counts, t.reason, _before(at, t.started_at), _before(at, t.ended_at), t.exit_status, t.exit_code, t.signal
         )  # fmt: skip
+        if t.more is not None:
+            task += (t.more,)
     return encode((row.facts, run, task, t.no))
 
 
-def history_of(
-    row: tuple[int, int, int, int, int, int, bytes], graph: int, created_at: int, priority: int
-) -> HistoryRow:
+def history_of(row: tuple[int, int, int, int, int, int, bytes], graph: int, created_at: int) -> HistoryRow:
     """A history row again, from (run, no, idx, version, at, commit, body) and what never changes of its run."""
     run, no, index, version, at, commit, body = row
     b = _decode_body(body)
@@ -139,14 +146,15 @@ def history_of(
     if r is not None:
         cell = RunCell(
             run, graph, r.state, version, r.left, r.finals, r.live, r.failed, r.canceled, r.succeeded, r.intent,
-            priority=priority, created_at=created_at, started_at=_instant(at, r.started),
-            ended_at=_instant(at, r.ended), exit_status=r.exit_status, reason=r.reason,
+            priority=r.priority, created_at=created_at, started_at=_instant(at, r.started),
+            ended_at=_instant(at, r.ended), exit_status=r.exit_status, reason=r.reason, more=r.more,
         )  # fmt: skip
     if t is not None:
         task = TaskCell(
             run, b.task_no, index, t.state, t.version, t.attempt, t.epoch, t.pending, t.due,
             agent=t.agent, boot=t.boot, started_at=_instant(at, t.started), ended_at=_instant(at, t.ended),
             exit_status=t.exit_status, exit_code=t.exit_code, signal=t.signal, reason=t.reason, counts=t.counts,
+            more=t.more,
         )  # fmt: skip
     return HistoryRow(run, no, index, version, at, commit, b.facts, cell, task)
 
@@ -160,7 +168,7 @@ def with_graphs(
     for row in rows:
         run = runs.get(row[0])
         if run is not None:
-            found.append((history_of(row, run.graph, run.created_at, run.priority), run.graph))
+            found.append((history_of(row, run.graph, run.created_at), run.graph))
     return found
 
 

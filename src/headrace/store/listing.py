@@ -114,11 +114,12 @@ def place_of(row: RunRow) -> Place:
 def matches(where: RunFilter, row: RunRow) -> bool:
     """Every filter, of a run that was found by another way than a walk by its creation."""
     given, cell = row.input, row.cell
+    labels = _labels(row)
     if where.job is not None and given.job != where.job:
         return False
     if where.states and cell.state not in where.states:
         return False
-    if any(given.labels.get(name) != value for name, value in where.labels):
+    if any(labels.get(name) != value for name, value in where.labels):
         return False
     if where.text is not None and not _has(where.text, row):
         return False
@@ -128,5 +129,11 @@ def matches(where: RunFilter, row: RunRow) -> bool:
 def _has(text: str, row: RunRow) -> bool:
     sought = text.lower()
     given = row.input
-    texts = (given.job or "", *given.labels, *given.labels.values())
+    labels = _labels(row)
+    texts = (given.job or "", *labels, *labels.values())
     return any(sought in part.lower() for part in texts) or text == str(given.run)
+
+
+def _labels(row: RunRow) -> dict[str, str]:
+    more = row.cell.more
+    return row.input.labels if more is None or more.labels is None else more.labels

@@ -226,4 +226,4 @@ def _leased(row: Row) -> LeasedRow:
 def _history_row(row: Row) -> HistoryRow:
     run, no, index, version, at, commit, body, image = row
     cell = decode_run(image)
-    return history_of((run, no, index, version, at, commit, body), cell.graph, cell.created_at, cell.priority)
+    return history_of((run, no, index, version, at, commit, body), cell.graph, cell.created_at)

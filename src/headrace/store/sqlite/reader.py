@@ -247,7 +247,7 @@ def _tasks(rows: list[Row]) -> list[TaskCell]:
 def _history_row(row: Row) -> HistoryRow:
     run: RunCell = decode_run(row[7])
     seven = (row[0], row[1], row[2], row[3], row[4], row[5], row[6])
-    return history_of(seven, run.graph, run.created_at, run.priority)
+    return history_of(seven, run.graph, run.created_at)
 
 
 def _one(conn: apsw.Connection, text: str) -> int:
