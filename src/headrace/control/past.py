@@ -23,8 +23,6 @@ BACK = 100
 """So many versions are read at once where changes of a run did not touch its task."""
 PAGES_MAX = 6
 """So many pages of runs are looked at for one page of how they were."""
-_NEWEST = TASK_LEASED | TASK_FINAL
-"""States in which the newest attempt is the cell's own; in others it is over and stands in a row."""
 
 
 class PastReader:
@@ -184,4 +182,4 @@ class PastReader:
 
 def _over(cell: TaskCell) -> int:
     """The last attempt that stands in a row of its own."""
-    return cell.attempt - 1 if cell.state in _NEWEST else cell.attempt
+    return cell.attempt - 1 if cell.state in TASK_LEASED else cell.attempt
