@@ -7,11 +7,14 @@ system calls and one packet. Answers of unknown length are chunked. Never touche
 from __future__ import annotations
 
 import asyncio
-from collections.abc import MutableMapping
+from collections.abc import Iterable, MutableMapping
 from http import HTTPStatus
 from typing import Any, Protocol
 
 Message = MutableMapping[str, Any]
+ANSWER = "headrace.answer"
+"""Where an application finds ``Exchange.answer`` in its scope. Another server has none: then it sends ASGI's messages."""
+
 _LINES = {int(s): f"HTTP/1.1 {int(s)} {s.phrase}\r\n".encode() for s in HTTPStatus}
 _BODILESS = frozenset({204, 304})
 _NO_BODY: Message = {"type": "http.request", "body": b"", "more_body": False}
@@ -129,7 +132,7 @@ class Exchange:
         if held is not None:
             self._held = None
             self.started = True
-            head = self._head(held, None if more else len(data))
+            head = self._head(held["status"], held["headers"], None if more else len(data))
             self._connection.transport.write(head + self._piece(data, more=more))
         else:
             self._connection.transport.write(self._piece(data, more=more))
@@ -138,18 +141,28 @@ class Exchange:
         elif (drained := self._connection.drained) is not None:
             await drained
 
+    def answer(self, status: int, headers: Iterable[tuple[bytes, bytes]], body: bytes) -> None:
+        """A whole answer at once: what takes two messages in ASGI."""
+        if self._gone:
+            return
+        if self.started or self._held is not None:
+            raise RuntimeError("the answer has begun")
+        self.started = True
+        head = self._head(status, headers, len(body))
+        self._connection.transport.write(head + self._piece(body, more=False))
+        self._end()
+
     def _end(self) -> None:
         self.answered = True
         if self._left > 0:
             self.keep = False
         self._connection.answered(self)
 
-    def _head(self, start: Message, whole: int | None) -> bytes:
+    def _head(self, status: int, headers: Iterable[tuple[bytes, bytes]], whole: int | None) -> bytes:
         """The head of the answer; ``whole`` is the length of a body that is there already."""
-        status: int = start["status"]
         parts = [_LINES.get(status) or f"HTTP/1.1 {status} \r\n".encode()]
         length = None
-        for name, value in start["headers"]:
+        for name, value in headers:
             if b"\n" in value or b"\r" in value:
                 raise RuntimeError("a header must not hold line breaks")
             if name == b"content-length":

@@ -180,8 +180,10 @@ class Group:
         try:
             if unit.named is not None:
                 self._named(unit)
-            elif unit.atomic:
+            elif unit.atomic and len(unit.changes) > 1:
                 await self._all_or_none(unit, reached)
+            elif unit.atomic:
+                await self._one(unit, reached[0])
             else:
                 await self._one_by_one(unit, reached)
         except HeadraceError as error:
@@ -250,6 +252,14 @@ class Group:
             raise
         unit.results.extend(results)
         unit.done = len(unit.changes)
+
+    async def _one(self, unit: Unit, run: RunCell | None) -> None:
+        """One change is all or none by itself: what is refused or raises in core has touched nothing."""
+        decided = self._decide_at_once(unit.changes[0], run, unit.origin, None)
+        if decided is None:
+            decided = await self._decide(unit.changes[0], run, unit.origin, None)
+        unit.results.append(decided)
+        unit.done = 1
 
     async def _one_by_one(self, unit: Unit, reached: Sequence[RunCell | None]) -> None:
         rejected: set[tuple[int, int, int]] = set()

@@ -15,7 +15,7 @@ from urllib.parse import unquote
 
 import httptools
 
-from headrace.control.exchange import Exchange, whole_answer
+from headrace.control.exchange import ANSWER, Exchange, whole_answer
 from headrace.control.sockets import ServerSocket
 
 Message = MutableMapping[str, Any]
@@ -282,11 +282,15 @@ class HttpConnection(asyncio.Protocol):
 
     async def _run(self, exchange: Exchange) -> None:
         status, why = 503, b"the server ends: ask again"
+        scope = exchange.scope
+        scope[ANSWER] = exchange.answer
         try:
-            await self._server.app(exchange.scope, exchange.receive, exchange.send)
+            await self._server.app(scope, exchange.receive, exchange.send)
         except Exception:
             status, why = 500, b"the server failed"
             log.exception("a request could not be answered")
+        finally:
+            del scope[ANSWER]  # exchange and scope must not keep each other
         if not exchange.answered and not self._closing:
             # nothing, or half of an answer: only cutting the connection says that it is not whole
             if not exchange.started:

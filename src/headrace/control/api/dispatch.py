@@ -19,6 +19,7 @@ from headrace.control.api.router import Endpoint, Router
 from headrace.control.api.services import Services
 from headrace.control.api.standing import PATIENT, while_good
 from headrace.control.api.table import Route
+from headrace.control.exchange import ANSWER
 from headrace.control.sockets import ServerSocket, accepted
 from headrace.model.errors import HeadraceError, Invalid, Problem, TooLarge, Unauthorized
 from headrace.model.views import ProblemView
@@ -28,6 +29,7 @@ Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 ASGIApp = Callable[[Scope, Receive, Send], Awaitable[None]]
 Headers = tuple[tuple[bytes, bytes], ...]
+AtOnce = Callable[[int, list[tuple[bytes, bytes]], bytes], None]
 
 KEY_MAX = 200
 SWITCHING = 101
@@ -60,7 +62,7 @@ class Dispatch:
         if scope["type"] != "http":
             await _no_http(scope, receive, send)
             return
-        started = _Started(send)
+        started = _Started(send, scope.get(ANSWER))
         begun = self._clock.monotonic()
         try:
             await self._answer(scope, receive, started)
@@ -137,10 +139,11 @@ class Dispatch:
 class _Started:
     """Remembers whether the answer has begun, and how."""
 
-    __slots__ = ("_send", "lives", "status", "yes")
+    __slots__ = ("_answer", "_send", "lives", "status", "yes")
 
-    def __init__(self, send: Send) -> None:
+    def __init__(self, send: Send, answer: AtOnce | None) -> None:
         self._send = send
+        self._answer = answer
         self.yes = False
         self.lives = False
         self.status = 0
@@ -150,6 +153,16 @@ class _Started:
             self.yes = True
             self.status = message["status"]
         await self._send(message)
+
+    async def whole(self, status: int, headers: list[tuple[bytes, bytes]], body: bytes) -> None:
+        """An answer that is there."""
+        if self._answer is None:
+            await self({"type": "http.response.start", "status": status, "headers": headers})
+            await self({"type": "http.response.body", "body": body})
+        else:
+            self.yes = True
+            self.status = status
+            self._answer(status, headers, body)
 
 
 def _known_queries(endpoint: Endpoint, call: Call) -> None:
@@ -214,9 +227,9 @@ def _too_large(route: Route) -> HeadraceError:
     return TooLarge(f"the body of this call is at most {route.body_max} bytes")
 
 
-async def _write(send: Send, reply: Reply, media: str, *, head: bool) -> None:
+async def _write(started: _Started, reply: Reply, media: str, *, head: bool) -> None:
     if reply.stream is not None:
-        await _write_stream(send, reply, reply.stream, head=head)
+        await _write_stream(started, reply, reply.stream, head=head)
         return
     if reply.body is not None:
         body, kind = reply.body, reply.media or media
@@ -227,8 +240,7 @@ async def _write(send: Send, reply: Reply, media: str, *, head: bool) -> None:
     headers: list[tuple[bytes, bytes]] = [(b"content-length", str(len(body)).encode()), *_FIXED, *reply.headers]
     if kind:
         headers.append((b"content-type", header_of(kind)))
-    await send({"type": "http.response.start", "status": reply.status, "headers": headers})
-    await send({"type": "http.response.body", "body": b"" if head else body})
+    await started.whole(reply.status, headers, b"" if head else body)
 
 
 async def _write_stream(send: Send, reply: Reply, stream: AsyncIterator[bytes], *, head: bool) -> None:
@@ -247,7 +259,7 @@ async def _write_stream(send: Send, reply: Reply, stream: AsyncIterator[bytes], 
     await send({"type": "http.response.body", "body": b""})
 
 
-async def _write_problem(send: Send, view: ProblemView, extra: Headers, scope: Scope) -> None:
+async def _write_problem(started: _Started, view: ProblemView, extra: Headers, scope: Scope) -> None:
     media = problem_media(dict(scope["headers"]).get(b"accept"))
     body = encode(view, media)
     headers = [
@@ -256,8 +268,7 @@ async def _write_problem(send: Send, view: ProblemView, extra: Headers, scope: S
         *_FIXED,
         *extra,
     ]
-    await send({"type": "http.response.start", "status": view.status, "headers": headers})
-    await send({"type": "http.response.body", "body": body})
+    await started.whole(view.status, headers, body)
 
 
 async def _no_http(scope: Scope, receive: Receive, send: Send) -> None:
