@@ -65,7 +65,7 @@ TABLES = (
     _table("answer", "scope$ key$ request* status location$ body* at"),
     _table("outbox", "seq kind$ subject$ body* due_at"),
     _table("limit_use", "name$ key$ run no idx units"),
-    _table("limit_tick", "name$ key$ tick"),
+    _table("limit_tick", "name$ key$ tick at", at=0),
     _table("gate_wait", "name$ key$ rank run"),
     _table("cached", "work* run no idx at"),
     _table("child", "parent no idx epoch run"),

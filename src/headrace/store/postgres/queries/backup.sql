@@ -156,10 +156,10 @@ copy (select name, key, run, no, idx, units from limit_use order by name collate
 copy limit_use (name, key, run, no, idx, units) from stdin (format binary)
 
 -- name: dump_limit_tick
-copy (select name, key, tick from limit_tick order by name collate "C", key collate "C") to stdout (format binary)
+copy (select name, key, tick, at from limit_tick order by name collate "C", key collate "C") to stdout (format binary)
 
 -- name: load_limit_tick
-copy limit_tick (name, key, tick) from stdin (format binary)
+copy limit_tick (name, key, tick, at) from stdin (format binary)
 
 -- name: dump_gate_wait
 copy (select name, key, rank, run from gate_wait order by name collate "C", key collate "C", rank, run) to stdout (format binary)

@@ -116,10 +116,10 @@ SELECT name, key, run, no, idx, units FROM limit_use ORDER BY name, key, run, no
 INSERT INTO limit_use (name, key, run, no, idx, units) VALUES (?, ?, ?, ?, ?, ?);
 
 -- name: dump_limit_tick
-SELECT name, key, tick FROM limit_tick ORDER BY name, key;
+SELECT name, key, tick, at FROM limit_tick ORDER BY name, key;
 
 -- name: load_limit_tick
-INSERT INTO limit_tick (name, key, tick) VALUES (?, ?, ?);
+INSERT INTO limit_tick (name, key, tick, at) VALUES (?, ?, ?, ?);
 
 -- name: dump_gate_wait
 SELECT name, key, rank, run FROM gate_wait ORDER BY name, key, rank, run;
