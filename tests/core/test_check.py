@@ -123,8 +123,7 @@ def test_a_later_kind_is_not_available_yet(kind):
 
 @pytest.mark.parametrize(
     ("field", "value"),
-    [("secrets", {"A": "b"}), ("secret_files", {"a": "b"}), ("resources", {"cpus": 1}), ("cache", {"for": "1h"}),
-     ("listeners", [1])],
+    [("secrets", {"A": "b"}), ("secret_files", {"a": "b"}), ("resources", {"cpus": 1}), ("listeners", [1])],
 )  # fmt: skip
 def test_a_later_feature_of_a_task_is_not_available_yet(field, value):
     problems = told(define({field: value}))

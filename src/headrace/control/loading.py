@@ -19,7 +19,7 @@ from headrace.control.lists import Lists
 from headrace.core.gates import gate_of
 from headrace.core.limits import tick_under
 from headrace.core.nodes import Graph
-from headrace.core.work import Gate, Keys, Working
+from headrace.core.work import Cached, Gate, Keys, Working
 from headrace.model.cells import RunCell, RunInput, TaskCell, Value
 from headrace.model.changes import Admit, Change, Claim, Lose, Settle, Started, Submit, Wake
 from headrace.model.errors import Invalid, NotFound
@@ -185,7 +185,14 @@ class Loader:
                     tasks.append(key)
             if keys.input and run is not None and run.run not in self.working.inputs:
                 inputs.append(run.run)
-            special = special or keys.members or bool(keys.values) or bool(keys.gather) or keys.items is not None
+            special = (
+                special
+                or keys.members
+                or bool(keys.values)
+                or bool(keys.gather)
+                or keys.items is not None
+                or bool(keys.cached)
+            )
         if tasks:
             for cell in await self._writer.load_tasks(tasks):
                 here[cell.run, cell.no, cell.index] = cell
@@ -197,6 +204,7 @@ class Loader:
 
     async def _special(self, wanted: Sequence[tuple[RunCell | None, Keys]]) -> None:
         await self._values([key for _, keys in wanted for key in keys.values])
+        await self._cached([key for _, keys in wanted for key in keys.cached])
         for run, keys in wanted:
             for group in keys.gather:
                 self.working.values[group] = await self._gathered(group)
@@ -204,6 +212,16 @@ class Loader:
                 await self._items(*keys.items)
             if keys.members and run is not None:
                 await self._members(run.run, keys.members_after, keys.members_max)
+
+    async def _cached(self, keys: Sequence[TaskKey]) -> None:
+        """Whether the work of these tasks was done before."""
+        cells = [cell for key in keys if (cell := self.working.tasks.get(key)) is not None and cell.more is not None]
+        works = sorted(
+            {c.more.cache for c in cells if c.more is not None and c.more.cache} - self.working.cached.keys()
+        )
+        if works:
+            for work, (at, cell, value) in (await self._writer.load_cached(works)).items():
+                self.working.cached[work] = Cached(cell.key, at, cell, value)
 
     async def _values(self, keys: Sequence[TaskKey]) -> None:
         """Results that stand aside; those in cells are at hand already."""

@@ -26,8 +26,8 @@ NOT_YET = "not available yet: "
 
 PHASE_MAX = 200
 _LATER_OF_JOB = ("schedules", "notify", "listeners")
-_LATER_OF_TASK = ("secrets", "secret_files", "resources", "cache", "listeners")
-_NOTHING_LATER: tuple[object, ...] = ({}, {}, UNSET, UNSET, [])
+_LATER_OF_TASK = ("secrets", "secret_files", "resources", "listeners")
+_NOTHING_LATER: tuple[object, ...] = ({}, {}, UNSET, [])
 _later = attrgetter(*_LATER_OF_TASK)
 _kinds = attrgetter(*KINDS)
 _OPERATORS = ("eq", "ne", "lt", "le", "gt", "ge", "in_", "glob", "exists")
@@ -127,6 +127,10 @@ def _task(no: int, task: Task, found: Found) -> None:
         check_kind(task, path, found)
     if task.limits:
         _limits(task, path, found)
+    if task.cache is not UNSET:
+        _duration(task.cache.for_, f"{path}.cache.for", found)
+        if kind in ("job", "wait"):
+            found.add(f"{path}.cache", "what an agent does is found again: cache the tasks of the child job")
     _durations(task, path, found)
     if task.env:
         _env(task.env, f"{path}.env", found)

@@ -196,6 +196,8 @@ def _rendered(task: Task) -> Iterator[tuple[_Path, str, bool]]:
         yield from ((("with", *path), text, True) for path, text in texts_of(task.with_))
     if task.label is not UNSET:
         yield ("label",), task.label, True
+    if task.cache is not UNSET and task.cache.key is not UNSET:
+        yield ("cache", "key"), task.cache.key, True
     if task.each is not UNSET:
         each = msgspec.to_builtins(task.each) if isinstance(task.each, EachOf) else task.each
         yield from ((("each", *path), text, False) for path, text in texts_of(each))

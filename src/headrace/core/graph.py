@@ -20,6 +20,7 @@ from headrace.core.nodes import (
     INNER,
     WINDOW,
     Again,
+    CacheRule,
     Each,
     Edge,
     GateRule,
@@ -58,7 +59,7 @@ def compile(definition: doc.JobDefinition) -> Graph:  # noqa: A001  the word of 
     nodes = _linked(bare, finals)
     ordinary = len(nodes) - len(finals)
     gate = _gate(definition)
-    odd = gate is not None or any(node.limited for node in bare)
+    odd = gate is not None or any(node.limited or node.cache for node in bare)
     long = any(node.inner or node.delay_ms or node.repeat for node in nodes)
     roots = tuple(node.no for node in nodes if node.pending == 0)
     return Graph(
@@ -82,7 +83,8 @@ def compile(definition: doc.JobDefinition) -> Graph:  # noqa: A001  the word of 
 def _node(definition: doc.JobDefinition, no: int, by_name: dict[str, int], groups: set[int], source: Source) -> Node:
     task = definition.tasks[no]
     placement = _placement(definition, task)
-    texts = refs_of(source.texts())
+    key = "" if task.cache is UNSET or task.cache.key is UNSET else task.cache.key
+    texts = refs_of([source.texts(), key])
     when = UNSET if task.when is UNSET else msgspec.to_builtins(task.when)
     when_refs = refs_of(when) if when is not UNSET else ()
     each = _each(task, by_name, groups)
@@ -106,13 +108,21 @@ def _node(definition: doc.JobDefinition, no: int, by_name: dict[str, int], group
         final=task.finally_,
         allow_failure=task.allow_failure,
         on_lost=task.on_lost,
-        plain=not texts and when is UNSET and each is None and not placement.limits,
+        plain=not texts and when is UNSET and each is None and not placement.limits and task.cache is UNSET,
         inner=placement.kind in INNER,
         delay_ms=_ms(task.delay, 0),
         repeat=None if task.repeat is UNSET else Again(task.repeat.times, millis(task.repeat.delay)),
         limited=bool(placement.limits),
+        cache=_cache(task),
         lane=lane_of(definition.name),
     )
+
+
+def _cache(task: doc.Task) -> CacheRule | None:
+    """How long its result is good."""
+    if task.cache is UNSET:
+        return None
+    return CacheRule(millis(task.cache.for_) * 1000, "" if task.cache.key is UNSET else task.cache.key)
 
 
 def _gate(definition: doc.JobDefinition) -> GateRule | None:

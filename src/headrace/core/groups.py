@@ -23,6 +23,7 @@ from headrace.core.moving import (
     close_group,
     end_uncreated,
     look_for_room,
+    make_ready,
     message_value,
     rank_of,
     side_end,
@@ -139,8 +140,12 @@ def _begin(draft: Draft, node: Node, group: TaskCell, indices: Sequence[int], it
         if node.limited:
             takes = takes_now(draft, node, cell, keys)
             cell = replace(cell, more=with_takes(None, takes), klass=class_now(node, draft.run, takes))
+        if node.cache is not None:
+            cell = replace(cell, state=TaskState.blocked, klass=0, rank=0, ready_at=0)
         draft.put(cell)
-        if node.inner:
+        if node.cache is not None:
+            make_ready(draft, node, cell)
+        elif node.inner:
             look_for_room(draft, node, cell)
         elif not claim_task(draft, node, cell, fresh=True):
             waiting.setdefault(cell.klass, cell)

@@ -12,6 +12,7 @@ from typing import Any
 import msgspec
 from msgspec.structs import replace
 
+from headrace.core.caching import CACHED, fresh_hit, value_of, work_of
 from headrace.core.classes import class_now, takes_now, waits, with_takes
 from headrace.core.conditions import holds, met
 from headrace.core.draft import SWEPT_BY, Draft
@@ -22,10 +23,10 @@ from headrace.core.nodes import INLINE_READS, PARKED, RANK_SLOPE_MS, Edge, Graph
 from headrace.core.policy import AFTER_LOSS
 from headrace.core.render import Rendered, plain_attempt, render_attempt
 from headrace.core.scope import RunScope
-from headrace.core.work import Alarm, Dispatch, Follow, Parked
-from headrace.model.cells import Counts, RunCell, TaskCell, Value
+from headrace.core.work import Alarm, Dispatch, Follow, HasFiles, Parked
+from headrace.model.cells import Counts, RunCell, TaskCell, TaskMore, Value
 from headrace.model.changes import Claim
-from headrace.model.facts import RunChanged, TaskDispatched, TaskEnded, TaskReadied
+from headrace.model.facts import RunChanged, TaskDispatched, TaskEnded, TaskReadied, TaskTaken
 from headrace.model.ids import INCARNATION_SHIFT, RUN_ITSELF, WHOLE
 from headrace.model.states import RUN_FINAL, TASK_LEASED, RunState, StopIntent, TaskState
 
@@ -58,6 +59,8 @@ def rank_of(now: int, node: Node, run: RunCell) -> int:
 
 def make_ready(draft: Draft, node: Node, cell: TaskCell, *, claim: bool = True) -> None:
     """Nothing but room is missing now; claimed in this very step when an agent has room."""
+    if node.cache is not None and not draft.working.unlimited and _looks_up(draft, node, cell):
+        return
     if claim and not node.inner and claim_task(draft, node, cell, fresh=True):
         return
     takes = takes_now(draft, node, cell, draft.working.keys) if node.limited else ()
@@ -74,6 +77,51 @@ def make_ready(draft: Draft, node: Node, cell: TaskCell, *, claim: bool = True) 
     )
     draft.facts.append(TaskReadied(cell.no, cell.index))
     look_for_room(draft, node, ready)
+
+
+def _looks_up(draft: Draft, node: Node, cell: TaskCell) -> bool:
+    """Whether it is first looked up if this work was done before: then the task is woken when that is known."""
+    if cell.state != TaskState.blocked or (cell.more is not None and cell.more.cache):
+        return False
+    try:
+        spec = rendering(draft, node, cell)
+        if spec is None:
+            return False
+        work = work_of(draft, node, cell, spec)
+    except MissingValue as error:
+        side_end(draft, cell, TaskState.failed, reason=EXPRESSION, error=message_value(str(error)))
+        return True
+    more = TaskMore(cache=work) if cell.more is None else replace(cell.more, cache=work)
+    draft.owe(cell, draft.now, pending=0, more=more)
+    return True
+
+
+def looked_up(draft: Draft, node: Node, cell: TaskCell) -> None:
+    """What was looked up is here: the task has its result, or is ready."""
+    hit = fresh_hit(draft, node, cell)
+    if hit is None or cell.more is None:
+        make_ready(draft, node, cell)
+        return
+    value = value_of(hit)
+    if value is not None and value.data is not None and cell.index == WHOLE:
+        draft.working_result(cell.key, value)
+    if value is not None and value.place == "blob":
+        value = replace(value, data=None)
+    said = hit.cell
+    ended = end(
+        draft,
+        cell,
+        TaskState.succeeded,
+        result=draft.keep(cell.key, value),
+        exit_status=said.exit_status,
+        exit_code=said.exit_code,
+        reason=CACHED,
+        more=replace(cell.more, origin=hit.key),
+    )
+    draft.facts.append(TaskTaken(cell.no, cell.index, hit.key[0], TaskState.succeeded))
+    draft.commands.append(HasFiles(cell.run))
+    if cell.index == WHOLE:
+        propagate(draft, ended)
 
 
 def look_for_room(draft: Draft, node: Node, cell: TaskCell) -> None:

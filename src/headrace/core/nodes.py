@@ -106,6 +106,13 @@ class Placement(Struct, frozen=True):
     """Values of the limits' keys, in their order; empty where none of them is counted apart."""
 
 
+class CacheRule(Struct, frozen=True):
+    """A result is good for so many microseconds; ``key``: what makes two attempts the same, empty for the whole work."""
+
+    for_us: int
+    key: str = ""
+
+
 class GateRule(Struct, frozen=True):
     """So many runs of the job at once, counted per ``key`` (a text with expressions); ``when_full`` as in the document."""
 
@@ -173,6 +180,7 @@ class Node(Struct, frozen=True):
     repeat: Again | None = None
     lane: int = 0
     """The lane of its job, where it stands in the number of a class."""
+    cache: CacheRule | None = None
     limited: bool = False
     """It takes from named limits: only the claim loop gives it out, never the change that made it ready."""
 

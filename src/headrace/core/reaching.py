@@ -92,6 +92,8 @@ def _reach_task(graph: Graph, run: RunCell, node: Node, change: Change) -> Keys:
     found.input = True
     found.reads(node.reads, gather=True)
     if isinstance(change, Wake):
+        if node.cache is not None:
+            found.cached = ((change.run, node.no, index),)
         found.reads(node.when_reads, gather=True)
         if index == WHOLE:
             found.successors(graph, node)
@@ -129,7 +131,7 @@ def _reach_run(graph: Graph, run: RunCell, change: Wake) -> Keys:
 class _Found:
     """Keys of one run being gathered, each once."""
 
-    __slots__ = ("gathers", "input", "run", "tasks", "values")
+    __slots__ = ("cached", "gathers", "input", "run", "tasks", "values")
 
     def __init__(self, run: int) -> None:
         self.run = run
@@ -137,6 +139,7 @@ class _Found:
         self.values: dict[TaskKey, None] = {}
         self.gathers: dict[TaskKey, None] = {}
         self.input = False
+        self.cached: tuple[TaskKey, ...] = ()
 
     def task(self, no: int, index: int = WHOLE) -> None:
         self.tasks[self.run, no, index] = None
@@ -168,4 +171,11 @@ class _Found:
                 self.reads(other.when_reads, gather=False)
 
     def keys(self, items: tuple[TaskKey, int, int] | None = None) -> Keys:
-        return Keys(tuple(self.tasks), tuple(self.values), self.input, gather=tuple(self.gathers), items=items)
+        return Keys(
+            tuple(self.tasks),
+            tuple(self.values),
+            self.input,
+            gather=tuple(self.gathers),
+            items=items,
+            cached=self.cached,
+        )

@@ -49,7 +49,7 @@ TASK_MOVES: Final[dict[tuple[TaskState, TaskState], str]] = {
     (_T.blocked, _T.skipped): "conditions cannot hold, or a failure stopped the run",
     (_T.blocked, _T.failed): "an expression has no value",
     (_T.blocked, _T.canceled): "the run is canceled or timed out",
-    (_T.blocked, _T.succeeded): "recorded: it ran elsewhere",
+    (_T.blocked, _T.succeeded): "recorded: it ran elsewhere, or its result was at hand",
     (_T.ready, _T.dispatched): "claim",
     (_T.ready, _T.running): "a child run or a wait begins",
     (_T.ready, _T.failed): "an expression has no value, or a failure stopped its retry",

@@ -20,6 +20,7 @@ from headrace.core.moving import (
     begin,
     end_uncreated,
     halted_state,
+    looked_up,
     make_ready,
     propagate,
     settled_need,
@@ -51,6 +52,8 @@ def wake(draft: Draft, change: Wake) -> None:
         draft.change(cell, due_at=0)
     elif cell.state in TASK_FINAL:
         propagate(draft, draft.change(cell, due_at=0))
+    elif cell.state == TaskState.blocked and cell.more is not None and cell.more.cache:
+        looked_up(draft, draft.node(cell), draft.change(cell, due_at=0))
     elif cell.state == TaskState.blocked:
         activate(draft, draft.change(cell, due_at=0), woken=True)
     elif cell.state == TaskState.retrying:

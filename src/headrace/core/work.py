@@ -36,6 +36,8 @@ class Keys(Struct, frozen=True, gc=False):
     items: tuple[TaskKey, int, int] | None = None
     """(key of the value that is the list, first item, at most how many)."""
     gather: tuple[TaskKey, ...] = ()
+    cached: tuple[TaskKey, ...] = ()
+    """Tasks of which to look up whether their work was done before."""
 
 
 class Offer(Struct):
@@ -55,6 +57,15 @@ class Offer(Struct):
     name: str = ""
     """The agent's name, for tasks that ask for one agent and for people."""
     ahead: dict[int, int] = field(default_factory=dict)
+
+
+class Cached(Struct, frozen=True):
+    """An attempt whose result is found again: whose, when it ended, what it said. ``value`` has its data."""
+
+    key: TaskKey
+    at: int
+    cell: TaskCell
+    value: Value | None = None
 
 
 class Gate(Struct):
@@ -92,6 +103,7 @@ class Working(Struct):
     """Who holds a limit, in words; only for explain."""
     keys: dict[str, str] = field(default_factory=dict)
     """The keys of limits as this process last saw them, by name: a guess that spares claims, which look themselves."""
+    cached: dict[bytes, Cached] = field(default_factory=dict)
     unlimited: bool = False
     """Limits count for nothing: a run in the caller's own process, one task at a time."""
 

@@ -118,6 +118,9 @@ class Writer(Protocol):
     async def load_uses(self, keys: Sequence[LimitKey]) -> dict[LimitKey, tuple[int, int, int]]:
         """Units in use, the rate's instant (0: none) and when it was written, of all keys that are asked for. Only under the limit's lock."""
 
+    async def load_cached(self, works: Sequence[bytes]) -> dict[bytes, tuple[int, TaskCell, Value | None]]:
+        """By the name of a work: when it was done, the attempt's task, its result with data. Absent: never."""
+
     async def load_gates(self, keys: Sequence[LimitKey]) -> dict[LimitKey, tuple[list[int], list[int]]]:
         """Runs that hold a gate, oldest first, and the first thousand that wait, in order."""
 

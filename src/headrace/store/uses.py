@@ -10,7 +10,7 @@ from msgspec import Struct, field
 
 from headrace.model.cells import RunCell, TaskCell
 from headrace.model.ids import RUN_ITSELF, WHOLE
-from headrace.model.states import RUN_FINAL, TASK_LEASED, RunState
+from headrace.model.states import RUN_FINAL, TASK_LEASED, RunState, TaskState
 from headrace.store.rows import Batch
 
 UseKey = tuple[str, str, int, int, int]
@@ -27,6 +27,8 @@ class Uses(Struct):
     over: set[UseKey] = field(default_factory=set)
     waiting: set[WaitKey] = field(default_factory=set)
     entered: set[WaitKey] = field(default_factory=set)
+    cached: dict[bytes, TaskCell] = field(default_factory=dict)
+    """Attempts whose results are found again, by the name of their work."""
 
 
 def uses_of(batch: Batch) -> Uses | None:
@@ -46,6 +48,8 @@ def uses_of(batch: Batch) -> Uses | None:
 def _task(found: Uses, cell: TaskCell) -> None:
     if cell.more is None:
         return
+    if cell.more.cache and cell.more.origin is None and cell.state == TaskState.succeeded:
+        found.cached[cell.more.cache] = cell
     for name, key, units in cell.more.takes:
         row = (name, key, cell.run, cell.no, cell.index)
         if cell.state in TASK_LEASED:

@@ -219,6 +219,9 @@ def _limits(uses: Uses, batch: Batch) -> Iterator[Call]:
         yield Call("drop_waits", _wait_columns(entered))
     if waiting := sorted(uses.waiting):
         yield Call("add_waits", _wait_columns(waiting))
+    if cached := sorted(uses.cached.items()):
+        keys = _keys([(c.run, c.no, c.index) for _, c in cached])
+        yield Call("put_cached", [Bytes([w for w, _ in cached]), *keys, Ints([c.ended_at for _, c in cached])])
     if ticks := sorted(batch.ticks.items()):
         names = [Texts([name for (name, _), _ in ticks]), Texts([key for (_, key), _ in ticks])]
         yield Call("put_ticks", [*names, Ints([tick for _, tick in ticks]), batch.at])

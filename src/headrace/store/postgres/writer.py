@@ -202,6 +202,15 @@ class PostgresWriter:
         rows = await self._rows("load_uses", pairs(keys)) if keys else []
         return {(row[0], row[1]): (row[2], row[3] or 0, row[4] or 0) for row in rows}
 
+    async def load_cached(self, works: Sequence[bytes]) -> dict[bytes, tuple[int, TaskCell, Value | None]]:
+        """When it was made, by which attempt, and what its result is."""
+        found: dict[bytes, tuple[int, TaskCell, Value | None]] = {}
+        for work, at, image, data in await self._rows("find_cached", [Bytes(works)]) if works else []:
+            cell = decode_task(image)
+            value = None if cell.result is None else await self._blobs.fill(cell.result, data)
+            found[bytes(work)] = (at, cell, value)
+        return found
+
     async def load_gates(self, keys: Sequence[LimitKey]) -> dict[LimitKey, tuple[list[int], list[int]]]:
         """Who is in and who waits."""
         found: dict[LimitKey, tuple[list[int], list[int]]] = {key: ([], []) for key in keys}

@@ -113,6 +113,14 @@ class SqliteWriter:
         asked = [{"name": name, "key": key} for name, key in keys]
         return {(row[0], row[1]): (row[2], row[3] or 0, row[4] or 0) for row in self._each("load_uses", asked)}
 
+    async def load_cached(self, works: Sequence[bytes]) -> dict[bytes, tuple[int, TaskCell, Value | None]]:
+        found: dict[bytes, tuple[int, TaskCell, Value | None]] = {}
+        for work, at, image, aside in self._each("find_cached", [(work,) for work in works]):
+            cell = decode_task(image)
+            value = None if cell.result is None else await filled(cell.result, aside, self._blobs)
+            found[work] = (at, cell, value)
+        return found
+
     async def load_gates(self, keys: Sequence[LimitKey]) -> dict[LimitKey, tuple[list[int], list[int]]]:
         return {
             key: (
@@ -322,6 +330,7 @@ def _limit_rows(batch: Batch) -> list[tuple[str, list[Row]]]:
         ("add_uses", [(*key, units) for key, units in uses.held.items()]),
         ("drop_waits", list(uses.entered)),
         ("add_waits", list(uses.waiting)),
+        ("put_cached", [(work, c.run, c.no, c.index, c.ended_at) for work, c in uses.cached.items()]),
         ("put_ticks", [(*key, tick, batch.at) for key, tick in batch.ticks.items()]),
     ]
 

@@ -83,3 +83,9 @@ select digest, graph from document where digest = any($1)
 
 -- name: lock_outbox
 select seq from outbox where seq = any($1) order by seq for update skip locked
+
+-- name: find_cached
+select c.work, c.at, t.image, v.data from cached c
+join task t on t.run = c.run and t.no = c.no and t.idx = c.idx
+left join value v on v.run = c.run and v.no = c.no and v.idx = c.idx
+where c.work = any($1)

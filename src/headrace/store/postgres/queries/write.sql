@@ -164,3 +164,9 @@ on conflict (name, key, rank, run) do nothing
 insert into limit_tick (name, key, tick, at)
 select name, key, tick, $4 from unnest($1::text[], $2::text[], $3::bigint[]) as k (name, key, tick)
 on conflict (name, key) do update set tick = excluded.tick, at = excluded.at
+
+-- name: put_cached
+-- Two nodes that did the same work at once: whoever is later is found.
+insert into cached (work, run, no, idx, at)
+select * from unnest($1::bytea[], $2::bigint[], $3::bigint[], $4::bigint[], $5::bigint[])
+on conflict (work) do update set run = excluded.run, no = excluded.no, idx = excluded.idx, at = excluded.at

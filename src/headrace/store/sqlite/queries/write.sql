@@ -130,3 +130,11 @@ INSERT INTO gate_wait (name, key, rank, run) VALUES (?, ?, ?, ?) ON CONFLICT (na
 
 -- name: drop_waits
 DELETE FROM gate_wait WHERE name = ? AND key = ? AND rank = ? AND run = ?;
+
+-- name: find_cached
+SELECT c.work, c.at, t.image, v.data FROM cached c JOIN task t ON t.run = c.run AND t.no = c.no AND t.idx = c.idx
+LEFT JOIN value v ON v.run = c.run AND v.no = c.no AND v.idx = c.idx WHERE c.work = ?;
+
+-- name: put_cached
+INSERT INTO cached (work, run, no, idx, at) VALUES (?, ?, ?, ?, ?)
+ON CONFLICT (work) DO UPDATE SET run = excluded.run, no = excluded.no, idx = excluded.idx, at = excluded.at;
