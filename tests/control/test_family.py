@@ -16,6 +16,8 @@ import uvloop
 from control.whole import Whole, until
 from headrace.control.changes.jobs import PutJob
 from headrace.control.changes.named import Decided
+from headrace.control.group import Group
+from headrace.control.unit import Unit
 from headrace.link.records import Seal
 from headrace.model.cells import RunInput
 from headrace.model.changes import SYSTEM, Abandon, Cancel, Pause, Resume, Stop, Submit
@@ -259,6 +261,27 @@ def test_messages_that_were_not_delivered_before_a_crash_are_delivered_after_it(
             (row,) = await whole.ended([number])
             assert row.cell.state is RunState.succeeded
             assert len(await children(whole, number)) == 1
+
+    run(work())
+
+
+def test_what_was_ready_and_had_not_begun_before_a_crash_begins_after_it_without_any_agent(tmp_path: Path) -> None:
+    async def work() -> None:
+        async with Whole(tmp_path) as whole:
+            await whole.stop_agent()
+            await save(whole, "child", {"name": "w", "wait": {"for": "1ms"}})
+
+            async def lost(group: Group, **_: object) -> list[Unit]:
+                group.follows = {}
+                return []
+
+            whole.node.ledger._follow = lost  # type: ignore[method-assign]  # reason: what was to follow dies with the process
+            (number,) = await whole.submit(parent())
+            assert [cell.state for cell in await whole.tasks(number)] == [TaskState.ready]
+            await whole.stop_control()
+            await whole.start_control()
+            (row,) = await whole.ended([number])
+            assert row.cell.state is RunState.succeeded
 
     run(work())
 
