@@ -124,6 +124,17 @@ async def test_a_child_that_its_job_refuses_fails_the_attempt(tmp_path: Path) ->
 
 
 @run_async
+async def test_a_child_that_its_job_skips_leaves_its_task_canceled(tmp_path: Path) -> None:
+    async with World(tmp_path) as world:
+        await world.put("/jobs/child", {**CHILD, "concurrency": {"max": 1, "when_full": "skip"}})
+        await world.post("/jobs/child/runs", {})
+        await world.put("/jobs/parent", {"name": "parent", "tasks": [{"name": "c", "job": "child"}]})
+        run = (await world.post("/jobs/parent/runs", {})).json["id"]
+        got = await until(world, f"/runs/{run}", lambda got: got["state"] == "canceled")
+        assert got["tasks"][0]["state"] == "canceled"
+
+
+@run_async
 async def test_explain_of_a_failed_run_names_the_child_that_failed(tmp_path: Path) -> None:
     async with World(tmp_path) as world:
         await world.agent()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 from msgspec.structs import replace
-from tests.core.mill import Cancel, Mill, RunState, S, Wake, job
+from tests.core.mill import Cancel, Claim, Mill, RunState, S, Wake, job
 
 from headrace.core.explaining import explain
 from headrace.core.nodes import DEPTH_MAX
@@ -131,6 +131,8 @@ def test_a_held_run_begins_no_wait():
     mill.runs[1] = replace(mill.run(), state=RunState.paused)
     mill.settle(order)
     assert mill.states()["w"] == "ready"
+    mill.one(Claim(1, 1, -1))
+    assert mill.states()["w"] == "ready", "whoever claims it"
     mill.runs[1] = replace(mill.run(), state=RunState.running)
     mill.claim_all()
     assert mill.states()["w"] == "running"
