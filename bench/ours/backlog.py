@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import http.client
+import os
+import signal
 import statistics
 import time
 from contextlib import ExitStack
@@ -129,6 +132,27 @@ def _slice(up: Up, runs: int) -> tuple[float, float]:
     return time.perf_counter() - begun, sum(up.cpu().values()) - used
 
 
+def _killed(up: Up) -> float:
+    """Seconds from kill -9 of control until a run that is submitted to the next one has ended."""
+    dead = up.control()
+    begun = time.perf_counter()
+    os.kill(dead, signal.SIGKILL)
+    while True:
+        try:
+            up.connection = up.connect()
+            run = up.ask("POST", "/jobs/noop/runs", {})["id"]
+            up.ended(run)
+            break
+        except (OSError, http.client.HTTPException) as error:
+            if time.perf_counter() - begun > 60:
+                raise Broken(f"control did not come back: {error}") from error
+            time.sleep(0.005)
+    seconds = time.perf_counter() - begun
+    if up.control() == dead:
+        raise Broken("control was not killed")
+    return seconds
+
+
 def backlog(stage: Stage, waiting: int) -> Values:
     """On SQLite."""
     return _beside(stage, waiting, postgres=False)
@@ -155,6 +179,7 @@ def _beside(stage: Stage, waiting: int, *, postgres: bool) -> Values:
             if at or small:  # the first warms both
                 walls.append(pair[many][0] / pair[few][0])
                 costs.append(pair[many][1] / max(pair[few][1], 0.001))
+        killed = _killed(many)
         for who in (few, many):
             who.settings()
         stage.settings["PostgreSQL" if postgres else "SQLite"] = many.settings()
@@ -162,6 +187,7 @@ def _beside(stage: Stage, waiting: int, *, postgres: bool) -> Values:
         "cost": (statistics.median(costs) - 1) * 100,
         "wall": (statistics.median(walls) - 1) * 100,
         "start": seconds,
+        "killed": killed,
         "memory": memory,
     }
 
@@ -170,6 +196,7 @@ METRICS = (
     Metric("cost", "% more CPU a run", 20, stretch=5),
     Metric("wall", "% longer"),
     Metric("start", "s from start to the first run ended, over all that", 3),
+    Metric("killed", "s from kill -9 of control to the next run ended", 3),
     Metric("memory", "MiB more in control", 32),
 )
 ROWS = (
