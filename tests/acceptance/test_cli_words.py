@@ -99,6 +99,24 @@ def parent(n: int) -> list[int]:
     return [child(n), saved]
 """
 
+PHASED = """
+import os, time
+from headrace import Context, job, task
+
+@task
+def digest(ctx: Context, gate: str) -> None:
+    ctx.phase("validation")
+    ctx.phase("digest", "half of it")
+    ctx.progress(3, 6, "rows")
+    while not os.path.exists(gate):
+        time.sleep(0.02)
+    ctx.phase("load")
+
+@job(phases=["validation", "digest", "load"])
+def phased(gate: str) -> None:
+    digest(gate)
+"""
+
 
 class Words:
     """The command line in a folder of its own, against one server."""
@@ -561,3 +579,16 @@ def test_what_is_asked_of_runs(words: Words) -> None:
     number = number_in(words("exec", "--at", "2040-01-01T06:00Z", "--", "true").stdout)
     assert words.json("show", number)["begins_at"] == "2040-01-01T06:00:00Z"
     assert words.json("abandon", number)["state"] == "abandoned"
+
+
+def test_what_python_work_says_of_itself_is_shown_while_it_runs_and_kept(words: Words) -> None:
+    gate = words.folder / "gate"
+    (words.folder / "phased.py").write_text(PHASED)
+    number = number_in(words("run", "phased.py", "--gate", str(gate)).stdout)
+    until(lambda: (words.json("show", number)["tasks"][0]["progress"] or {}).get("done") == 3)
+    view = words.json("show", number)
+    assert (view["phase"], view["message"]) == ("digest", "half of it")
+    assert "phase    digest (half of it)" in words("show", number).stdout
+    gate.touch()
+    until(lambda: words.json("show", number)["state"] == "succeeded")
+    assert words.json("show", number)["phase"] == "load"

@@ -9,8 +9,11 @@ from tests.core.mill import RUN_ITSELF, Cancel, Claim, Lose, Mill, S, Started, T
 from headrace.core.classes import base_of
 from headrace.core.draft import token_of
 from headrace.core.nodes import PARKED
+from headrace.core.stepping import NOTHING
+from headrace.model.cells import Progress
 from headrace.model.changes import Abandon, Pause, Resume, Stop
 from headrace.model.errors import Refused
+from headrace.model.facts import RunPhase
 from headrace.model.ids import WHOLE
 from headrace.model.states import RUN_FINAL, TASK_FINAL, RunState
 
@@ -289,3 +292,25 @@ def test_a_result_of_a_paused_run_is_kept():
     mill.one(Pause(1))
     mill.one(mill.outcome(order, result={"rows": 7}))
     assert (mill.run().state, mill.at("a").result) == (RunState.succeeded, value({"rows": 7}))
+
+
+def test_what_the_work_says_of_itself_is_kept_with_its_run_and_its_task():
+    mill = Mill(CHAIN)
+    mill.submit()
+    order = mill.take()
+    told = Started(
+        *order.key, order.epoch, mill.now, b'{"phase":"digest","message":"half","done":3,"total":6,"note":"rows"}'
+    )
+    mill.one(told)
+    more = mill.run().more
+    assert (more.phase, more.message, mill.at("a").state) == ("digest", "half", TaskState.running)
+    assert mill.at("a").more.progress == Progress(3, 6, "rows")
+    assert mill.one(told) == NOTHING, "the same again is no news"
+    for nonsense in (b"[]", b"{", b'{"done":"x"}', b"\xff", b"null"):
+        assert mill.one(replace(told, said=nonsense)) == NOTHING
+    mill.one(replace(told, said=b'{"phase":"load"}'))
+    assert (mill.run().more.phase, mill.run().more.message) == ("load", "")
+    mill.settle(order)
+    assert [fact.phase for fact in mill.facts if isinstance(fact, RunPhase)] == ["digest", "load"]
+    with pytest.raises(Refused, match="stale"):
+        mill.one(replace(told, epoch=order.epoch - 1))

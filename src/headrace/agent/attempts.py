@@ -183,6 +183,10 @@ class Attempts:
             work.timer = self._loop.call_later(work.a.timeout_ms / 1000, self._time_out, work)
         self.outbox.began(work)
 
+    def said(self, work: Work) -> None:
+        """To be told with the next reading of the feed."""
+        self.outbox.began(work)
+
     def ended(self, work: Work, end: Ending) -> None:
         """It is over."""
         given = work.phase is not Phase.queued
@@ -351,7 +355,7 @@ class Attempts:
             m, a.run, a.no, a.index, a.epoch, a.graph, a.attempt, kind, end.started_at, end.ended_at,
             end.exit_status, end.exit_code, end.signal, result, digest, size, end.result_lines, end.result_count,
             end.error, end.error_types, end.stop_retry, end.skip, end.retry_after, reason, end.artifacts, seal,
-            end.progress,
+            work.told() or end.progress,
         )  # fmt: skip
 
     def _schedule_flush(self) -> None:

@@ -10,11 +10,16 @@ import math
 from enum import IntEnum
 from typing import Any, Protocol
 
+import msgspec
+
 from headrace.agent.executors.port import Ending, Executor, Place
 from headrace.agent.mask import Mask
 from headrace.agent.spool import AttemptLog, Spool
 from headrace.link.records import Assignment, AttemptName, StartedNote
 from headrace.model.changes import OutcomeKind
+
+SAID_MAX = 16_384
+"""Bytes of what the work says of itself at a time; longer ones are read over."""
 
 
 class Phase(IntEnum):
@@ -35,6 +40,9 @@ class Owner(Protocol):
     def began(self, work: Work) -> None:
         """Its process, or its call, runs."""
 
+    def said(self, work: Work) -> None:
+        """It has said something of itself."""
+
     def ended(self, work: Work, end: Ending) -> None:
         """It is over; what it printed is in the spool."""
 
@@ -43,7 +51,7 @@ class Work:
     """One attempt. Implements ``Report``."""
 
     __slots__ = (
-        "_mask", "_owner", "a", "asked", "executor", "fenced", "kill_at", "log_", "name", "phase", "place", "reason", "started_at",
+        "_mask", "_owner", "a", "asked", "executor", "fenced", "kill_at", "log_", "name", "phase", "place", "reason", "said_", "started_at",
         "timer",
     )  # fmt: skip
 
@@ -63,6 +71,8 @@ class Work:
         self.log_: AttemptLog | None = None
         self._mask: Mask | None = None
         self.place: Place | None = None
+        self.said_: dict[str, Any] | None = None
+        """What the work has said of itself: its phase, how far it is."""
 
     @property
     def over(self) -> bool:
@@ -72,7 +82,25 @@ class Work:
     def note(self) -> StartedNote:
         """What the feed says about it while it runs."""
         a = self.a
-        return StartedNote(a.run, a.no, a.index, a.epoch, a.graph, self.started_at)
+        return StartedNote(a.run, a.no, a.index, a.epoch, a.graph, self.started_at, self.told())
+
+    def told(self) -> bytes:
+        """What the work has said, as JSON text; empty when it has said nothing."""
+        return b"" if self.said_ is None else msgspec.json.encode(self.said_)
+
+    def said(self, text: bytes) -> None:
+        """See ``Report``."""
+        if self.phase is Phase.over or len(text) > SAID_MAX:
+            return
+        try:
+            said = msgspec.json.decode(text, type=dict[str, Any])
+        except msgspec.MsgspecError:
+            return
+        if "done" in said:
+            said = {"done": said["done"], "total": said.get("total"), "note": said.get("message")}
+        self.said_ = {**(self.said_ or {}), **said}
+        if self.phase is Phase.running:
+            self._owner.said(self)
 
     def started(self, at: int) -> None:
         """See ``Report``."""

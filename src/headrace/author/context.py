@@ -27,8 +27,8 @@ class Host(Protocol):
     def folder(self, name: str) -> str:
         """The absolute path of ``inputs`` or ``outputs``; exists when this returns."""
 
-    def progress(self, text: bytes) -> None:
-        """The newest progress, as JSON text."""
+    def progress(self, text: bytes, *, phase: bool = False) -> None:
+        """The newest progress, or the phase that begins, as JSON text."""
 
 
 class Identity(msgspec.Struct, frozen=True):
@@ -120,12 +120,12 @@ class Context:
         raise NotAvailable("not available yet: checkpoint")
 
     def progress(self, done: float, total: float | None = None, message: str = "") -> None:
-        """Say how far the work is. Cheap; only the newest is kept."""
+        """Say how far the work is. Cheap; only the newest is kept, and shown within about a second."""
         self._host.progress(msgspec.json.encode({"done": done, "total": total, "message": message}))
 
     def phase(self, name: str, message: str = "") -> None:
-        """Say which phase of the work begins."""
-        self._host.progress(msgspec.json.encode({"phase": name, "message": message}))
+        """Say which phase of the run begins: shown live, and kept in its events."""
+        self._host.progress(msgspec.json.encode({"phase": name, "message": message}), phase=True)
 
     def artifact(self, path: str | os.PathLike[str]) -> str:
         """Keep a copy of this file as an artifact; gives its name. Raises OSError."""
@@ -158,7 +158,7 @@ class LocalHost:
         os.makedirs(path, exist_ok=True)
         return path
 
-    def progress(self, text: bytes) -> None:
+    def progress(self, text: bytes, *, phase: bool = False) -> None:
         """Nobody looks."""
 
 

@@ -144,6 +144,9 @@ def show_run(args: argparse.Namespace, terminal: Terminal) -> int:
     for task in view.tasks:
         said = (counted(task.counts) if task.counts else "") or task.exit_status or task.reason or ""
         said = f"run {task.child}: {said}" if task.child and said else f"run {task.child}" if task.child else said
+        if task.progress and not said:
+            total = "" if task.progress.total is None else f" of {task.progress.total:g}"
+            said = f"{task.progress.done:g}{total} {task.progress.message}".rstrip()
         said = f"taken over from run {task.taken_from}" if task.taken_from else said
         rows.append((task.name, task.state, str(task.attempt or ""), said, elapsed(task.started_at, task.ended_at)))
     terminal.line()

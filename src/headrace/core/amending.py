@@ -5,9 +5,13 @@ Pure and private to core; called by ``core.verbs``.
 
 from __future__ import annotations
 
+import msgspec
+from msgspec.structs import replace
+
 from headrace.core.draft import Draft
 from headrace.core.moving import end, propagate
 from headrace.core.nodes import RANK_SLOPE_MS
+from headrace.model.cells import Progress, TaskCell, TaskMore
 from headrace.model.changes import Amend, Report
 from headrace.model.errors import Refused
 from headrace.model.facts import RunAmended, RunChanged, RunPhase, TaskStarted
@@ -15,6 +19,9 @@ from headrace.model.states import RUN_FINAL, RunState, TaskState
 
 LOG_MOVED = "log moved"
 """Of a refusal: another piece of the log was told at the same time."""
+
+PHASE_MAX, MESSAGE_MAX = 200, 2_000
+"""Characters that are kept of what the work says."""
 
 _TASK_OF = {
     RunState.succeeded: TaskState.succeeded,
@@ -55,6 +62,29 @@ def say_phase(draft: Draft, phase: str | None, message: str | None) -> None:
     if now != before:
         draft.more(phase=now[0], message=now[1], phase_at=draft.now)
         draft.facts.append(RunPhase(phase=now[0], message=now[1]))
+
+
+def say(draft: Draft, cell: TaskCell, text: bytes) -> None:
+    """What the work of a task says of itself: the phase of its run, how far it is. Nonsense is read over."""
+    try:
+        said = msgspec.json.decode(text, type=_Said)
+    except msgspec.MsgspecError:
+        return
+    if said.phase is not None:
+        say_phase(draft, said.phase[:PHASE_MAX], (said.message or "")[:MESSAGE_MAX])
+    if said.done is not None:
+        progress = Progress(said.done, said.total, (said.note or "")[:MESSAGE_MAX])
+        more = cell.more or TaskMore()
+        if more.progress != progress:
+            draft.change(cell, more=replace(more, progress=progress))
+
+
+class _Said(msgspec.Struct, frozen=True):
+    phase: str | None = None
+    message: str | None = None
+    done: float | None = None
+    total: float | None = None
+    note: str | None = None
 
 
 def report(draft: Draft, change: Report) -> None:

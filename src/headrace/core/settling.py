@@ -10,6 +10,7 @@ from typing import Any
 
 from msgspec.structs import replace
 
+from headrace.core.amending import say
 from headrace.core.draft import SWEPT_BY, Draft
 from headrace.core.eligible import stopped
 from headrace.core.inner import LATE
@@ -47,7 +48,12 @@ def leased(draft: Draft, change: Started | Settle | Lose) -> TaskCell | None:
 def started(draft: Draft, change: Started) -> None:
     """The attempt is running."""
     cell = leased(draft, change)
-    if cell is None or cell.state == TaskState.running:
+    if cell is None:
+        return
+    if change.said:
+        say(draft, cell, change.said)
+        cell = named(draft, change)
+    if cell.state == TaskState.running:
         return
     draft.change(cell, state=TaskState.running, started_at=change.at, flags=cell.flags & ~REFUSED_ONCE)
     draft.facts.append(TaskStarted(cell.no, cell.index, change.at))

@@ -188,6 +188,8 @@ class StartedNote(Struct, frozen=True, array_like=True):
     epoch: int
     graph: int
     at: int
+    said: bytes = b""
+    """What the work has said of itself so far, as JSON text: phase, message, done, total, note. Told when there is more."""
 
 
 class Feed(Struct, frozen=True):

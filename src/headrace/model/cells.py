@@ -69,6 +69,14 @@ class ParentRef(Struct, frozen=True, array_like=True, gc=False):
     depth: int = 1
 
 
+class Progress(Struct, frozen=True, array_like=True, gc=False):
+    """How far some work is, in its own words."""
+
+    done: float
+    total: float | None = None
+    message: str = ""
+
+
 class TaskMore(Struct, frozen=True, array_like=True, gc=False):
     """What only some tasks have. A cell without any of it has None, so that plain work pays nothing for it.
 
@@ -82,6 +90,8 @@ class TaskMore(Struct, frozen=True, array_like=True, gc=False):
 
     repeated: int = 0
     """How many attempts of a task with ``repeat`` have succeeded."""
+    progress: Progress | None = None
+    """How far its work says that it is."""
 
 
 class RunMore(Struct, frozen=True, array_like=True, gc=False):

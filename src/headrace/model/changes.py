@@ -54,6 +54,8 @@ class Started(Struct, frozen=True, gc=False):
     index: int
     epoch: int
     at: int
+    said: bytes = b""
+    """What it has said of itself: JSON text of phase, message, done, total, note."""
 
 
 class Settle(Struct, frozen=True, gc=False):

@@ -59,6 +59,14 @@ class AttemptView(View, kw_only=True, frozen=True):
     stderr: str | None = None
 
 
+class ProgressView(View, kw_only=True, frozen=True):
+    """How far some work says that it is."""
+
+    done: float
+    total: float | None = None
+    message: str = ""
+
+
 class TaskView(View, kw_only=True, frozen=True):
     """One task of a run, or one instance of a task with ``each``. A group shows ``counts`` per state.
 
@@ -87,6 +95,7 @@ class TaskView(View, kw_only=True, frozen=True):
     attempts: list[AttemptView] = []
     counts: Annotated[dict[str, int], Meta(extra={"edn": "record"})] | None = None
     child: int | None = None
+    progress: ProgressView | None = None
     taken_from: int | None = None
     """The run whose work this is: it had succeeded there and was not repeated; its log is there."""
     stdout: str | None = None

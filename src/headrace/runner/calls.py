@@ -91,7 +91,7 @@ class Caller:
     def make(self, call: Call, asked: set[int]) -> None:
         """Run this call and put its end into the outbox."""
         began = time.time_ns() // 1000
-        host = CallHost(call, self._grounds)
+        host = CallHost(call, self._grounds, self._outbox.said)
         context = Context(call, call.params, host)
         if call.id in asked:
             host.asked, never = True, Canceled("canceled before it began")

@@ -15,7 +15,7 @@ import time
 from msgspec import Raw
 
 from headrace.runner.memory import Memory
-from headrace.runner.protocol import ENCODER, FromRunner, Log, Started, frame
+from headrace.runner.protocol import ENCODER, FromRunner, Log, Said, Started, frame
 
 MOMENT_MS = 2
 MOMENT_US = MOMENT_MS * 1000
@@ -82,6 +82,16 @@ class Outbox:
         if self._idle:
             self._stir()
         return None
+
+    def said(self, text: bytes) -> None:
+        """What the running call says of itself; told within a moment."""
+        running = self.running
+        if running is None or self._copied:
+            return
+        with self._lock:
+            self._pending.append(Said(running[0], text))
+        if self._idle:
+            self._stir()
 
     def forked(self) -> None:
         """In a copy of this process that user code forked: socket, memory and lock belong to the original. Only the

@@ -69,6 +69,13 @@ class Started(Struct, frozen=True, array_like=True, tag="s"):
     at: int
 
 
+class Said(Struct, frozen=True, array_like=True, tag="y"):
+    """The running call says how far it is, or which phase begins: JSON text."""
+
+    id: int
+    text: bytes
+
+
 class Log(Struct, array_like=True, tag="l"):
     """One piece of log. ``id`` 0: it belongs to no attempt."""
 
@@ -116,7 +123,7 @@ def kept_path(scratch: str, id: int) -> str:
 
 
 ToRunner = Work | Ask
-FromRunner = Started | Log | Ok | Done
+FromRunner = Started | Said | Log | Ok | Done
 
 
 class Fork(Struct, frozen=True, array_like=True, tag="f"):

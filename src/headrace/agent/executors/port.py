@@ -65,6 +65,9 @@ class Report(Protocol):
     ) -> None:
         """One piece of log, of any size: stdout, stderr, log (structured) or system. Ignored after ``ended``."""
 
+    def said(self, text: bytes) -> None:
+        """The work says how far it is, or which phase begins: JSON text."""
+
     def ended(self, end: Ending) -> None:
         """It is over, and nothing of it is left running. Once; later calls are ignored."""
 

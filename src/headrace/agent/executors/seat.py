@@ -20,7 +20,20 @@ from headrace.link.records import Artifact, Assignment
 from headrace.model.changes import OutcomeKind
 from headrace.model.errors import HeadraceError
 from headrace.runner.memory import read_making, read_memory
-from headrace.runner.protocol import FROM_RUNNER, Ask, Call, Done, Frames, Log, Ok, Started, Work, frame, kept_path
+from headrace.runner.protocol import (
+    FROM_RUNNER,
+    Ask,
+    Call,
+    Done,
+    Frames,
+    Log,
+    Ok,
+    Said,
+    Started,
+    Work,
+    frame,
+    kept_path,
+)
 
 CHUNK = 1 << 18
 LOOK_S = 0.5
@@ -211,7 +224,7 @@ class Seat:
             self._heed(message)
         return True
 
-    def _heed(self, message: Started | Log | Ok | Done) -> None:
+    def _heed(self, message: Started | Said | Log | Ok | Done) -> None:
         held = self.calls.get(message.id)
         if held is None:
             return
@@ -221,6 +234,8 @@ class Seat:
             self._end(held, ending, files=False)
         elif isinstance(message, Log):
             held.report.log(message.stream, message.data, at=message.at, level=message.level, logger=message.logger)
+        elif isinstance(message, Said):
+            held.report.said(message.text)
         elif isinstance(message, Started):
             held.report.started(message.at)
             if held.doomed:

@@ -21,7 +21,7 @@ from headrace.model.cells import Counts, RunCell, TaskCell
 from headrace.model.errors import TooLarge
 from headrace.model.ids import WHOLE
 from headrace.model.states import TASK_LEASED, AttemptState, TaskState
-from headrace.model.views import AttemptView, ErrorFrame, ErrorView, RunView, TaskView
+from headrace.model.views import AttemptView, ErrorFrame, ErrorView, ProgressView, RunView, TaskView
 from headrace.store.rows import AttemptRow, RunRow
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -160,6 +160,11 @@ def counts_view(counts: Counts) -> dict[str, int]:
     }
 
 
+def _progress(cell: TaskCell) -> ProgressView | None:
+    said = cell.more.progress if cell.more is not None else None
+    return None if said is None else ProgressView(done=said.done, total=said.total, message=said.message)
+
+
 class TaskViews:
     """Builds the views of one run's tasks. ``alone``: only one task is asked for, so its result may be as large as any."""
 
@@ -221,6 +226,7 @@ class TaskViews:
             waits_for=self._waits_for(cell, states),
             attempts=attempts,
             counts=None if cell.counts is None else counts_view(cell.counts),
+            progress=_progress(cell),
             taken_from=cell.more.origin[0] if cell.more is not None and cell.more.origin is not None else None,
             child=self._child(cell),
         )

@@ -135,7 +135,7 @@ class Collector(Loop):
             linked.boot_id,
             after,
             [settle(o, boot) for o in outcomes],
-            [started(n) for n in feed.started],
+            [*[started(n) for n in feed.started], *[said(o) for o in outcomes if o.progress]],
             [ArtifactRow(o.run, o.no, o.index, a.path, a.digest, a.size) for o in outcomes for a in o.artifacts],
         )
         placement.room()
@@ -233,4 +233,9 @@ def _place(size: int) -> str:
 
 def started(note: StartedNote) -> Started:
     """The change that a started note asks for."""
-    return Started(note.run, note.no, note.index, note.epoch, note.at)
+    return Started(note.run, note.no, note.index, note.epoch, note.at, note.said)
+
+
+def said(o: Outcome) -> Started:
+    """What an attempt that is over had said of itself: told before its end."""
+    return Started(o.run, o.no, o.index, o.epoch, o.started_at, o.progress)
