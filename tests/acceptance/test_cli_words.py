@@ -100,7 +100,7 @@ def parent(n: int) -> list[int]:
 """
 
 PHASED = """
-import os, time
+import os, threading
 from headrace import Context, job, task
 
 @task
@@ -109,7 +109,7 @@ def digest(ctx: Context, gate: str) -> None:
     ctx.phase("digest", "half of it")
     ctx.progress(3, 6, "rows")
     while not os.path.exists(gate):
-        time.sleep(0.02)
+        threading.Event().wait(0.02)
     ctx.phase("load")
 
 @job(phases=["validation", "digest", "load"])
