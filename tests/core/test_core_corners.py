@@ -1,0 +1,153 @@
+"""Corners of the rules about limits, child runs and holds that no ordinary run comes to, each with its own rule."""
+
+from __future__ import annotations
+
+import msgspec
+import pytest
+from tests.core.counted import Counted
+from tests.core.mill import Claim, Mill, RunInput, S, Submit, TaskState, Wake, Working, job, value
+
+from headrace.core.check import check
+from headrace.core.draft import Draft, decoded, token_of
+from headrace.core.durations import instant_us
+from headrace.core.explaining import explain
+from headrace.core.gates import arrive
+from headrace.core.kinds import child_of
+from headrace.core.limits import account
+from headrace.core.restarting import instance
+from headrace.core.stepping import step
+from headrace.model.cells import TaskCell, TaskMore, Value
+from headrace.model.changes import Abandon, Cancel, Pause
+from headrace.model.errors import Invalid
+from headrace.model.ids import WHOLE
+from headrace.model.limits import Limit
+from headrace.model.states import RunState
+
+replace = msgspec.structs.replace
+CHILD = job({"name": "kid", "job": {"name": "other"}})
+
+
+def problems(*tasks, **more):
+    return {p.path: p.message for p in check(job(*tasks, **more))}
+
+
+def explained(mill, name, child=None):
+    found = explain(mill.graph, mill.run(), mill.at(name), Working(), mill.offers, now=mill.now, child=child)
+    return [reason.message for reason in found]
+
+
+def test_what_needs_no_agent_takes_nothing_from_limits():
+    assert (
+        "put them on the tasks of the child job"
+        in problems({"name": "k", "job": "x", "limits": {"crm": 1}})["tasks[0].limits"]
+    )
+
+
+def test_headers_are_the_users_own_but_for_those_that_are_set():
+    http = {"method": "GET", "url": "http://x.test/", "headers": {"accept": "text/csv", "Host": "y.test"}}
+    assert list(problems({"name": "h", "http": http})) == ["tasks[0].http.headers"]
+
+
+@pytest.mark.parametrize("text", ["soon", "2026-03-29", "2026-03-29T01:30:00", None])
+def test_an_instant_has_a_date_a_time_and_a_zone(text):
+    with pytest.raises(Invalid, match="no instant; write date, time and zone"):
+        instant_us(text)
+
+
+def test_what_is_decoded_already_stays_as_it_is():
+    assert decoded([1]) == [1]
+
+
+def test_a_task_that_repeats_says_how_often_it_was_done():
+    mill = Mill(job({"name": "a", "repeat": {"times": 3, "delay": "10s"}}))
+    mill.submit()
+    mill.settle(mill.take())
+    assert explained(mill, "a") == ["a was done 1 of 3 times; the next one begins in 10.0 s"]
+
+
+def test_a_task_whose_work_is_a_run_names_it():
+    mill = Mill(CHILD)
+    mill.submit()
+    mill.claim_all()
+    assert explained(mill, "kid") == ["kid is about to begin a run of job other"]
+    assert explained(mill, "kid", child=7) == ["kid waits for its child run 7 of job other"]
+
+
+def test_abandoning_a_run_abandons_its_child_and_waits_for_nobody():
+    mill = Mill(CHILD)
+    mill.submit()
+    mill.claim_all()
+    mill.one(Abandon(1))
+    while mill.run().cursor >= 0:
+        mill.one(Wake(1, first=token_of(mill.run())))
+    assert mill.at("kid").state is TaskState.canceled
+    assert mill.tells[-1].how == "abandon"
+
+
+def test_a_task_that_runs_no_job_has_no_child():
+    with pytest.raises(AssertionError, match="runs no job"):
+        child_of(job({"name": "a"}).tasks[0])
+
+
+def test_a_child_of_a_paused_run_does_not_begin():
+    mill = Mill(job({"name": "a"}, {"name": "kid", "needs": ["a"], "job": "other"}))
+    mill.submit()
+    order = mill.take()
+    mill.one(Pause(1))
+    mill.settle(order)
+    mill.one(Claim(1, 1, WHOLE))
+    assert mill.at("kid").state is TaskState.ready
+    assert not mill.tells
+
+
+def test_exclusive_is_one_at_once_and_refuses():
+    gate = Mill(job({"name": "a"}, exclusive=True)).graph.gate
+    assert (gate.max, gate.when_full) == (1, "refuse")
+
+
+def test_a_gate_that_was_not_loaded_lets_nobody_in_and_one_without_limits_everybody():
+    graph = Counted(job({"name": "a"}, concurrency={"max": 1})).graph
+    given = Submit(RunInput(1, 1, "job", 1, S))
+    with pytest.raises(AssertionError, match="is not loaded"):
+        step(graph, Working(), given, S, 0.5)
+    draft = Draft(graph, Working(unlimited=True), Mill(CHILD).runs.get(1) or _run(), S, 0.5)
+    draft.given = given.input
+    assert arrive(draft)
+
+
+def _run():
+    mill = Mill(CHILD)
+    mill.submit()
+    return mill.run()
+
+
+def test_uses_that_were_not_loaded_are_not_counted():
+    working = Working(uses={("crm", ""): 0})
+    taken = TaskCell(1, 0, state=TaskState.dispatched, more=TaskMore((("crm", "", 1), ("other", "", 1))))
+    account(working, None, taken)
+    assert working.uses == {("crm", ""): 1}
+    account(working, None, TaskCell(1, 1))
+    assert working.uses == {("crm", ""): 1}
+
+
+def test_a_task_with_limits_takes_the_long_way_where_others_take_the_short_one():
+    mill = Counted(job({"name": "a"}, {"name": "b", "limits": {"crm": 1}}), limits={"crm": Limit(slots=0)})
+    mill.submit()
+    mill.one(Claim(1, 1, WHOLE))
+    assert [parked.limit for parked in mill.parked] == [("crm", "")]
+
+
+def test_an_instance_whose_large_result_is_not_at_hand_is_done_again():
+    done = TaskCell(1, 0, 3, TaskState.succeeded, item=value(1), result=Value(5_000, "aside"))
+    assert instance(done, (2, 0, 3), value(1), {}) is None
+
+
+def test_a_cancel_of_a_run_that_waits_for_its_time_ends_what_never_began():
+    mill = Counted(job({"name": "a"}, {"name": "f", "finally": True}, concurrency={"max": 1}))
+    mill.submit(1)
+    mill.submit(2)
+    mill.one(Cancel(2))
+    while mill.runs[2].cursor >= 0:
+        mill.one(Wake(2, first=token_of(mill.runs[2])))
+    assert mill.run(2).state in {RunState.canceled, RunState.stopping}
+    assert mill.at("a", run=2).state is TaskState.canceled
