@@ -53,7 +53,8 @@ class Counted(Mill):
         working = super()._working()
         used = self.used()
         working.limits, working.ticks, working.gates = dict(self.limits), dict(self.ticks), self.gates()
-        working.uses = {(name, ""): used[name, ""] for name in self.limits}
+        asked = {(name, key) for cell in self.tasks.values() if cell.more for name, key, _ in cell.more.takes}
+        working.uses = {of: used[of] for of in asked if of[0] in self.limits}
         return working
 
     def _write(self, change: Change, decided: Step) -> None:

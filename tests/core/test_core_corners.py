@@ -12,12 +12,12 @@ from headrace.core.draft import Draft, decoded, token_of
 from headrace.core.durations import instant_us
 from headrace.core.explaining import explain
 from headrace.core.gates import arrive
-from headrace.core.kinds import child_of
+from headrace.core.kinds import child_of, special_source
 from headrace.core.limits import account
 from headrace.core.restarting import instance
 from headrace.core.stepping import step
-from headrace.model.cells import TaskCell, TaskMore, Value
-from headrace.model.changes import Abandon, Cancel, Pause
+from headrace.model.cells import RunMore, TaskCell, TaskMore, Value
+from headrace.model.changes import Abandon, Cancel, Pause, Report
 from headrace.model.errors import Invalid
 from headrace.model.ids import WHOLE
 from headrace.model.limits import Limit
@@ -151,3 +151,50 @@ def test_a_cancel_of_a_run_that_waits_for_its_time_ends_what_never_began():
         mill.one(Wake(2, first=token_of(mill.runs[2])))
     assert mill.run(2).state in {RunState.canceled, RunState.stopping}
     assert mill.at("a", run=2).state is TaskState.canceled
+
+
+def test_the_end_of_a_run_of_others_whose_task_was_not_loaded_is_an_error_of_ours():
+    graph = job_graph()
+    run = replace(_run(), more=RunMore(foreign=True))
+    with pytest.raises(AssertionError, match="is not loaded"):
+        step(graph, Working(runs={1: run}), Report(1, state=RunState.succeeded), S, 0.5)
+
+
+def job_graph():
+    return Mill(job({"name": "theirs"})).graph
+
+
+def test_a_page_of_a_pause_passes_over_rows_that_are_gone():
+    mill = Mill(job({"name": "a"}, {"name": "b"}), room=0)
+    mill.submit()
+    mill.one(Pause(1))
+    run = replace(mill.run(), more=RunMore(hold=0))
+    working = Working(runs={1: run}, members={1: [(1, 0, WHOLE), (1, 1, WHOLE)]}, tasks={(1, 1, WHOLE): mill.at("b")})
+    step(mill.graph, working, Wake(1, first=token_of(run)), mill.now, 0.5)
+
+
+def test_what_a_child_is_begun_with_is_read_before_it_begins():
+    mill = Mill(
+        job({"name": "a"}, {"name": "kid", "needs": ["a"], "job": {"name": "x", "params": {"n": "${tasks.a.result}"}}})
+    )
+    mill.submit()
+    mill.settle(mill.take(), result=4)
+    working = Working(
+        runs={1: mill.run()}, tasks={cell.key: cell for cell in mill.tasks.values()}, inputs={1: mill.inputs[1]}
+    )
+    ready = replace(mill.at("kid"), state=TaskState.ready)
+    working.tasks[ready.key] = ready
+    working.tasks[1, 0, WHOLE] = replace(mill.at("a"), result=Value(5_000, "aside"))
+    assert not step(mill.graph, working, Claim(1, 1, WHOLE), mill.now, 0.5).tasks
+
+
+def test_an_ordinary_task_has_no_source_of_these_kinds():
+    definition = job({"name": "a"})
+    assert special_source(definition, definition.tasks[0], "command") is None
+
+
+def test_an_instance_with_limits_is_claimed_the_long_way():
+    mill = Counted(job({"name": "g", "each": [1], "limits": {"crm": 1}}), limits={"crm": Limit(slots=1)})
+    mill.submit()
+    mill.one(Claim(1, 0, 0))
+    assert mill.used() == {("crm", ""): 1}

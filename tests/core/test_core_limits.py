@@ -184,3 +184,84 @@ def test_every_mistake_in_a_limit_is_told_with_its_place(body, path, words):
     (problem,) = caught.value.problems
     assert problem.path == path
     assert words in problem.message
+
+
+def keyed(slots=1, **more):
+    return {"crm": Limit(slots=slots, key="${params.region}", **more)}
+
+
+def test_a_limit_counts_apart_for_each_value_of_its_key():
+    mill = Counted(job({"name": "a", **CRM}), limits=keyed())
+    for run, region in ((1, "EU"), (2, "US"), (3, "EU")):
+        mill.submit(run, region=region)
+    mill.claim_all()
+    assert mill.tasks[1, 0, WHOLE].klass != mill.tasks[2, 0, WHOLE].klass
+    mill.claim_all()
+    assert {order.key[0] for order in mill.dispatches} == {1, 2}
+    assert mill.used() == {("crm", "EU"): 1, ("crm", "US"): 1}
+
+
+def test_instances_count_by_their_items_and_one_without_value_by_the_empty_text():
+    mill = Counted(
+        job({"name": "g", "each": ["EU", "US", "EU"], **CRM}),
+        limits={"crm": Limit(slots=1, key="${item}"), "other": Limit(slots=1, key="${params.none}")},
+    )
+    mill.submit()
+    mill.claim_all()
+    mill.claim_all()
+    assert sorted(order.key[2] for order in mill.dispatches) == [0, 1]
+    lost = Counted(job({"name": "a", **CRM}), limits={"crm": Limit(slots=1, key="${params.none}")})
+    lost.submit()
+    lost.claim_all()
+    assert lost.used() == {KEY: 1}
+
+
+def test_a_key_that_was_given_to_a_limit_later_moves_what_waits_to_another_class():
+    mill = Counted(job({"name": "a", **CRM}), limits={"crm": Limit(slots=1)})
+    mill.submit(1, region="EU")
+    before = mill.at("a").klass
+    mill.limits.update(keyed())
+    mill.claim_all()
+    assert not mill.dispatches, "it looks again in its new class"
+    assert mill.at("a").klass != before
+    assert mill.at("a").more.takes == (("crm", "EU", 1),)
+    mill.claim_all()
+    assert mill.used() == {("crm", "EU"): 1}
+
+
+def test_a_claim_whose_uses_were_not_loaded_takes_nothing_and_looks_again():
+    mill = Counted(job({"name": "a", **CRM}), limits={"crm": Limit(slots=1)})
+    mill.submit()
+    whole = mill._working
+
+    def without_uses():
+        working = whole()
+        working.uses = {}
+        return working
+
+    mill._working = without_uses
+    mill.claim_all()
+    assert not mill.dispatches
+    assert not mill.parked
+
+
+def test_in_the_callers_own_process_limits_count_for_nothing():
+    mill = Counted(job({"name": "a", **CRM}), limits={"crm": Limit(slots=0)})
+    mill.submit()
+    whole = mill._working
+
+    def unlimited():
+        working = whole()
+        working.unlimited = True
+        return working
+
+    mill._working = unlimited
+    mill.claim_all()
+    assert len(mill.dispatches) == 1
+
+
+def test_a_rate_that_was_changed_is_at_most_as_spent_as_it_can_be():
+    spent = 1_000 * S
+    assert limits.tick_under(Limit(count=1, per_us=S, burst=2, since=10 * S), spent, 5 * S) == 12 * S
+    assert limits.tick_under(Limit(count=1, per_us=S, burst=2, since=10 * S), spent, 10 * S) == spent
+    assert limits.tick_under(Limit(slots=1, since=10 * S), spent, 5 * S) == spent
