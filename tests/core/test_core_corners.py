@@ -8,6 +8,7 @@ from tests.core.counted import Counted
 from tests.core.mill import Claim, Mill, RunInput, S, Submit, TaskState, Wake, Working, job, value
 
 from headrace.core.check import check
+from headrace.core.classes import band_of, base_of, lane_of, waiting_class
 from headrace.core.draft import Draft, decoded, token_of
 from headrace.core.durations import instant_us
 from headrace.core.explaining import explain
@@ -198,3 +199,26 @@ def test_an_instance_with_limits_is_claimed_the_long_way():
     mill.submit()
     mill.one(Claim(1, 0, 0))
     assert mill.used() == {("crm", ""): 1}
+
+
+def test_a_request_is_work_for_an_agent_like_any_other():
+    mill = Mill(job({"name": "h", "http": {"method": "GET", "url": "http://x.test/"}}))
+    mill.submit()
+    assert (mill.take().spec.kind, mill.at("h").state) == ("python", TaskState.dispatched)
+
+
+def test_jobs_of_one_priority_are_of_one_band():
+    low, high, other = (waiting_class(7, lane_of(name), priority) for name, priority in (("a", 0), ("a", 1), ("b", 0)))
+    assert band_of(low) == band_of(other) != band_of(high)
+    assert base_of(low) == base_of(high) == 7
+
+
+def test_a_task_readied_without_the_runs_input_learns_its_limits_key_when_it_is_claimed():
+    limits = {"crm": Limit(slots=1, key='${params.region ?? "none"}')}
+    mill = Counted(job({"name": "a"}, {"name": "b", "needs": ["a"], "limits": {"crm": 1}}), limits=limits)
+    mill.submit()
+    mill.settle(mill.take())
+    assert mill.at("b").more.takes == (("crm", "", 1),)
+    mill.claim_all()
+    mill.claim_all()
+    assert mill.used() == {("crm", "none"): 1}

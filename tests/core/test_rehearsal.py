@@ -71,3 +71,8 @@ def test_work_of_every_kind_is_replaced(how, kind):
     mill = Mill(rehearsed(whole, how))
     mill.submit()
     assert mill.take().spec.argv[0] == ("true" if how == "noop" else "echo")
+
+
+def test_a_task_of_no_kind_that_is_known_here_does_nothing():
+    nothing = msgspec.convert({"name": "j", "tasks": [{"name": "s", "service": {"command": ["x"]}}]}, JobDefinition)
+    assert rehearsed(nothing, "print").tasks[0].command == ["true"]
