@@ -157,14 +157,25 @@ def test_what_does_not_fit_a_record_is_told_with_its_path(text, path, words):
 
 def test_user_data_may_be_written_as_edn_writes_it():
     job = read(
-        '{:job/name "j" :job/tasks [{:name "a" :python "m:f" :with {:day #inst "2026-03-29T02:00:00+02:00" :x/y :pdf'
+        '{:job/name "j" :job/tasks [{:name "a" :python "m:f" :with {:at #inst "2026-03-29T02:00:00+02:00" :day #inst "2026-03-29" :x/y :pdf'
         ' "price" 1.50M "id" #uuid "f81d4fae-7dec-11d0-a765-00a0c91e6bf6" "letters" (\\a \\b) "set" #{1}}}]}'
     )
     assert job.tasks[0].with_ == {
-        "day": "2026-03-29T00:00:00Z",
+        "at": "2026-03-29T00:00:00Z",
+        "day": "2026-03-29",
         "x/y": "pdf",
         "price": "1.50",
         "id": "f81d4fae-7dec-11d0-a765-00a0c91e6bf6",
         "letters": ["a", "b"],
         "set": [1],
     }
+
+
+def test_a_day_is_an_instant_where_one_is_wanted():
+    class At(msgspec.Struct):
+        at: dt.datetime
+        day: dt.date | None = None
+
+    read = edn.read_record(b'{:at #inst "2026-03-29" :day #inst "2026-03-29"}', At)
+    assert (read.at, read.day) == (dt.datetime(2026, 3, 29, tzinfo=dt.UTC), dt.date(2026, 3, 29))
+    assert edn.read_record(edn.write(read), At) == read

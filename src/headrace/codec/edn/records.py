@@ -7,7 +7,7 @@ gives, so that all that follows (shape, rules, problems with paths) is the same.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from functools import lru_cache
 from typing import Any, Final, TypeVar
 from uuid import UUID
@@ -117,16 +117,19 @@ _ANY: Final = _Plan()
 class _Scalar(_Plan):
     """Anything but lists and objects. Records' own values stay what they are; msgspec knows instants and ids."""
 
-    def __init__(self, *, words: bool, text: bool) -> None:
+    def __init__(self, *, words: bool, text: bool, instants: bool = False) -> None:
         self.words = words
         self.text = text
+        self.instants = instants
 
     def plain(self, value: Any) -> Any:
         """A keyword where words are expected, an instant as text where only text is."""
         if isinstance(value, Keyword):
             return value.name if self.words and "/" not in value.name else value
-        if isinstance(value, Char) or (self.text and isinstance(value, (datetime, UUID))):
+        if isinstance(value, Char) or (self.text and isinstance(value, (date, UUID))):
             return _text(value)
+        if self.instants and type(value) is date:
+            return datetime(value.year, value.month, value.day, tzinfo=UTC)
         return _loose(value)
 
 
@@ -256,7 +259,8 @@ def _plan(info: inspect.Type, known: _Known) -> _Plan:
     if isinstance(info, (inspect.AnyType, inspect.TupleType, inspect.DataclassType, inspect.RawType)):
         return _ANY
     words = isinstance(info, (inspect.LiteralType, inspect.EnumType))
-    return _Scalar(words=words, text=words or isinstance(info, inspect.StrType))
+    instants = isinstance(info, inspect.DateTimeType)
+    return _Scalar(words=words, text=words or isinstance(info, inspect.StrType), instants=instants)
 
 
 def _union(info: inspect.UnionType, known: _Known) -> _Plan:
@@ -268,5 +272,9 @@ def _union(info: inspect.UnionType, known: _Known) -> _Plan:
     others = [option for option in options if isinstance(option, _Scalar)]
     if len(options) == 1:
         return options[0]
-    scalar = _Scalar(words=any(o.words for o in others), text=any(o.text for o in others))
+    scalar = _Scalar(
+        words=any(o.words for o in others),
+        text=any(o.text for o in others),
+        instants=any(o.instants for o in others),
+    )
     return _Union(objects[0] if objects else None, lists[0] if lists else None, scalar)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from decimal import Decimal
 from functools import lru_cache
 from math import inf, isfinite, nan
@@ -212,7 +212,8 @@ def tagged(tag: str, value: Any) -> Any:
     return UUID(value)
 
 
-def _instant(value: Any) -> datetime:
+def _instant(value: Any) -> datetime | date:
+    """An instant in UTC; a day alone stays a day."""
     found = _INSTANT.match(value) if isinstance(value, str) else None
     if found is None:
         raise ValueError('#inst stands before an RFC 3339 text like "2026-03-29T01:30:00Z"')
@@ -222,10 +223,9 @@ def _instant(value: Any) -> datetime:
     try:
         if part is not None and len(part) != 6:
             value = value.replace(part, part[:6].ljust(6, "0"))
+        if len(value) == 10:
+            return date.fromisoformat(value)
         instant = datetime.fromisoformat(value)
-        zone = instant.tzinfo
-        if zone is UTC:
-            return instant
-        return instant.replace(tzinfo=UTC) if zone is None else instant.astimezone(UTC)
+        return instant if instant.tzinfo is UTC else instant.astimezone(UTC)
     except (ValueError, OverflowError) as error:
         raise ValueError(f"#inst {shown(value)} is no instant: {error}") from None

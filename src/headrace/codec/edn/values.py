@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from collections.abc import Set as AbstractSet
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from decimal import Decimal
 from hashlib import blake2b
 from math import gcd
@@ -166,8 +166,9 @@ def _scalar(value: Any) -> str:
         return f"i{value:x}"
     if isinstance(value, float):
         return f"f{value!r}"
-    if isinstance(value, datetime):
-        return f"t{(value.astimezone(UTC) if value.tzinfo else value).isoformat()}"
+    if isinstance(value, date):
+        utc = value.astimezone(UTC) if isinstance(value, datetime) and value.tzinfo else value
+        return f"t{utc.isoformat()}"
     if isinstance(value, Decimal):
         return f"d{value}"
     if isinstance(value, UUID):

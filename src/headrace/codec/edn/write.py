@@ -11,7 +11,7 @@ import re
 from base64 import b64encode
 from collections.abc import Callable, Iterator, Mapping
 from collections.abc import Set as AbstractSet
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from decimal import Decimal
 from enum import Enum
 from functools import lru_cache
@@ -257,6 +257,7 @@ _SCALARS: Final[dict[type, Callable[[Any], str]]] = {
     type(None): lambda _: "nil",
     float: _float,
     datetime: _instant,
+    date: lambda value: f'#inst "{value.isoformat()}"',
     UUID: lambda value: f'#uuid "{value}"',
     Decimal: _exact,
     bytes: lambda value: f'"{b64encode(value).decode()}"',
