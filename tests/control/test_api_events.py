@@ -11,6 +11,7 @@ from api_world import HELLO, World, run_async
 from watching import Doored
 
 from headrace.control.auth import Role
+from headrace.control.events.cursor import read_cursor
 from headrace.link.websocket import PONG, TEXT
 
 
@@ -227,3 +228,30 @@ async def test_a_poller_may_wait_for_the_first_event(tmp_path: Path) -> None:
         assert told((await waiting).json["items"]) == [("jobs/other", 1, "job.saved")]
         assert world.node.tail.watchers == 0
         assert (await world.get("/events?after=latest&wait=10ms")).json["items"] == []
+
+
+@run_async
+async def test_what_is_not_kept_any_more_is_a_gap_and_stops_nothing(tmp_path: Path) -> None:
+    async with Doored(tmp_path) as world:
+        await some_runs(world, 3)
+        whole = await everything(world)
+        write = world.node.store.writer._conn.execute  # type: ignore[attr-defined]  # reason: what a prune will leave
+        write("DELETE FROM history_run WHERE run = 2")
+        write("DELETE FROM run WHERE id = 2")
+        left = await everything(world)
+        gaps = [e for e in left if e["kind"] == "gap"]
+        assert {(e["subject"], e["body"]["reason"]) for e in gaps} == {("runs/2", "pruned")}
+        others = [e for e in whole if not e["subject"].startswith("runs/2")]
+        assert [e for e in left if e["kind"] != "gap"] == others
+        place = world.node.tail.feed
+        middle = next(e for e in left if e["subject"].startswith("runs/2"))
+        cursor = read_cursor(middle["cursor"])
+        write(f"INSERT INTO meta VALUES ('pruned', '{cursor.position} 0 1')")
+        assert (await world.get(f"/events?after={whole[0]['cursor']}")).status == 410
+        rest = [e for e in left if read_cursor(e["cursor"]).position > cursor.position]
+        assert rest
+        assert await everything(world) == rest
+        async with await world.watch(f"?after={whole[0]['cursor']}") as watcher:
+            first = await watcher.event()
+            assert (first["kind"], first["cursor"]) == ("gap", (await place.oldest()).text())
+            assert await watcher.events(len(rest)) == rest

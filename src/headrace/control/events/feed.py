@@ -14,6 +14,7 @@ from headrace.control.events.cursor import ALL, Cursor, Gone
 from headrace.control.events.subjects import Wanted
 from headrace.control.events.views import entity_event, gap_event, noun_of, run_event
 from headrace.control.graphs import Graphs
+from headrace.model.errors import NotFound
 from headrace.model.views import EventView
 from headrace.store.port import Reader
 from headrace.store.rows import Entity, EntityAt, HistoryAt, HistoryRow, Logged, Place
@@ -151,7 +152,11 @@ class Feed:
         if found is None:
             return [(_NO_THING, gap_event(f"runs/{row.history[0]}", row.at, "pruned", row.history[3]))]
         history, graph, actor = found
-        known = await self._graphs.load(graph)
+        try:
+            known = await self._graphs.load(graph)
+        except NotFound:
+            # nothing that is missing may stop the feed
+            return [(_NO_THING, gap_event(f"runs/{row.history[0]}", row.at, "pruned", row.history[3]))]
         return [(_NO_THING, run_event(history, fact, known, actor)) for fact in history.facts]
 
 

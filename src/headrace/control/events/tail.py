@@ -8,6 +8,7 @@ ledger's commits and other nodes' hints. Made by ``control.node``; used by the s
 from __future__ import annotations
 
 import asyncio
+import logging
 from bisect import bisect_right
 from collections.abc import Sequence
 from operator import attrgetter
@@ -28,6 +29,8 @@ AGAIN_S = 0.003
 """So soon it is looked again while commits wait for others to end."""
 
 _cursor = attrgetter("cursor")
+
+log = logging.getLogger("headrace.control")
 
 
 class Shared:
@@ -130,6 +133,10 @@ class Tail:
                 page = await self._more(self._high)
             except HeadraceError:
                 # the store is away or busy: watchers wait, the ledger's own log says why
+                await asyncio.sleep(LOOK_S)
+                continue
+            except Exception:
+                log.exception("events could not be read; it is tried again")
                 await asyncio.sleep(LOOK_S)
                 continue
             await self._pause(page)
