@@ -64,6 +64,17 @@ SABOTAGES = (
         "I",
     ),
     Sabotage(
+        "pause off",
+        (Edit("core/eligible.py", "if state <= RunState.running:", "if state <= RunState.paused:"),),
+        "I16",
+    ),
+    Sabotage(
+        "taking over off",
+        (Edit("core/restarting.py", "elif node.each is not None and old.nodes[no].each is not None", "elif False"),),
+        "I16",
+        64,
+    ),
+    Sabotage(
         "fsync off",
         (
             Edit(
