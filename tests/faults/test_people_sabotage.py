@@ -42,7 +42,7 @@ DEFENCES = (
     (Edit(ENTRY, '        parts.append(b"Secure")', "        pass"), PEOPLE, "over_tls"),
     (Edit("control/api/guard.py", "        if name not in self._names:", "        if False:"), ROUTES, "good_hosts"),
     (Edit("control/api/guard.py", '(secure and scheme != b"https")', "False"), PEOPLE, "over_tls"),
-    (Edit("control/api/standing.py", "auth.over(caller))", "asyncio.sleep(100))"), PEOPLE, "what_waits"),
+    (Edit("control/api/standing.py", "auth.over(caller))", "asyncio.Event().wait())"), PEOPLE, "what_waits"),
     (Edit(AUTH, "        self._bell.set()\n", ""), PEOPLE, "what_streams"),
     (Edit(AUTH, "return caller.permissions <= fresh.permissions", "return True"), PEOPLE, "may_less"),
     (Edit(AUTH, "if found is None or record.made_at <= found[1].since:", "if found is None:"), PEOPLE, "end_all_sessions"),
