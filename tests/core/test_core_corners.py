@@ -8,7 +8,7 @@ from tests.core.counted import Counted
 from tests.core.mill import Claim, Mill, RunInput, S, Submit, TaskState, Wake, Working, job, value
 
 from headrace.core.check import check
-from headrace.core.classes import band_of, base_of, lane_of, waiting_class
+from headrace.core.classes import band_of, base_of, lane_of, takes_now, waiting_class
 from headrace.core.draft import Draft, decoded, token_of
 from headrace.core.durations import instant_us
 from headrace.core.explaining import explain
@@ -222,3 +222,14 @@ def test_a_task_readied_without_the_runs_input_learns_its_limits_key_when_it_is_
     mill.claim_all()
     mill.claim_all()
     assert mill.used() == {("crm", "none"): 1}
+
+
+def test_what_was_said_of_limits_stands_where_the_runs_input_is_not_at_hand():
+    mill = Counted(job({"name": "a", "limits": {"crm": 1}}), limits={"crm": Limit(slots=1, key="${params.region}")})
+    mill.submit(region="EU")
+    mill.claim_all()
+    keys = {"crm": "${params.region}"}
+    draft = Draft(mill.graph, Working(runs={1: mill.run()}), mill.run(), S, 0.5)
+    node = mill.graph.nodes[0]
+    assert takes_now(draft, node, mill.at("a"), keys) == (("crm", "EU", 1),)
+    assert takes_now(draft, node, TaskCell(1, 0), keys) == (("crm", "", 1),)
