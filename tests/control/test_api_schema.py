@@ -40,6 +40,8 @@ KNOWN = {
     "version": (1, 2),
 }
 """Values of placeholders that name something, every other time."""
+REFUSALS = {501, 503, 507}
+"""Not here, not now, no room on the disk: said on purpose, and described."""
 LEFT_OUT = {"post_logout"}
 """Calls that end the credential of those behind them."""
 
@@ -94,10 +96,11 @@ def send(case: Any, server: Served, session: requests.Session, number: int) -> r
 
 def keeps_to_it(case: Any, response: Any) -> None:
     """The answer is one of those described; EDN is read by the type that the table names."""
+    checks = CHECKS[1:] if response.status_code in REFUSALS else CHECKS
     if response.headers.get("content-type", [""])[0] != "application/edn":
-        case.validate_response(response, checks=CHECKS)
+        case.validate_response(response, checks=checks)
         return
-    case.validate_response(response, checks=CHECKS[:3])
+    case.validate_response(response, checks=[check for check in checks if check is not response_schema_conformance])
     route = ROUTES[case.operation.definition.raw["operationId"]]
     wanted = route.response if response.status_code < 400 else None
     edn.read_record(response.content, Any if wanted is None else wanted)
