@@ -8,6 +8,7 @@ from tests.core.counted import Counted
 from tests.core.mill import S, Started, TaskState, Wake, job
 
 from headrace.core.check import check
+from headrace.core.stepping import step
 from headrace.core.work import Cached
 from headrace.model.cells import Value
 from headrace.model.ids import WHOLE
@@ -170,3 +171,28 @@ def test_what_work_says_of_itself_is_kept_and_nonsense_is_read_over():
     assert mill.at("a").more is not None
     mill.one(Started(*order.key, order.epoch, mill.now, b"\xff nonsense"))
     mill.one(Started(*order.key, order.epoch, mill.now, b'{"done":1,"total":2}'))
+
+
+def test_a_cache_with_a_key_is_a_good_definition():
+    assert not check(job({"name": "a", "cache": {"for": "1h", "key": "${run.job}"}}))
+
+
+def test_what_cannot_be_rendered_yet_is_not_looked_up():
+    mill = Remembering(job({"name": "a"}, {"name": "b", "needs": ["a"], "command": ["x", "${tasks.a.result}"], **FOR}))
+    mill.submit()
+    mill.settle(mill.take(), result=4)
+    working = mill._working()
+    working.runs, working.inputs = {1: mill.run()}, {1: mill.inputs[1]}
+    blocked = replace(mill.at("b"), state=TaskState.blocked, pending=0, due_at=mill.now, more=None)
+    working.tasks = {blocked.key: blocked, (1, 0, WHOLE): replace(mill.at("a"), result=Value(5_000, "aside"))}
+    (cell,) = step(mill.graph, working, Wake(1, 1), mill.now, 0.5).tasks
+    assert cell.state is TaskState.ready
+    assert cell.more is None
+
+
+def test_a_start_that_is_told_after_the_end_changes_nothing():
+    mill = Remembering(job({"name": "a"}, {"name": "b"}))
+    mill.submit()
+    order = mill.take()
+    mill.settle(order)
+    assert not mill.one(Started(*order.key, order.epoch, mill.now)).tasks
