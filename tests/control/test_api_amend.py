@@ -43,9 +43,10 @@ async def test_a_priority_moves_what_waits(tmp_path: Path) -> None:
         await patch(world, runs[2], {"priority": 9})
         await patch(world, runs[0], {"priority": -9})
         cells = [await world.node.store.reader.task((run, 0, -1)) for run in runs]
-        klass = cells[0].klass
-        ready = await world.node.store.reader.ready(klass, 10)
-        assert [row.run for row in ready] == [runs[2], runs[1], runs[0]]
+        assert all(cell is not None for cell in cells)
+        assert cells[2].rank < cells[1].rank < cells[0].rank
+        for run, cell in zip(runs, cells, strict=True):
+            assert [row.run for row in await world.node.store.reader.ready(cell.klass, 10)] == [run]
 
 
 @run_async

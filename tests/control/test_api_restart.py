@@ -7,6 +7,7 @@ from typing import Any
 
 from api_world import World, run_async
 from test_api_jobs import CODE, package, put_package
+from tests.control.whole import until
 
 from headrace.control.auth import Role
 from headrace.model.cells import Value
@@ -142,8 +143,12 @@ async def test_instances_are_taken_over_through_the_store(tmp_path: Path) -> Non
             await world.settle(old, 0, index, kind=kind, result=Value(len(text), "inline", text))
         assert (await world.get(f"/runs/{old}")).json["state"] == "failed"
         new = (await world.post(f"/runs/{old}/restart", {})).json["id"]
-        got = (await world.get(f"/runs/{new}/tasks/g")).json
-        assert (got["counts"]["succeeded"], got["counts"]["live"]) == (448, 2)
+
+        async def taken() -> bool:
+            counts = (await world.get(f"/runs/{new}/tasks/g")).json["counts"]
+            return (counts["succeeded"], counts["live"]) == (448, 2)
+
+        await until(taken)  # worked off in chunks
         for index in (0, 449):
             await world.settle(new, 0, index, result=Value(3, "inline", b'"z"'))
         await world.settle(new, 1)

@@ -81,7 +81,7 @@ def without(edit: Edit, folder: Path) -> Path:
     return folder
 
 
-def tested(source: Path, where: str, which: str) -> subprocess.CompletedProcess[str]:
+def ask_the_suite(source: Path, where: str, which: str) -> subprocess.CompletedProcess[str]:
     path = TESTS / "acceptance/test_security.py" if where == "acceptance" else TESTS / "control" / where
     command = [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", str(path), "-k", which]
     environ = os.environ | {"PYTHONPATH": str(source)}
@@ -98,7 +98,7 @@ def test_every_text_that_is_to_be_taken_out_is_there() -> None:
     ("edit", "where", "which"), DEFENCES, ids=[f"{e.path}: {e.text.strip()[:40]}" for e, _, _ in DEFENCES]
 )
 def test_the_border_without_a_defence_is_red(edit: Edit, where: str, which: str, tmp_path: Path) -> None:
-    done = tested(without(edit, tmp_path), where, which)
+    done = ask_the_suite(without(edit, tmp_path), where, which)
     assert done.returncode == 1, f"{done.stdout[-3000:]}\n{done.stderr[-1000:]}"
 
 
@@ -106,5 +106,5 @@ def test_the_border_without_a_defence_is_red(edit: Edit, where: str, which: str,
 def test_the_border_with_all_of_them_is_green(tmp_path: Path) -> None:
     whole = without(Edit("control/auth.py", COMPARED, COMPARED), tmp_path)
     for where in sorted({where for _, where, _ in DEFENCES}):
-        done = tested(whole, where, " or ".join(sorted({w for _, there, w in DEFENCES if there == where})))
+        done = ask_the_suite(whole, where, " or ".join(sorted({w for _, there, w in DEFENCES if there == where})))
         assert done.returncode == 0, done.stdout[-3000:]

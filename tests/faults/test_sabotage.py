@@ -98,7 +98,11 @@ SABOTAGES = (
                 'self._fault("outbox.before_ask")',
                 "await self._ledger.change(Told(tuple(seq for seq, _ in told)), FAMILY)",
             ),
-            Edit("control/group.py", "if seq not in self._untold:", "if seq < 0:"),
+            Edit(
+                "control/group.py",
+                "if unit.seqs is not None and unit.seq() not in self._untold:",
+                "if unit.seqs is not None and unit.seq() < 0:",
+            ),
         ),
         "I6",
         seeds=40,
