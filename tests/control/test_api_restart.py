@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from api_world import World, run_async
+from api_world import HELLO, World, run_async
 from test_api_jobs import CODE, package, put_package
 from tests.control.whole import until
 
@@ -197,3 +197,17 @@ async def test_a_restarted_run_that_waits_for_another_begins_where_it_goes_on_wh
             await world.get(f"/runs/{other}")
         await world.settle(new, 1)
         assert (await world.get(f"/runs/{new}")).json["state"] == "succeeded"
+
+
+@run_async
+async def test_a_version_beyond_all_numbers_is_a_mistake_of_the_asker(tmp_path: Path) -> None:
+    async with World(tmp_path) as world:
+        await world.agent()
+        await world.put("/jobs/hello", HELLO)
+        run = (await world.post("/jobs/hello/runs", {})).json["id"]
+        await world.settle(run, kind=OutcomeKind.failed)
+        huge = 43437579052457097444583268155392
+        for path, body in ((f"/runs/{run}/restart", {"version": huge}), ("/jobs/hello/restore", {"version": huge})):
+            assert (await world.post(path, body)).status in {400, 422}, path
+        kid = {"name": "k", "tasks": [{"name": "a", "job": {"name": "hello", "version": huge}}]}
+        assert (await world.put("/jobs/k", kid)).status in {400, 422}

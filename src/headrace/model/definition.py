@@ -129,7 +129,7 @@ class ChildJob(Record, frozen=True, kw_only=True):
 
     name: Name
     """The saved job."""
-    version: int | UnsetType = UNSET
+    version: Annotated[int, Meta(ge=1, le=2**53)] | UnsetType = UNSET
     """A version of it; the newest otherwise."""
     params: dict[str, Any] = {}
     """The parameters of the child run."""
@@ -210,7 +210,7 @@ class Resources(Record, frozen=True, kw_only=True):
 class Concurrency(Record, frozen=True, kw_only=True):
     """How many runs of the job at once, counted per key."""
 
-    max: Annotated[int, Meta(ge=1)] = 1
+    max: Annotated[int, Meta(ge=1, le=2**31)] = 1
     """At most so many runs at once."""
     key: str | UnsetType = UNSET
     """Counted apart for each value of this text."""
@@ -257,7 +257,7 @@ class Task(Record, frozen=True, kw_only=True, rename={"with_": "with", "finally_
     """One instance per item of this list: a list, one expression that gives one, ``zip`` or ``product``."""
     label: str | UnsetType = UNSET
     """What an instance is called for people, as ``${item}``."""
-    concurrency: Annotated[int, Meta(ge=1)] | UnsetType = UNSET
+    concurrency: Annotated[int, Meta(ge=1, le=2**31)] | UnsetType = UNSET
     """At most so many instances at once."""
     package: str | UnsetType = UNSET
     """The registered package that has the ``python`` task; inferred when only one has it."""

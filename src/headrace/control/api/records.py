@@ -42,7 +42,7 @@ class NewRun(Request, frozen=True, kw_only=True):
     priority: Priority | None = None
     labels: Labels = {}
     reason: Reason | None = None
-    version: Annotated[int, Meta(ge=1)] | None = None
+    version: Annotated[int, Meta(ge=1, le=2**53)] | None = None
     callback: str | UnsetType = UNSET
     at: str | UnsetType = UNSET
     delay: Duration | UnsetType = UNSET
@@ -139,7 +139,7 @@ class Restart(Request, frozen=True, kw_only=True):
     edn_namespace: ClassVar[str] = "run"
 
     from_: str = field(default="failed", name="from")
-    version: Annotated[int, Meta(ge=1)] | None = None
+    version: Annotated[int, Meta(ge=1, le=2**53)] | None = None
     code: Literal["same", "latest"] = "same"
     params: dict[str, Any] = {}
     reason: Reason | None = None
@@ -158,7 +158,7 @@ class Why(Request, frozen=True, kw_only=True):
 class Restore(Request, frozen=True, kw_only=True):
     """``POST /jobs/{name}/restore``. ``version``: this older one becomes the newest; without it the job comes back."""
 
-    version: Annotated[int, Meta(ge=1)] | None = None
+    version: Annotated[int, Meta(ge=1, le=2**53)] | None = None
     reason: Reason | None = None
 
 
