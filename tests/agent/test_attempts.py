@@ -178,6 +178,20 @@ def test_what_never_began_is_canceled_without_running_and_taken_back_as_refused(
     run(main())
 
 
+def test_an_agent_that_ends_begins_nothing_more_and_gives_back_what_never_began() -> None:
+    async def main() -> None:
+        life = Life(slots=1)
+        await life.calls.start(Start(1, [job(1), job(2)]))
+        life.attempts.end()
+        assert (await life.calls.start(Start(1, [job(3)]))).refused[0][1] == "draining"
+        life.hands.end(1)
+        told = await outcomes(life)
+        assert [(o.run, o.kind) for o in told] == [(2, OutcomeKind.refused), (1, OutcomeKind.succeeded)]
+        assert life.hands.begun == [1]
+
+    run(main())
+
+
 def test_a_stop_that_overtakes_its_start_still_stops_it() -> None:
     async def main() -> None:
         life = Life()

@@ -155,6 +155,24 @@ async def _readied(world: World, run: int) -> None:
 
 
 @run_async
+async def test_a_task_that_repeats_and_succeeds_each_time_says_nothing_of_failure(tmp_path: Path) -> None:
+    async with World(tmp_path) as world:
+        await world.agent()
+        again = {"times": 2, "delay": "1s"}
+        run = await submitted(world, {"name": "again", "tasks": [{"name": "a", "command": ["true"], "repeat": again}]})
+
+        async def log() -> list[tuple[int, str, str]]:
+            page = (await world.get(f"/runs/{run}/logs")).json
+            return [(i["attempt"], i["stream"], i["text"]) for i in page["items"]]
+
+        await world.settle(run, 0, seal=seal(record(1, b"one\n")))
+        assert await log() == [(1, "stdout", "one\n")]
+        await _readied(world, run)
+        await world.settle(run, 0, seal=seal(record(1, b"two\n")))
+        assert await log() == [(1, "stdout", "one\n"), (2, "stdout", "two\n")]
+
+
+@run_async
 async def test_why_it_failed_is_in_the_log_and_reads_the_same_twice(tmp_path: Path) -> None:
     async with World(tmp_path) as world:
         await world.agent()

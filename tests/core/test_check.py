@@ -273,7 +273,6 @@ def test_how_many_runs_there_may_be_is_said_once_and_its_key_names_what_exists()
         ({"wait": {"until": "2026-01-01T00:00:00"}}, "tasks[0].wait.until", "no instant"),
         ({"wait": {"for": "${params.x"}}, "tasks[0].wait.for", "bad expression"),
         ({"wait": {"topic": "news"}}, "tasks[0].wait.topic", NOT_YET),
-        ({"job": {"name": "x", "version": 0}}, "tasks[0].job.version", "counted from 1"),
         ({"job": {"name": "x", "params": {"a": 1}}, "with": {"a": 2}}, "tasks[0].job.params.a", "given twice"),
         ({"job": {"name": "x", "params": {"a": "${tasks.t9.result}"}}}, "tasks[0].job.params.a", "no task 't9'"),
         ({"http": {"url": "ftp://x"}}, "tasks[0].http.url", "no address"),

@@ -135,6 +135,7 @@ class Agent:
             await until.wait()
         finally:
             ringing.cancel()
+            self.attempts.end()  # an executor that closes has no place to start anything in
             for executor in dict.fromkeys(self._executors.values()):
                 await executor.close()
             await self.attempts.close()

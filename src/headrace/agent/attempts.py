@@ -75,6 +75,7 @@ class Attempts:
         self.boot = boot
         self.slots = slots
         self.draining = False
+        self._ending = False
         self.spool = spool
         self.outbox = Outbox(boot, acknowledged=self._acknowledged, bell=bell, queued=self._count_queued)
         self._executors = executors
@@ -200,6 +201,14 @@ class Attempts:
             self._fresh.append(self._outcome(work, end, seal))
         self._schedule_flush()
 
+    def end(self) -> None:
+        """This life ends: from now on nothing begins. What never began is given back, so that it costs no attempt."""
+        self.draining = self._ending = True
+        while self._queue:
+            work = self._queue.popleft()
+            if work.phase is Phase.queued:
+                self._never_began(work, OutcomeKind.refused, "the agent ended before it began")
+
     async def close(self) -> None:
         """Write what is finished; nothing is told any more."""
         self._flush()
@@ -252,7 +261,7 @@ class Attempts:
 
     def _pump(self) -> None:
         """Hand over from the head of the queue as long as there is room."""
-        if not self._queue or self._closed:
+        if not self._queue or self._closed or self._ending:
             return
         self._hand_over()
         self.outbox.unqueued()

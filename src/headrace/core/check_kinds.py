@@ -50,8 +50,6 @@ def idle_fields(task: Task, path: str, found: Found) -> None:
 
 
 def _child(child: ChildJob, task: Task, path: str, found: Found) -> None:
-    if child.version is not UNSET and child.version < 1:
-        found.add(f"{path}.version", "versions are counted from 1")
     for name in child.params:
         if name in task.with_:
             found.add(f"{path}.params.{name}", "given twice: it stands in with, too")

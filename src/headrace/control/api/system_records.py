@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from headrace.control.graphs import Known
+from headrace.core.moving import REPEAT
 from headrace.core.nodes import Node
 from headrace.link.records import LogRecord
 from headrace.model.cells import TaskCell
@@ -29,7 +30,7 @@ def attempt_record(
 
     ``last``: the cell is the task's own, not an earlier attempt that was kept.
     """
-    if cell.state in _QUIET:
+    if cell.state in _QUIET or (cell.state is TaskState.retrying and cell.reason == REPEAT):
         return None
     node = known.graph.nodes[cell.no]
     lines = [_headline(cell, node)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, TypeVar
 
@@ -30,7 +31,7 @@ T = TypeVar("T")
 Row = tuple[Any, ...]
 
 
-class SqliteLists:
+class SqliteLists(ABC):
     """The part of ``store.port.Reader`` that lists runs."""
 
     _sql: dict[str, str]
@@ -112,8 +113,9 @@ class SqliteLists:
             params = aside[0][1] if aside else None
         return RunRow(input_of(run, job, created, rest, params), decode_run(image))
 
+    @abstractmethod
     async def _with(self, work: Callable[[apsw.Connection], T]) -> T:
-        raise NotImplementedError
+        """Do the work with a connection of one's own; the reader has them."""
 
 
 def _walks(where: RunFilter) -> list[tuple[str, dict[str, Any]]]:

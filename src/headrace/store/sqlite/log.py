@@ -5,6 +5,7 @@ A part of ``SqliteReader``. Commit numbers rise in commit order, because one pro
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
@@ -20,7 +21,7 @@ Row = tuple[Any, ...]
 ROWS_MAX = 500
 
 
-class SqliteLog:
+class SqliteLog(ABC):
     """The part of ``store.port.Reader`` that events are made of."""
 
     _sql: dict[str, str]
@@ -88,5 +89,6 @@ class SqliteLog:
             rows = await self._with(lambda conn: conn.executemany(text, keys[:ROWS_MAX]).fetchall())
         return [(Entity(*row[:10]), row[10] or "") for row in rows]
 
+    @abstractmethod
     async def _with(self, work: Callable[[apsw.Connection], T]) -> T:
-        raise NotImplementedError
+        """Do the work with a connection of one's own; the reader has them."""
