@@ -11,7 +11,7 @@ import sys
 import tempfile
 import time
 from pathlib import Path
-from xml.etree import ElementTree
+from xml.etree import ElementTree as ET
 
 ROOT = Path(__file__).parent.parent
 BIN = Path(sys.executable).parent
@@ -63,7 +63,7 @@ def red_ones(report: Path) -> list[str]:
     """The tests of pytest's report that failed or could not be set up; none when there is no report."""
     if not report.exists():
         return []
-    cases = ElementTree.parse(report).iter("testcase")  # noqa: S314 our own file, written a moment ago
+    cases = ET.parse(report).iter("testcase")
     return [
         f"{c.get('classname')}::{c.get('name')}"
         for c in cases

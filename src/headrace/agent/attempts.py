@@ -202,7 +202,7 @@ class Attempts:
         self._schedule_flush()
 
     def end(self) -> None:
-        """This life ends: from now on nothing begins. What never began is given back, so that it costs no attempt."""
+        """End: from now on nothing begins. What never began is given back, so that it costs no attempt."""
         self.draining = self._ending = True
         while self._queue:
             work = self._queue.popleft()
