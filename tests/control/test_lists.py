@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import msgspec
 from tests.control.ledger_world import ALICE, settle, world
 
-from headrace.control.lists import Lists
+from headrace.control.lists import ListKey, Lists
 from headrace.model.definition import JobDefinition
 from headrace.model.ids import WHOLE
 from headrace.model.states import RunState
@@ -80,6 +80,43 @@ def test_a_list_is_read_from_the_store_once_for_all_its_pages_and_let_go(tmp_pat
             assert row.cell.state == RunState.succeeded
             assert done == 5_501
             assert read.count(first.key) == 1  # the group in which it was settled has it at hand
+            assert w.ledger._lists.size == 0
+
+    asyncio.run(body())
+
+
+def test_large_parameters_are_decoded_once_for_all_groups_of_changes_and_let_go_with_the_run(tmp_path: Path) -> None:
+    class Counted(Lists):
+        put_: ClassVar[list[int]] = []
+
+        def put(self, key: ListKey, items: Any, size: int) -> None:
+            self.put_.append(size)
+            super().put(key, items, size)
+
+    async def body() -> None:
+        async with world(tmp_path) as w:
+            tasks = [{"name": "many", "command": ["echo", "${params.word}"], "each": "${params.all}"}]
+            graph = await w.ledger.keep(msgspec.convert({"name": "wide", "tasks": tasks}, JobDefinition))
+            params = msgspec.json.encode({"all": list(range(2_500)), "word": "x"})
+            submit = await w.submit(graph)
+            submit = msgspec.structs.replace(submit, input=msgspec.structs.replace(submit.input, params=params))
+            w.ledger._lists = Counted()
+            await w.ledger.ask(submit, ALICE)
+            done = 0
+            while True:
+                while not w.ledger.idle:
+                    await asyncio.sleep(0)
+                given = w.dispatches(submit.run)[done:]
+                if not given:
+                    break
+                assert {d.spec.argv[1] for d in given} == {"x"}
+                done += len(given)
+                await w.ledger.ask_many([settle(d) for d in given], ALICE)
+            row = await w.store.reader.run(submit.run)
+            assert row is not None
+            assert row.cell.state == RunState.succeeded
+            assert done == 2_500
+            assert Counted.put_ == [len(params)]
             assert w.ledger._lists.size == 0
 
     asyncio.run(body())

@@ -67,6 +67,7 @@ SABOTAGES = (
         "pause off",
         (Edit("core/eligible.py", "if state <= RunState.running:", "if state <= RunState.paused:"),),
         "I16",
+        48,
     ),
     Sabotage(
         "taking over off",

@@ -379,6 +379,8 @@ class Group:
                 self._recorder.ticks(decided.ticks)
             if isinstance(change, Submit):
                 working.inputs[change.run] = change.input
+            elif decided.run is not None and decided.run.ended_at:
+                self._loader.over(change.run)
             if None in olds:
                 new = self._loader.new_tasks
                 new.update([(c.run, c.no, c.index) for c, old in zip(tasks, olds, strict=True) if old is None])
@@ -403,6 +405,8 @@ class Group:
             self._loader.new_tasks.add(key)
         if isinstance(change, Submit):
             working.inputs[run.run] = change.input
+        elif run.ended_at:
+            self._loader.over(run.run)
         self._command(decided, origin)
         return Result(run.run, run)
 
@@ -434,6 +438,7 @@ class Group:
                 if before is None:
                     working.runs.pop(decided.run.run, None)
                     working.inputs.pop(decided.run.run, None)
+                    working.params.pop(decided.run.run, None)
                 else:
                     working.runs[before.run] = before
             for key, _ in decided.values:

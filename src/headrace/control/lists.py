@@ -1,7 +1,7 @@
-"""Lists whose items are becoming tasks, decoded once instead of once a page; bounded by the size of their texts.
+"""Lists whose items are becoming tasks, and large parameters: decoded once, not once a page; bounded by their texts.
 
 Never holds what is not committed: only lists that were read from the store come here, under the version of the task
-whose result they are. Never writes. The ledger owns one; its groups' loaders use it.
+whose result they are; parameters never change. Never writes. The ledger owns one; its groups' loaders use it.
 """
 
 from __future__ import annotations
@@ -23,18 +23,18 @@ class Lists:
     def __init__(self, size: int = LISTS_SIZE) -> None:
         self.size = 0
         self._most = size
-        self._kept: OrderedDict[ListKey, tuple[list[Any], int]] = OrderedDict()
+        self._kept: OrderedDict[ListKey, tuple[Any, int]] = OrderedDict()
 
-    def get(self, key: ListKey) -> list[Any] | None:
-        """The list of this task at this version, if it is at hand."""
+    def get(self, key: ListKey) -> Any:
+        """What is kept under this key, None otherwise."""
         found = self._kept.get(key)
         if found is None:
             return None
         self._kept.move_to_end(key)
         return found[0]
 
-    def put(self, key: ListKey, items: list[Any], size: int) -> None:
-        """Keep a list whose text has ``size`` bytes, if there is room for it at all."""
+    def put(self, key: ListKey, items: Any, size: int) -> None:
+        """Keep what was decoded from ``size`` bytes of text, if there is room for it at all."""
         self.drop(key)
         if size > self._most:
             return

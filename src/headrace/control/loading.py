@@ -15,7 +15,7 @@ import msgspec
 from headrace.control.changes.limits import read_limit
 from headrace.control.changes.named import Rows
 from headrace.control.graphs import Graphs, Known
-from headrace.control.lists import Lists
+from headrace.control.lists import ListKey, Lists
 from headrace.core.gates import gate_of
 from headrace.core.limits import tick_under
 from headrace.core.nodes import Graph
@@ -30,6 +30,8 @@ from headrace.store.port import Writer
 from headrace.store.rows import Entity, EntityKey
 
 GROUP_PAGE = 2_000
+LARGE = 4096
+"""Parameters whose text has so many bytes stay decoded from one group of changes to the next."""
 
 
 class Loader:
@@ -199,8 +201,25 @@ class Loader:
         if inputs:
             for given in await self._writer.load_inputs(sorted(set(inputs))):
                 self.working.inputs[given.run] = given
+                if len(given.params) >= LARGE:
+                    self.working.params[given.run] = self._params(given)
         if special:
             await self._special(wanted)
+
+    def _params(self, given: RunInput) -> Any:
+        """Decoded once, not for every group of changes of a long run."""
+        kept = _place_of_params(given.run)
+        found = self._lists.get(kept)
+        if found is None:
+            found = msgspec.json.decode(given.params)
+            self._lists.put(kept, found, len(given.params))
+        return found
+
+    def over(self, run: int) -> None:
+        """The run has ended: nobody reads its parameters again."""
+        if self._lists.size:
+            self.working.params.pop(run, None)
+            self._lists.drop(_place_of_params(run))
 
     async def _special(self, wanted: Sequence[tuple[RunCell | None, Keys]]) -> None:
         await self._values([key for _, keys in wanted for key in keys.values])
@@ -290,6 +309,10 @@ class Loader:
 
     def _overlaid(self, cell: TaskCell) -> TaskCell:
         return self.working.tasks.setdefault((cell.run, cell.no, cell.index), cell)
+
+
+def _place_of_params(run: int) -> ListKey:
+    return (run, -1, WHOLE), 0
 
 
 def _row_of(gate: str) -> tuple[EntityKey, ...]:

@@ -21,19 +21,16 @@ _NO_INPUT = RunInput(0, 0, None, None, 0)
 class RunScope:
     """The scope of one run, or of one instance of a group."""
 
-    __slots__ = ("draft", "instance", "params")
+    __slots__ = ("draft", "instance")
 
     def __init__(self, draft: Draft, instance: TaskCell | None = None) -> None:
         self.draft = draft
         self.instance = instance
-        self.params: Any = None
 
     def lookup(self, root: str, path: tuple[str | int, ...]) -> Any:
         """The value at a path, or ``MISSING``."""
         if root == "params":
-            if self.params is None:
-                self.params = msgspec.json.decode(self._input().params)
-            return walk(self.params, path)
+            return walk(self._params(), path)
         if root == "tasks":
             return self._task(path)
         if root == "run":
@@ -41,6 +38,12 @@ class RunScope:
         if root == "fire":
             return fire_value(self._input().created_at, path)
         return self._item(root, path)
+
+    def _params(self) -> Any:
+        kept, given = self.draft.working.params, self._input()
+        if given.run not in kept:
+            kept[given.run] = msgspec.json.decode(given.params)
+        return kept[given.run]
 
     def _input(self) -> RunInput:
         return self.draft.given or _NO_INPUT

@@ -85,6 +85,8 @@ class Working(Struct):
     runs: dict[int, RunCell] = field(default_factory=dict)
     tasks: dict[TaskKey, TaskCell] = field(default_factory=dict)
     inputs: dict[int, RunInput] = field(default_factory=dict)
+    params: dict[int, Any] = field(default_factory=dict)
+    """Parameters of runs as decoded when they were first read; they never change. Whoever loads may bring large ones."""
     values: dict[TaskKey, Any] = field(default_factory=dict)
     items: dict[tuple[TaskKey, int], list[Any]] = field(default_factory=dict)
     members: dict[int, list[TaskKey]] = field(default_factory=dict)

@@ -58,7 +58,7 @@ class Plan(Struct, frozen=True):
     def of(dice: Random) -> Plan:
         """The plan of a seed."""
         return Plan(
-            tasks=dice.randint(48, 56),
+            tasks=dice.randint(66, 74),
             span_s=dice.uniform(5, 20),
             faults=dice.randint(3, 7),
             point_rate=dice.choice((0.0, 0.001, 0.004)),
