@@ -13,6 +13,7 @@ from typing import Any
 
 from headrace.control.api.call import Call
 from headrace.control.api.guard import Guard, from_own_page
+from headrace.control.api.later import later, refuse_later
 from headrace.control.api.problems import document
 from headrace.control.api.router import UNSAFE, Endpoint, Router
 from headrace.control.api.services import Services
@@ -44,6 +45,7 @@ class Entry:
     def __init__(self, services: Services, router: Router) -> None:
         self._services = services
         self._router = router
+        self._later = later()
         self._auth = services.auth
         self._clock = services.clock
         self._guard = Guard(services.hosts)
@@ -68,6 +70,8 @@ class Entry:
                 cookie = credential is not None
             known = self._auth.cached(credential, self._clock.now())
             caller = known if known is not None else await self._caller(credential)
+        if endpoint is None:
+            refuse_later(self._later, method, path)
         if found is None:
             raise Answered(document(404, f"there is no {path[:200]}", path))
         if endpoint is None:
