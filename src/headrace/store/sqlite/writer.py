@@ -153,7 +153,7 @@ class SqliteWriter:
         self._fault("store.after_write")
 
     async def commit(self) -> None:
-        """Durable when it returns: the WAL is fsynced by COMMIT (synchronous=FULL)."""
+        """Durable when it returns: the WAL is fsynced by COMMIT (synchronous=FULL). When it raises, roll back."""
         self._fault("store.before_commit")
         work = asyncio.ensure_future(self._committer.run(self._commit))
         try:
@@ -188,10 +188,10 @@ class SqliteWriter:
         await self.begin()
         try:
             first = next(self._each("ids_reserve", [(what, count)]))[0]
+            await self.commit()
         except BaseException:
             await self.rollback()
             raise
-        await self.commit()
         return int(first)
 
     def _each(self, name: str, keys: Sequence[Row | TaskKey | EntityKey | dict[str, Any]]) -> Iterator[Row]:
