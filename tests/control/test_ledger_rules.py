@@ -379,6 +379,21 @@ def test_follow_ups_beyond_the_bounds_come_in_later_commits(tmp_path: Path) -> N
     go(tmp_path, body, bounds=Bounds(rows=300, changes=100))
 
 
+@pytest.mark.parametrize("commands", [[["true"]], [["true"], ["true"]]])
+def test_a_change_says_whether_it_moved_anything(tmp_path: Path, commands: list[list[str]]) -> None:
+    async def body(w: World) -> None:
+        w.room.free = 0
+        change = await w.submit(await w.ledger.keep(job("j", *commands)))
+        assert (await w.ledger.ask(change, ALICE)).moved
+        claim = Claim(change.run, 0, WHOLE)
+        assert not (await w.ledger.ask(claim, ALICE)).moved  # no room
+        w.room.free = 1
+        assert (await w.ledger.ask(claim, ALICE)).moved
+        assert not (await w.ledger.ask(claim, ALICE)).moved  # too late
+
+    go(tmp_path, body)
+
+
 def test_many_changes_are_worked_off_in_bounded_commits(tmp_path: Path) -> None:
     async def body(w: World) -> None:
         graph = await w.one_task()

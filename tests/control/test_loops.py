@@ -9,8 +9,9 @@ from typing import Any
 import msgspec
 import pytest
 
+from headrace.control.changes.result import Result
 from headrace.control.clock import SystemClock
-from headrace.control.loops.claim import ClaimLoop, place
+from headrace.control.loops.claim import BARREN_MAX, ClaimLoop, place
 from headrace.control.loops.dispatch import Starter
 from headrace.control.loops.due import DueLoop
 from headrace.control.placement import Linked, Placement
@@ -23,7 +24,7 @@ from headrace.model.errors import LinkError, Refused
 from headrace.model.ports import no_fault
 from headrace.store.rows import DueRow, ReadyRow
 
-ANY, LABELED = 1, 2
+ANY, LABELED, WAIT = 1, 2, 3
 
 
 def run(work: Coroutine[Any, Any, None]) -> None:
@@ -50,7 +51,7 @@ class Rows:
         self.rows = rows
         self.dues = due or []
         self.reads: list[int] = []
-        self.classes = {ANY: Class("command"), LABELED: Class("command", (("gpu", "yes"),))}
+        self.classes = {ANY: Class("command"), LABELED: Class("command", (("gpu", "yes"),)), WAIT: Class("wait")}
 
     async def ready(self, klass: int, limit: int) -> list[ReadyRow]:
         self.reads.append(klass)
@@ -79,7 +80,7 @@ class Asked:
                 self.placement.took(1, (c.run, c.no, c.index, 1), ANY)
             if isinstance(c, Wake):
                 self.rows.dues = [d for d in self.rows.dues if d.run != c.run]
-        return [None] * len(changes)
+        return [Result(moved=True)] * len(changes)
 
 
 def room(slots: int) -> Placement:
@@ -322,7 +323,8 @@ def test_a_page_whose_rows_were_all_canceled_meanwhile_does_not_end_the_claiming
             async def ask_many(self, changes: Sequence[Change], origin: Origin) -> list[object]:
                 late = [c for c in changes if isinstance(c, Claim) and c.run < 3]
                 self.rows.rows = [r for r in self.rows.rows if r.run not in {c.run for c in late}]
-                return await super().ask_many([c for c in changes if c not in late], origin)
+                await super().ask_many([c for c in changes if c not in late], origin)
+                return [Result(moved=c not in late) for c in changes]
 
         ledger = Late(rows, placement)
         claims = ClaimLoop(rows, ledger, placement, SystemClock())  # type: ignore[arg-type] # a part of a reader
@@ -334,3 +336,53 @@ def test_a_page_whose_rows_were_all_canceled_meanwhile_does_not_end_the_claiming
         looping.cancel()
 
     run(work())
+
+
+def test_claims_of_work_that_no_agent_does_go_on_until_nothing_of_it_is_ready() -> None:
+    """More than all barren passes together could have read: their first claims died with the process before."""
+
+    async def work() -> None:
+        rows = Rows([ready(n, n, WAIT) for n in range(1, 10_001)])
+
+        class Begun(Asked):
+            """What is claimed begins; nothing of it goes to an agent."""
+
+            async def ask_many(self, changes: Sequence[Change], origin: Origin) -> list[object]:
+                begun = {c.run for c in changes}
+                self.asked.extend(changes)
+                self.rows.rows = [r for r in self.rows.rows if r.run not in begun]
+                return [Result(moved=True)] * len(changes)
+
+        claims = ClaimLoop(rows, Begun(rows), Placement(), SystemClock())  # type: ignore[arg-type] # a part of a reader
+        await claims.start()
+        await passes(claims)
+        assert rows.rows == []
+
+    run(work())
+
+
+def test_claims_that_all_come_too_late_end_by_themselves() -> None:
+    async def work() -> None:
+        rows = Rows([ready(1, 1, WAIT)])
+
+        class Late(Asked):
+            """Nothing is ready any more, whatever the reader says."""
+
+            async def ask_many(self, changes: Sequence[Change], origin: Origin) -> list[object]:
+                self.asked.extend(changes)
+                return [Result() for _ in changes]
+
+        ledger = Late(rows)
+        claims = ClaimLoop(rows, ledger, Placement(), SystemClock())  # type: ignore[arg-type] # a part of a reader
+        await claims.start()
+        await passes(claims)
+        assert 1 < len(ledger.asked) <= BARREN_MAX + 1
+
+    run(work())
+
+
+async def passes(claims: ClaimLoop) -> None:
+    """Pass after pass, as long as the loop wakes itself."""
+    while claims._woken.is_set():
+        claims._woken.clear()
+        await claims.run_once()

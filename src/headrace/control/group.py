@@ -385,7 +385,7 @@ class Group:
                 new = self._loader.new_tasks
                 new.update([(c.run, c.no, c.index) for c, old in zip(tasks, olds, strict=True) if old is None])
         self._command(decided, origin)
-        return Result(change.run, working.runs.get(change.run))
+        return Result(change.run, working.runs.get(change.run), bool(tasks) or decided.run is not None)
 
     def _take_one(self, change: Change, decided: Step, run: RunCell, origin: Origin, undo: list[Any] | None) -> Result:
         """The same for a run of one task of which both cells have moved: most steps are of this kind."""
@@ -408,7 +408,7 @@ class Group:
         elif run.ended_at:
             self._loader.over(run.run)
         self._command(decided, origin)
-        return Result(run.run, run)
+        return Result(run.run, run, True)
 
     def _command(self, decided: Step, origin: Origin) -> None:
         for command in decided.commands:

@@ -104,8 +104,6 @@ class Placement:
 
     def __init__(self) -> None:
         self.durations = Durations()
-        self.taken = 0
-        """Attempts handed out in this life."""
         self.waiting: frozenset[int] = frozenset()
         """Classes with ready rows that had to wait: what becomes ready later queues behind them."""
         self._agents: dict[int, Linked] = {}
@@ -143,7 +141,6 @@ class Placement:
         if linked is not None:
             linked.held[name] = klass
             self._owner[name] = agent
-            self.taken += 1
 
     def done(self, name: Name | AttemptName) -> int | None:
         """The attempt is over or taken back; gives its class, None when it was not known."""

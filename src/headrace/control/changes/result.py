@@ -17,11 +17,14 @@ from headrace.store.rows import Answer
 class Result(Struct, frozen=True):
     """What became of a change. ``cell`` is the run after it; ``value`` what a named change gives.
 
+    ``moved``: it changed a run or a task; false for what was done already, came too late or is not owed.
+
     ``answer`` is set when the same request was answered before: then nothing was changed, and it is to be sent again.
     """
 
     run: int = 0
     cell: RunCell | None = None
+    moved: bool = False
     value: Any = None
     answer: Answer | None = None
 

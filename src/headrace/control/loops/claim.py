@@ -16,6 +16,7 @@ from collections.abc import Iterable
 import msgspec
 
 from headrace.control.changes.limits import read_limit
+from headrace.control.changes.result import Result
 from headrace.control.loops.dispatch import Asks
 from headrace.control.loops.loop import Loop
 from headrace.control.loops.parking import Parking
@@ -38,7 +39,7 @@ PAGE = 500
 """Ready rows read at once: what was read is claimed in this order even if something more urgent comes meanwhile."""
 
 BARREN_MAX = 16
-"""Passes in a row whose claims all came too late, before waiting for room or work to be told again."""
+"""Passes in a row whose claims changed nothing, before waiting for room or work to be told again."""
 
 PASS_MAX = 1_024
 """Claims asked for in one pass."""
@@ -130,7 +131,6 @@ class ClaimLoop(Loop):
 
     async def run_once(self) -> None:
         """Claim as much of what waits as there is room for."""
-        before = self._placement.taken
         try:
             if self._unsure:
                 self._unsure = False
@@ -140,12 +140,12 @@ class ClaimLoop(Loop):
             claims = await self._choose(self._placement.offers())
             if not claims:
                 return
-            await self._ledger.ask_many(claims, SYSTEM)
+            answers = await self._ledger.ask_many(claims, SYSTEM)
         except Busy:
             # What was taken from the pages may not have been claimed.
             self._unsure = True
             raise
-        if self._placement.taken > before:
+        if any(isinstance(answer, Result) and answer.moved for answer in answers):
             self._barren = 0
             self.wake()
         elif self._barren < BARREN_MAX:
