@@ -39,7 +39,15 @@ def go(folder: Path, body: Callable[[World], Awaitable[None]], **options: Any) -
 
 
 def delivery(*settles: Settle, after: int, boot: str = "b1", **more: Any) -> Delivery:
-    return Delivery(1, "a", 1, boot, after, list(settles), more.get("started", []), more.get("artifacts", []))
+    return Delivery(1, "a", 1, boot, after, list(settles), more.get("started", []), more.get("artifacts", {}))
+
+
+def left(*files: tuple[Settle, str, str]) -> dict[tuple[int, int, int, int], list[ArtifactRow]]:
+    """What attempts have left: (outcome, path, digest)."""
+    found: dict[tuple[int, int, int, int], list[ArtifactRow]] = {}
+    for s, path, digest in files:
+        found.setdefault((s.run, s.no, s.index, s.epoch), []).append(ArtifactRow(s.run, s.no, s.index, path, digest, 1))
+    return found
 
 
 async def cursor(w: World) -> int:
@@ -163,7 +171,7 @@ def test_a_poison_outcome_is_recorded_and_the_feed_moves_on(tmp_path: Path) -> N
         d1, d2 = await w.submitted(graph), await w.submitted(graph)
         stale = structs.replace(settle(d1), epoch=d1.epoch - 1)
         nobody = structs.replace(settle(d1), run=424242)
-        files = [ArtifactRow(d1.key[0], 0, WHOLE, "no", "aa", 1), ArtifactRow(d2.key[0], 0, WHOLE, "yes", "bb", 1)]
+        files = left((stale, "no", "aa"), (settle(d2), "yes", "bb"))
         found = await w.ledger.deliver(delivery(stale, nobody, settle(d2), after=3, artifacts=files))
         assert [isinstance(f, Result) for f in found] == [False, False, True]
         assert await cursor(w) == 3
@@ -177,6 +185,41 @@ def test_a_poison_outcome_is_recorded_and_the_feed_moves_on(tmp_path: Path) -> N
         assert row.cell.state == RunState.succeeded
 
     go(tmp_path, body)
+
+
+@pytest.mark.parametrize("changes", [1, 500])
+def test_files_of_a_refused_outcome_are_not_kept_and_the_accepted_ones_are(tmp_path: Path, changes: int) -> None:
+    """Two lives of one attempt in one feed, decided in one commit and in several."""
+
+    async def body(w: World) -> None:
+        await w.hello()
+        graph = await w.one_task()
+        d, other = await w.submitted(graph), await w.submitted(graph)
+        stale, good, last = structs.replace(settle(d), epoch=d.epoch - 1), settle(d), settle(other)
+        files = left((good, "out", "new"), (stale, "out", "old"), (stale, "more", "old"), (last, "out", "other"))
+        await w.ledger.deliver(delivery(stale, good, stale, last, after=4, artifacts=files))
+        found = [(a.path, a.digest) for a in await w.store.reader.artifacts(d.key[0])]
+        assert found == [("out", "new")]
+        assert [a.digest for a in await w.store.reader.artifacts(other.key[0])] == ["other"]
+
+    go(tmp_path, body, bounds=Bounds(changes=changes))
+
+
+def test_an_outcome_and_its_files_are_one_commit(tmp_path: Path) -> None:
+    async def body(w: World) -> None:
+        await w.hello()
+        graph = await w.one_task()
+        d, other = await w.submitted(graph), await w.submitted(graph)
+        told, ended = settle(d), list[int]()
+        w.ledger._on_commands = lambda commands: ended.extend(c.run for c in commands if isinstance(c, Ended))
+        files = left((told, "out", "aa"))
+        delivering = asyncio.ensure_future(w.ledger.deliver(delivery(told, settle(other), after=2, artifacts=files)))
+        while not ended:
+            await asyncio.sleep(0)
+        assert [len(await w.store.reader.artifacts(run)) for run in ended] == [1]
+        await delivering
+
+    go(tmp_path, body, bounds=Bounds(changes=1))
 
 
 def test_the_same_outcome_told_twice_is_already_done(tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ A unit that is refused or raises has touched nothing and fails alone. Never comm
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from msgspec import Struct, structs
@@ -18,6 +18,7 @@ from headrace.control.graphs import Graphs, Known
 from headrace.control.lists import Lists
 from headrace.control.loading import Loader
 from headrace.control.loops.outcomes import Delivery
+from headrace.control.placement import Name
 from headrace.control.recording import Recorder
 from headrace.control.unit import Answered, Unit
 from headrace.core.classes import base_of
@@ -32,7 +33,7 @@ from headrace.model.limits import LIMIT
 from headrace.model.ports import Dice
 from headrace.model.states import RunState, TaskState
 from headrace.store.port import Ahead, Writer
-from headrace.store.rows import Answer, Batch, Entity, EntityKey
+from headrace.store.rows import Answer, ArtifactRow, Batch, Entity, EntityKey
 
 ANSWERS_KEPT_US = 7 * 24 * 3600 * 1_000_000
 HELD_TWICE = 2
@@ -262,9 +263,10 @@ class Group:
         unit.done = 1
 
     async def _one_by_one(self, unit: Unit, reached: Sequence[RunCell | None]) -> None:
-        rejected: set[tuple[int, int, int]] = set()
+        files: Mapping[Name, Sequence[ArtifactRow]] = {}
         if unit.delivery is not None:
             self._cursor(unit.delivery)
+            files = unit.delivery.artifacts
         for change, run in zip(unit.changes[unit.done : unit.until], reached, strict=True):
             if unit.results and self.full() and (change is not unit.changes[0]):
                 break
@@ -283,12 +285,14 @@ class Group:
                 answered.__cause__ = error
             unit.results.append(answered)
             if isinstance(answered, HeadraceError):
-                self._reject(unit, change, answered, rejected)
+                self._reject(unit, change, answered)
+            elif files and isinstance(change, Settle):
+                self._recorder.artifacts(files.get((change.run, change.no, change.index, change.epoch), ()))
             if unit.seqs is not None:
                 self._heard(unit, change, answered)
             unit.done += 1
         if unit.delivery is not None:
-            self._delivered(unit, rejected)
+            self._delivered(unit)
 
     def _heard(self, unit: Unit, change: Change, answered: Answered) -> None:
         """A message is told by this commit, unless another node has done so or is about to; a refused child is not."""
@@ -297,12 +301,11 @@ class Group:
             self._recorder.told(seq)
         self._untold.discard(seq)
 
-    def _reject(self, unit: Unit, change: Change, error: HeadraceError, rejected: set[tuple[int, int, int]]) -> None:
+    def _reject(self, unit: Unit, change: Change, error: HeadraceError) -> None:
         """An outcome that cannot be applied is recorded, and the feed moves on."""
         self.refused += 1
         if unit.delivery is None or not isinstance(change, Settle | Started):
             return
-        rejected.add((change.run, change.no, change.index))
         run = self._working.runs.get(change.run)
         if run is not None:
             self._recorder.reject(self._working, change, run, str(error), unit.origin)
@@ -311,14 +314,13 @@ class Group:
             delivery = unit.delivery
             self.commands.append(StopAttempt(key, delivery.agent, delivery.boot, change.epoch, 0, "stale", fence=True))
 
-    def _delivered(self, unit: Unit, rejected: set[tuple[int, int, int]]) -> None:
+    def _delivered(self, unit: Unit) -> None:
         delivery = unit.delivery
         if delivery is None or not unit.over:
             return
         moved = self._cursor(delivery)
         self._rows.entities[AGENT, delivery.name] = moved
         self._recorder.cursor(moved)
-        self._recorder.artifacts([a for a in delivery.artifacts if (a.run, a.no, a.index) not in rejected])
 
     def _cursor(self, delivery: Delivery) -> Entity:
         """The agent's row with the delivery's cursor. Raises Conflict for a life that is over, before anything is done."""

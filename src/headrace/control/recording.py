@@ -71,6 +71,7 @@ class Recorder:
         self._outbox: list[OutboxRow] = []
         self._children: list[ChildRow] = []
         self._entities: dict[tuple[str, str, int], Entity] = {}
+        self._artifacts: dict[tuple[int, int, int, str], ArtifactRow] = {}
         self._out = Batch(now)
 
     def mark(self) -> Mark:
@@ -197,10 +198,10 @@ class Recorder:
         out.documents.extend(decided.documents)
         out.classes.extend(decided.classes)
         out.segments.extend(decided.segments)
-        out.artifacts.extend(decided.artifacts)
+        self.artifacts(decided.artifacts)
         out.outbox.extend(decided.outbox)
         out.told.extend(decided.told)
-        self.rows += 1 + len(decided.told) + len(decided.entities) + len(decided.segments) + len(decided.artifacts)
+        self.rows += 1 + len(decided.told) + len(decided.entities) + len(decided.segments)
         self.size += sum(len(document.body) for document in decided.documents)
         self.size += sum(len(segment.data or b"") for segment in decided.segments)
 
@@ -212,8 +213,9 @@ class Recorder:
         self.rows += 1
 
     def artifacts(self, rows: Sequence[ArtifactRow]) -> None:
-        """Files that attempts left."""
-        self._out.artifacts.extend(rows)
+        """Files that attempts left: one row a file, the last one told."""
+        for row in rows:
+            self._artifacts[row.run, row.no, row.index, row.path] = row
         self.rows += len(rows)
 
     def tell(self, message: AnyMessage) -> None:
@@ -262,6 +264,7 @@ class Recorder:
         out.attempts = self._attempts
         out.outbox.extend(self._outbox)
         out.children = self._children
+        out.artifacts = list(self._artifacts.values())
         out.entities = list(self._entities.values())
         return out
 

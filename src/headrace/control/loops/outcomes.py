@@ -14,7 +14,7 @@ import msgspec
 from msgspec import structs
 
 from headrace.control.loops.loop import Backoff, Loop, whole
-from headrace.control.placement import WINDOW, Linked, Placement
+from headrace.control.placement import WINDOW, Linked, Name, Placement
 from headrace.link.port import AgentCalls
 from headrace.link.records import Feed, Outcome, StartedNote
 from headrace.model.cells import INLINE_MAX, Value
@@ -31,7 +31,9 @@ _ENCODER = msgspec.msgpack.Encoder()
 
 
 class Delivery(msgspec.Struct, frozen=True):
-    """What one reading of a feed asks of the ledger, in one commit with the cursor (agent, boot, ``after``)."""
+    """What one reading of a feed asks of the ledger: one commit, or several of which the last moves the cursor (agent,
+    boot, ``after``). ``artifacts`` are the files of each outcome, by attempt: kept in the commit that accepts it.
+    """
 
     agent: int
     name: str
@@ -40,7 +42,7 @@ class Delivery(msgspec.Struct, frozen=True):
     after: int
     settles: list[Settle]
     started: list[Started]
-    artifacts: list[ArtifactRow]
+    artifacts: dict[Name, list[ArtifactRow]]
 
 
 class Applies(Protocol):
@@ -136,7 +138,7 @@ class Collector(Loop):
             after,
             [settle(o, boot) for o in outcomes],
             [*[started(n) for n in feed.started], *[said(o) for o in outcomes if o.progress]],
-            [ArtifactRow(o.run, o.no, o.index, a.path, a.digest, a.size) for o in outcomes for a in o.artifacts],
+            {(o.run, o.no, o.index, o.epoch): files(o) for o in outcomes if o.artifacts},
         )
         placement.room()
         self._fault("outcomes.before_apply")
@@ -190,6 +192,11 @@ class Collector(Loop):
                 await self._backoff.wait()
                 continue
             return kept == digest
+
+
+def files(o: Outcome) -> list[ArtifactRow]:
+    """What the attempt left."""
+    return [ArtifactRow(o.run, o.no, o.index, a.path, a.digest, a.size) for a in o.artifacts]
 
 
 def settle(o: Outcome, boot: int) -> Settle:
