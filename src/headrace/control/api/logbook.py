@@ -1,25 +1,27 @@
 """The log of a run, read from wherever it is: sealed in the cell, in stored segments, or still with the agent.
 
 Gives records in pages with a cursor; never loads a log whole. Records of stream ``system`` (why an attempt did not
-succeed) are worked out here from the cells, always the same text under the same number. Called by ``control.api.logs``.
+succeed) are worked out here from the cells, always the same text under the same number. What an agent has that is not
+linked at the moment is waited for, a while; then the log says that it is cut there. Called by ``control.api.logs``.
 """
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import heapq
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import Callable, Iterator
 
 import msgspec
 from msgspec import Struct
 
-from headrace.control.api.system_records import attempt_record, run_record
+from headrace.control.api.system_records import attempt_record, cut_record, run_record
 from headrace.control.api.values import Values
 from headrace.control.graphs import Known
 from headrace.link.port import AgentCalls
 from headrace.link.records import AttemptName, LogRecord, Seal
 from headrace.model.cells import TaskCell
-from headrace.model.errors import Invalid, LinkError, NotFound, Refused
+from headrace.model.errors import Busy, Invalid, LinkError, NotFound, Refused
 from headrace.model.ids import RUN_ITSELF, WHOLE
 from headrace.model.states import RUN_FINAL, TASK_FINAL, TASK_LEASED
 from headrace.store.port import Blobs, Reader
@@ -31,6 +33,12 @@ WINDOW = 64
 PAGE_MAX = 500
 WINDOWS_MAX = 200
 """Windows without a record that one page may pass over."""
+
+AWAY_S = 5.0
+"""So long a reader waits for an agent that has the rest of a log and does not answer."""
+
+GONE = "the agent's copy is gone"
+AWAY = "the agent that has the rest is not linked now; read the log again when it is back"
 
 _RECORDS = msgspec.msgpack.Decoder(list[LogRecord])
 _SEAL = msgspec.msgpack.Decoder(Seal)
@@ -69,12 +77,20 @@ class Line(Struct, frozen=True):
 
 
 class Page(Struct, frozen=True):
-    """Some lines, where the next begin, and whether there will never be more. ``live``: attempts that may still write."""
+    """Some lines, where the next begin, and whether there will never be more. ``live``: attempts that may still write.
+
+    ``away``: the next lines are written, but the agent that has them does not answer: ask again, for ``AWAY_S`` at most.
+    """
 
     lines: list[Line]
     position: Position
     over: bool
     live: list[TaskCell] = []
+    away: bool = False
+
+
+class _Away(Exception):
+    """Records that are nowhere else are with an agent that does not answer now."""
 
 
 def position_of(cursor: str | None) -> Position:
@@ -89,7 +105,10 @@ def position_of(cursor: str | None) -> Position:
 
 
 class Logbook:
-    """The log of one run, or of one task of it (``no``), or of one instance (``index``)."""
+    """The log of one run, or of one task of it (``no``), or of one instance (``index``); one per reader.
+
+    It waits for agents that are away ``AWAY_S`` in all, then goes on without what they have.
+    """
 
     def __init__(
         self,
@@ -110,6 +129,7 @@ class Logbook:
         self._values = Values(reader, blobs)
         self._no = no
         self._index = index
+        self._away_since: float | None = None
 
     async def page(self, position: Position, limit: int) -> Page:
         """The next lines after a position, at most ``limit``; merged by time within a window of tasks."""
@@ -163,12 +183,13 @@ class Logbook:
                 break
             no, index = cell.no, cell.index
             places.pop((no, index), None)
+        away = any(head.away for head in heads)
         kept = [p for key, p in sorted(places.items()) if key > (no, index) and (p.attempt or p.seq)]
         live = [h.cell for h in heads if h.cell.state in TASK_LEASED and h.cell.agent]
         position = Position(no, index, kept)
         full = len(heads) == WINDOW and self._index is None
         if behind or full or not await self._whole_over(no, index) or len(lines) >= limit:
-            return Page(lines, position, over=False, live=live)
+            return Page(lines, position, over=False, live=live, away=away)
         if self._no is None and (record := run_record(self._row, self._known, await self._skipped())) is not None:
             lines.append(Line(RUN_ITSELF, WHOLE, 0, record))
         return Page(lines, position, over=True)
@@ -199,7 +220,10 @@ class Logbook:
             newest = attempt == cell.attempt
             image = cell if newest else earlier.get(attempt)
             if image is not None:
-                records, over = await self._records(image, attempt, seq, limit - len(lines), newest=newest)
+                try:
+                    records, over = await self._records(image, attempt, seq, limit - len(lines), newest=newest)
+                except _Away:
+                    return _Head(cell, lines, whole=False, away=True)
                 lines.extend(Line(cell.no, cell.index, attempt, r) for r in records)
                 if not over:
                     return _Head(cell, lines, whole=False)
@@ -225,56 +249,92 @@ class Logbook:
         """Records of one attempt with ``seq > after``; and whether these are its last ever."""
         if newest and image.state in TASK_LEASED:
             if not image.agent and image.seal:  # it runs elsewhere: others have told its log
-                return await self._sealed(image, attempt, _SEAL.decode(image.seal), after, limit), False
-            records, _ = await self._from_agent(image, after, limit)
-            return records, False
+                records, _ = await self._sealed(image, attempt, _SEAL.decode(image.seal), after, limit)
+                return records, False
+            return await self._from_agent(image, after, limit), False
         seal = _SEAL.decode(image.seal) if image.seal else Seal()
-        records = await self._sealed(image, attempt, seal, after, limit)
+        records, why = await self._sealed(image, attempt, seal, after, limit)
         reached = records[-1].seq if records else after
         if len(records) >= limit or (records and reached < seal.last):
             return records, False
         if after <= seal.last:
-            cut = seal.cut or ("the agent's copy is gone" if reached < seal.last else "")
+            cut = seal.cut or (why if reached < seal.last else "")
             error = await self._values.error(image)
             record = attempt_record(image, self._known, seal.last + 1, error, cut=cut, last=newest)
+            if record is None and reached < seal.last:
+                record = cut_record(image, seal.last + 1, cut)
             if record is not None:
                 records.append(record)
         return records, True
 
-    async def _sealed(self, image: TaskCell, attempt: int, seal: Seal, after: int, limit: int) -> list[LogRecord]:
+    async def _sealed(
+        self, image: TaskCell, attempt: int, seal: Seal, after: int, limit: int
+    ) -> tuple[list[LogRecord], str]:
+        """Records of an ended attempt with ``seq > after``; when there are none, why. Raises _Away."""
         if after >= seal.last:
-            return []
+            return [], ""
         if seal.inline:
-            return [r for r in _RECORDS.decode(seal.inline) if r.seq > after][:limit]
+            return [r for r in _RECORDS.decode(seal.inline) if r.seq > after][:limit], ""
+        if found := await self._segments(image, attempt, after, limit):
+            return found, ""
+        why = GONE
+        try:
+            found = await self._asked(image, after, limit)
+        except NotFound:
+            # It drops its copy when ours is committed: that may be since we looked.
+            found = await self._segments(image, attempt, after, limit)
+        except _Away:
+            if not self._give_up():
+                raise
+            why = AWAY
+        return found, why
+
+    async def _segments(self, image: TaskCell, attempt: int, after: int, limit: int) -> list[LogRecord]:
         found: list[LogRecord] = []
         for segment in await self._reader.segments(image.key, attempt):
             if segment.last <= after or len(found) >= limit:
                 continue
             data = segment.data if segment.data is not None else await self._blobs.get(segment.digest)
             found.extend(r for r in _RECORDS.decode(data) if r.seq > after)
-        if not found:
-            found, _ = await self._from_agent(image, after, limit)
         return found[:limit]
 
-    async def _from_agent(self, image: TaskCell, after: int, limit: int) -> tuple[list[LogRecord], bool]:
+    def _give_up(self) -> bool:
+        """Whether this reader has waited long enough for agents that are away."""
+        now = asyncio.get_running_loop().time()
+        if self._away_since is None:
+            self._away_since = now
+        return now - self._away_since >= AWAY_S
+
+    async def _from_agent(self, image: TaskCell, after: int, limit: int) -> list[LogRecord]:
+        """What a live attempt has written, as far as it can be had now."""
+        try:
+            return await self._asked(image, after, limit)
+        except (NotFound, _Away):
+            return []
+
+    async def _asked(self, image: TaskCell, after: int, limit: int) -> list[LogRecord]:
+        """The agent's records. Raises NotFound when it has no such log, _Away when it cannot be asked now."""
+        if not image.agent:
+            raise NotFound("it ran on no agent of ours")
         calls = self._agents(image.agent)
         if calls is None:
-            return [], False
+            raise _Away
         name = AttemptName(image.run, image.no, image.index, image.epoch)
         try:
             page = await calls.logs(name, after, limit, 0)
-        except (LinkError, NotFound, Refused):
-            return [], False
-        return list(page.records), page.sealed
+        except (LinkError, Refused, Busy) as error:
+            raise _Away from error
+        return list(page.records)
 
 
 class _Head(Struct, frozen=True):
-    """What was pulled of one task. ``whole``: nothing will ever follow ``last``."""
+    """What was pulled of one task. ``whole``: nothing will ever follow ``last``. ``away``: more is with an agent."""
 
     cell: TaskCell
     lines: list[Line]
     whole: bool
     last: tuple[int, int] | None = None
+    away: bool = False
 
 
 def _last(lines: list[Line], place: Place) -> tuple[int, int] | None:
@@ -289,14 +349,3 @@ def _keyed(lines: list[Line]) -> Iterator[tuple[int, int, int, int, int, Line]]:
     for line in lines:
         latest = max(latest, line.record.at)
         yield latest, line.no, line.index, line.attempt, line.record.seq, line
-
-
-async def lines_of(book: Logbook, position: Position) -> AsyncIterator[list[Line]]:
-    """Every line there is now, page by page."""
-    while True:
-        page = await book.page(position, PAGE_MAX)
-        if page.lines:
-            yield page.lines
-        if page.over or (not page.lines and page.position == position):
-            return
-        position = page.position

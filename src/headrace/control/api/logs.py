@@ -1,7 +1,8 @@
 """Logs of a run, a task or an instance: JSON pages with a cursor, or the bytes as they were written.
 
 Filters and formats only; ``control.api.logbook`` knows where records are. Following ends when what is followed has
-ended; that it ends with the credential is ``control.api.standing``'s business.
+ended, and an agent that has the rest and is away is waited for (``logbook.AWAY_S``). That it ends with the credential
+is ``control.api.standing``'s business.
 """
 
 from __future__ import annotations
@@ -25,7 +26,8 @@ from headrace.model.views import LogPage, LogView
 STREAMS = ("stdout", "stderr", "log", "system")
 LEVELS = ("debug", "info", "warning", "error", "critical")
 WAIT_MAX = 60.0
-AGENT_WAIT_MS = 1_000
+AGAIN_S = 0.2
+"""After so long an agent that is away is looked for again."""
 Keep = Callable[[Line], bool]
 
 
@@ -98,12 +100,13 @@ async def _page(call: Call, book: Logbook, position: Position, keep: Keep, wait:
         page = await book.page(position, limit)
         lines = [line for line in page.lines if keep(line)]
         left = 0.0 if call.services.waiters.over else deadline - loop.time()
-        if lines or page.over or (left <= 0 and page.position == position):
+        waits = page.away and not call.services.waiters.over
+        if lines or page.over or (left <= 0 and page.position == position and not waits):
             return lines, page
         if not page.lines and page.position == position:
-            await _wait(call, page.live, position, left)
+            await _wait(call, page.live, position, AGAIN_S if waits else left)
         position = page.position
-        if left <= 0 and not page.lines:
+        if left <= 0 and not page.lines and not waits:
             return lines, page
 
 
@@ -148,12 +151,12 @@ async def _text(
             if keep(line):
                 ended = _append(piece, line.record, ended=ended, whole=whole)
         yield bytes(piece)
-        if page.over or (not follow and not page.lines and page.position == position):
+        if page.over or (not (follow or page.away) and not page.lines and page.position == position):
             return
         if not page.lines and page.position == position:
             if call.services.waiters.over:
                 raise CutOff
-            await _wait(call, page.live, position, 1.0)
+            await _wait(call, page.live, position, AGAIN_S if page.away else 1.0)
         position = page.position
 
 

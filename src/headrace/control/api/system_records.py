@@ -51,6 +51,13 @@ def attempt_record(
     return LogRecord(seq, cell.ended_at or cell.ready_at, "system", _text(lines), "error", "headrace", fields)
 
 
+def cut_record(cell: TaskCell, seq: int, cut: str) -> LogRecord:
+    """What the log says at the end of an attempt that succeeded, when not all of its log is there."""
+    return LogRecord(
+        seq, cell.ended_at, "system", f"the log before this is cut: {cut}\n".encode(), "warning", "headrace"
+    )
+
+
 def run_record(row: RunRow, known: Known, tasks: Sequence[TaskCell]) -> LogRecord | None:
     """What the log says at the end of a run that did not succeed. ``tasks``: its tasks, groups as one."""
     cell = row.cell

@@ -108,8 +108,10 @@ class LogKeeper(Loop):
             try:
                 page = await self._calls.logs(name, after, PAGE, 0)
             except NotFound:
-                if not after or after < seal_of(cell).last:
-                    await self._cut(name, attempt, after)
+                last = seal_of(cell).last
+                if not after or after < last:
+                    # as the last of the log: nothing that is behind it will come
+                    await self._cut(name, attempt, max(after, last - 1))
                 return
             if page.records:
                 await self._store(name, attempt, page.records)
