@@ -18,7 +18,7 @@ from headrace.control.api import build_api
 from headrace.control.api.services import Services as ApiServices
 from headrace.control.auth import Auth
 from headrace.control.backup.renewal import renew
-from headrace.control.backup.service import Backups
+from headrace.control.backup.service import ASKED, Backups
 from headrace.control.changes.admin import AdminToken, RunSecret
 from headrace.control.clock import SystemClock
 from headrace.control.connect import connect
@@ -36,6 +36,8 @@ from headrace.store.port import Store
 log = logging.getLogger("headrace.control")
 ANSWER_S = 0.3
 """So long an answer may take to leave before control ends."""
+RESTORE_ENDS_S = 5.0
+LOOK_AGAIN_S = 0.05
 
 
 class Control:
@@ -70,13 +72,13 @@ async def open_control(settings: ControlSettings, *, fault: Fault = no_fault) ->
     check_doors(settings)
     tls = context_of(settings)
     folder = DataFolder(settings.data)
-    folder.take()
+    await _take(folder)
     tcp = _bind(settings, folder)
     port = tcp.getsockname()[1]
     url = url_of(settings, port)
     clock = SystemClock()
     backups = Backups(settings.data, settings.store, clock)
-    await _restore(backups)
+    await _restore(backups, folder.lock)
     store = await _open_store(settings, clock, fault)
     alone = not settings.store
     dice = random.Random()  # noqa: S311 -- jitter only
@@ -115,10 +117,23 @@ async def open_control(settings: ControlSettings, *, fault: Fault = no_fault) ->
     return Control(node, doors, folder, url)
 
 
-async def _restore(backups: Backups) -> None:
+async def _take(folder: DataFolder) -> None:
+    """Hold the folder. A restore that an earlier life began holds it too: it ends with that life, but not in no time."""
+    loop = asyncio.get_running_loop()
+    deadline = loop.time() + RESTORE_ENDS_S
+    while True:
+        try:
+            return folder.take()
+        except Busy:
+            if not (folder.path / ASKED).exists() or loop.time() > deadline:
+                raise
+        await asyncio.sleep(LOOK_AGAIN_S)
+
+
+async def _restore(backups: Backups, lock: int) -> None:
     """Restore what was asked for before this start. A restore that is refused leaves everything as it was."""
     try:
-        done = await backups.restore_if_asked()
+        done = await backups.restore_if_asked(lock)
     except HeadraceError as error:
         log.error("the backup was not restored, nothing was changed: %s", error)
         return

@@ -38,8 +38,13 @@ class DataFolder:
             raise Busy(f"another control process uses the data folder {self.path}") from e
 
     def leave(self) -> None:
-        """Somebody else may take the folder."""
+        """Somebody else may take the folder, when no process that was given ``lock`` lives any more."""
         os.close(self._lock)
+
+    @property
+    def lock(self) -> int:
+        """The descriptor that holds the folder: a process that inherits it holds the folder too, for as long as it lives."""
+        return self._lock
 
     def secret(self) -> bytes:
         """The key of run tokens; made once."""
@@ -75,10 +80,30 @@ class DataFolder:
         return text
 
     def _write(self, name: str, text: str) -> None:
-        fresh = self.path / f"{name}.new"
-        fd = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
-        with os.fdopen(fd, "w") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        fresh.replace(self.path / name)
+        write_whole(self.path / name, text)
+
+
+def write_whole(path: Path, text: str) -> None:
+    """Write a private file so that it is there whole, or as it was before, whatever happens meanwhile."""
+    fresh = path.with_name(f"{path.name}.new")
+    fd = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+    with os.fdopen(fd, "w") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+    fresh.replace(path)
+    _sync_names(path.parent)
+
+
+def remove_whole(path: Path) -> None:
+    """Remove a file so that it does not come back after a power cut."""
+    path.unlink(missing_ok=True)
+    _sync_names(path.parent)
+
+
+def _sync_names(folder: Path) -> None:
+    fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)

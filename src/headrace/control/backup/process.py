@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import ctypes
 import os
 import signal
 import sys
@@ -32,6 +33,7 @@ from headrace.store.tables import BLOBS, TABLES, Row
 NICE = 15
 TERMINATED = 143
 """Exit code after SIGTERM, which leaves nothing half made."""
+PR_SET_PDEATHSIG = 1
 
 
 def work(todo: Work) -> Done:
@@ -128,13 +130,23 @@ def _restore(todo: Work, manifest: Manifest) -> Restored:
         data.leave()
 
 
+def _end_with(parent: int) -> None:
+    """Be killed when the parent ends; at once when it has: what it asked for is begun anew by its next life."""
+    ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+    if os.getppid() != parent:
+        sys.exit(TERMINATED)
+
+
 def main() -> int:
     """Read what is to be done, do it, tell; gives the exit code."""
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(TERMINATED))
     with contextlib.suppress(OSError):
         os.nice(NICE)
     try:
-        done = work(msgspec.json.decode(sys.stdin.buffer.read(), type=Work))
+        todo = msgspec.json.decode(sys.stdin.buffer.read(), type=Work)
+        if todo.parent:
+            _end_with(todo.parent)
+        done = work(todo)
     except HeadraceError as error:
         done = Done(error=str(error), kind=type(error).__name__)
     sys.stdout.buffer.write(msgspec.json.encode(done))

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import re
 import sys
 from collections.abc import AsyncIterator
@@ -18,6 +19,7 @@ import msgspec
 from msgspec import Struct
 
 from headrace.control.backup.work import Done, Work
+from headrace.control.folder import remove_whole, write_whole
 from headrace.model.errors import Conflict, HeadraceError, Invalid, NotFound, Problem, StoreError
 from headrace.model.ports import Clock
 
@@ -26,6 +28,8 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 PIECE = 1_048_576
 ASKED = "restore-asked.json"
 REFUSED = "restore-refused.txt"
+ENDS_S = 5.0
+"""So long a process that was asked to end may clean up behind itself."""
 
 
 class Kept(Struct, frozen=True):
@@ -95,36 +99,38 @@ class Backups:
     async def ask_restore(self, name: str, *, force: bool) -> Done:
         """Have the next start of control restore it; it is checked now. The caller ends this life of control."""
         done = await self.check(name)
-        path = self._data / ASKED
-        fresh = path.with_suffix(".new")
-        fresh.write_bytes(msgspec.json.encode(Asked(name, force)))
-        fresh.rename(path)
+        write_whole(self._data / ASKED, msgspec.json.encode(Asked(name, force)).decode())
         return done
 
-    async def restore_if_asked(self) -> Done | None:
-        """What a start does first. A restore that is refused leaves the store as it was; the reason stands in REFUSED."""
+    async def restore_if_asked(self, lock: int = -1) -> Done | None:
+        """What a start does first. A restore that is refused leaves the store as it was; the reason stands in REFUSED.
+
+        ``lock`` is the descriptor that holds the data folder: the process that restores holds it as well, so that no later
+        life begins beside it.
+        """
         path = self._data / ASKED
         if not path.exists():
             return None
-        asked = msgspec.json.decode(path.read_bytes(), type=Asked)
-        todo = Work(
-            do="restore",
-            file=str(self.folder / asked.name),
-            folder=str(self._data),
-            dsn=self._dsn,
-            force=asked.force,
-            held=True,
-        )
+        asked = Asked(ASKED)
         try:
-            done = await self._do(todo)
+            asked = _asked(path)
+            todo = Work(
+                do="restore",
+                file=str(self._path(asked.name)),
+                folder=str(self._data),
+                dsn=self._dsn,
+                force=asked.force,
+                held=True,
+            )
+            done = await self._do(todo, lock)
         except HeadraceError as error:
-            (self._data / REFUSED).write_text(f"{asked.name}: {error}\n")
-            path.unlink()
+            write_whole(self._data / REFUSED, f"{asked.name}: {error}\n")
+            remove_whole(path)
             raise
-        path.unlink()
+        remove_whole(path)
         return done
 
-    async def _do(self, todo: Work) -> Done:
+    async def _do(self, todo: Work, lock: int = -1) -> Done:
         process = await asyncio.create_subprocess_exec(
             sys.executable,
             "-m",
@@ -132,12 +138,13 @@ class Backups:
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE,
+            pass_fds=() if lock < 0 else (lock,),
         )
+        todo = msgspec.structs.replace(todo, parent=os.getpid())
         try:
             out, words = await process.communicate(msgspec.json.encode(todo))
         except asyncio.CancelledError:
-            with contextlib.suppress(ProcessLookupError):
-                process.terminate()
+            await _end(process)
             raise
         try:
             done = msgspec.json.decode(out, type=Done)
@@ -170,6 +177,25 @@ class BackupFailed(HeadraceError):
     """The backup could not be made: the disk is full, or cannot be written. Nothing is left of it."""
 
     status = 507
+
+
+def _asked(path: Path) -> Asked:
+    """The restore that was asked for. Raises Invalid when the file does not say."""
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=Asked)
+    except msgspec.MsgspecError as error:
+        raise Invalid(f"what is to be restored cannot be read: {error}") from error
+
+
+async def _end(process: asyncio.subprocess.Process) -> None:
+    """Have it end, and wait until it has: what it was doing is not to go on behind the back of whoever asked."""
+    with contextlib.suppress(ProcessLookupError):
+        process.terminate()
+        try:
+            await asyncio.wait_for(process.wait(), ENDS_S)
+        except TimeoutError:
+            process.kill()
+            await process.wait()
 
 
 def _error(done: Done) -> HeadraceError:

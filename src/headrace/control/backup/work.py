@@ -19,7 +19,9 @@ class Work(Struct, frozen=True, kw_only=True):
     dsn: str = ""
     force: bool = False
     held: bool = False
-    """Who asks holds the folder's lock and has not opened the store."""
+    """Who asks holds the folder's lock, has let this process inherit it, and has not opened the store."""
+    parent: int = 0
+    """The process that asks: the work ends when it does."""
 
 
 class Done(Struct, frozen=True, kw_only=True):
