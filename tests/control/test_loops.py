@@ -15,12 +15,14 @@ from headrace.control.loops.claim import BARREN_MAX, ClaimLoop, place
 from headrace.control.loops.dispatch import Starter
 from headrace.control.loops.due import DueLoop
 from headrace.control.placement import Linked, Placement
+from headrace.control.supply import Unable
 from headrace.core.graph import Placement as Class
 from headrace.core.render import Rendered
 from headrace.core.work import Dispatch, Offer
-from headrace.link.records import Accepted, Assignment, AttemptName, Start
+from headrace.link.records import Accepted, Assignment, AttemptName, InputFile, Start
+from headrace.link.wire import BODY_MAX
 from headrace.model.changes import Change, Claim, Origin, OutcomeKind, Settle, Wake
-from headrace.model.errors import LinkError, Refused
+from headrace.model.errors import Busy, Invalid, LinkError, Refused, StoreAway, StoreError
 from headrace.model.ports import no_fault
 from headrace.store.rows import DueRow, ReadyRow
 
@@ -212,7 +214,7 @@ class Plain:
     async def assign(self, batch: Sequence[Dispatch]) -> list[Assignment]:
         return [Assignment(*d.key, d.epoch, d.attempt, d.graph, "command", "t") for d in batch]
 
-    async def supply(self, calls: object, linked: object, batch: object) -> list[tuple[int, str]]:
+    async def supply(self, calls: object, linked: object, batch: object) -> list[Unable]:
         return []
 
 
@@ -240,14 +242,14 @@ def dispatches(*runs: int) -> list[Dispatch]:
     return [Dispatch((r, 0, -1), 1, 1, 1, 1, 9, Rendered("command", "t", "")) for r in runs]
 
 
-def starter(agent: Agent, ledger: Asked, placement: Placement) -> Starter:
+def starter(agent: Agent, ledger: Asked, placement: Placement, assigner: Plain | None = None) -> Starter:
     linked = placement.of(1)
     assert linked is not None
     return Starter(
         linked,
         agent,  # type: ignore[arg-type] # a part of the calls
         ledger,
-        assigner=Plain(),
+        assigner=assigner or Plain(),
         placement=placement,
         clock=Clock(),
         fault=no_fault,
@@ -296,6 +298,131 @@ def test_a_refused_attempt_is_given_back_and_frees_its_place() -> None:
         assert isinstance(change, Settle)
         assert (change.run, change.epoch, change.kind, change.reason) == (1, 9, OutcomeKind.refused, "full")
         assert placement.offers()[0].free == 2
+
+    run(work())
+
+
+class Supplying(Plain):
+    """An assigner whose supplies go as the test says: each answer is given, or raised, once."""
+
+    def __init__(self, *answers: list[Unable] | Exception) -> None:
+        self._answers = list(answers)
+
+    async def supply(self, calls: object, linked: object, batch: object) -> list[Unable]:
+        answer = self._answers.pop(0) if self._answers else []
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+
+@pytest.mark.parametrize("away", [StoreAway("the store is away"), Busy("not now"), LinkError("cut")])
+def test_what_cannot_be_supplied_now_is_not_dropped(away: Exception) -> None:
+    async def work() -> None:
+        agent, ledger = Agent(), Asked(Rows([]))
+        loop = starter(agent, ledger, room(2), Supplying(away, away))
+        loop.take(dispatches(1, 2))
+        passing = asyncio.ensure_future(loop.run())
+        await agent.called.wait()
+        passing.cancel()
+        assert [[a.run for a in o.attempts] for o in agent.orders] == [[1, 2]]
+        assert ledger.asked == []
+
+    run(work())
+
+
+def test_an_error_of_the_supplies_fails_these_attempts_and_not_the_loop() -> None:
+    async def work() -> None:
+        agent, ledger = Agent(), Asked(Rows([]))
+        loop = starter(agent, ledger, room(4), Supplying(StoreError("blob 12 is damaged")))
+        loop.take(dispatches(1))
+        await loop.run_once()
+        (change,) = ledger.asked
+        assert isinstance(change, Settle)
+        assert (change.kind, change.stop_retry, change.reason) == (OutcomeKind.failed, True, "blob 12 is damaged")
+        loop.take(dispatches(2))
+        await loop.run_once()
+        assert [[a.run for a in o.attempts] for o in agent.orders] == [[2]]
+
+    run(work())
+
+
+def test_what_the_agent_has_no_room_for_now_costs_no_attempt() -> None:
+    async def work() -> None:
+        agent, ledger = Agent(), Asked(Rows([]))
+        loop = starter(
+            agent, ledger, room(4), Supplying([Unable(0, "disk full", lasting=False), Unable(1, "too large")])
+        )
+        loop.take(dispatches(1, 2, 3))
+        await loop.run_once()
+        told = {c.run: (c.kind, c.reason) for c in ledger.asked if isinstance(c, Settle)}
+        assert told == {1: (OutcomeKind.refused, "disk full"), 2: (OutcomeKind.failed, "too large")}
+        assert [[a.run for a in o.attempts] for o in agent.orders] == [[3]]
+
+    run(work())
+
+
+def test_one_attempt_that_the_agent_cannot_read_does_not_harm_the_others() -> None:
+    async def work() -> None:
+        agent, ledger = (
+            Agent(Invalid("no such field"), Accepted(), Invalid("no such field"), Accepted()),
+            Asked(Rows([])),
+        )
+        loop = starter(agent, ledger, room(4))
+        loop.take(dispatches(1, 2, 3))
+        await loop.run_once()
+        (change,) = ledger.asked
+        assert isinstance(change, Settle)
+        assert (change.run, change.kind, change.stop_retry) == (2, OutcomeKind.failed, True)
+        assert [[a.run for a in o.attempts] for o in agent.orders] == [[1, 2, 3], [1], [2], [3]]
+
+    run(work())
+
+
+def sized(run: int, **parts: Any) -> Assignment:
+    return Assignment(run, 0, -1, 1, 1, 1, "command", "t", **parts)
+
+
+@pytest.mark.parametrize(
+    "large",
+    [
+        {"argv": ("x" * 1_000_000,)},
+        {"env": {"A": "x" * 1_000_000}},
+        {"outputs": ("x" * 1_000_000,)},
+        {"inputs": tuple(InputFile("x" * 1000, "0" * 64, 1) for _ in range(1000))},
+        {"script": "\N{GRINNING FACE}" * 1_000_000},
+    ],
+)
+def test_no_post_is_larger_than_an_agent_takes(large: dict[str, Any]) -> None:
+    async def work() -> None:
+        class Large(Plain):
+            async def assign(self, batch: Sequence[Dispatch]) -> list[Assignment]:
+                return [sized(d.key[0], **large) for d in batch]
+
+        agent, ledger = Agent(), Asked(Rows([]))
+        loop = starter(agent, ledger, room(4), Large())
+        loop.take(dispatches(*range(20)))
+        await loop.run_once()
+        assert [a.run for o in agent.orders for a in o.attempts] == list(range(20))
+        assert max(len(msgspec.msgpack.encode(o)) for o in agent.orders) <= BODY_MAX
+
+    run(work())
+
+
+def test_an_attempt_that_is_too_large_for_any_post_fails_and_says_what_of_it_is() -> None:
+    async def work() -> None:
+        class Large(Plain):
+            async def assign(self, batch: Sequence[Dispatch]) -> list[Assignment]:
+                return [sized(d.key[0], env={"A": "x" * 17_000_000} if d.key[0] == 2 else {}) for d in batch]
+
+        agent, ledger = Agent(), Asked(Rows([]))
+        loop = starter(agent, ledger, room(4), Large())
+        loop.take(dispatches(1, 2, 3))
+        await loop.run_once()
+        (change,) = ledger.asked
+        assert isinstance(change, Settle)
+        assert (change.run, change.kind) == (2, OutcomeKind.failed)
+        assert "at most 16773120 bytes: its environment" in (change.reason or "")
+        assert [a.run for o in agent.orders for a in o.attempts] == [1, 3]
 
     run(work())
 

@@ -24,7 +24,7 @@ T = TypeVar("T")
 
 _MSGPACK = msgspec.msgpack.Encoder()
 _JSON = msgspec.json.Encoder()
-_WAIT = re.compile(r"([0-9]{1,9})(ms|s)?\Z")
+_WAIT = re.compile(r"([0-9]{1,15})(ms|s)?\Z")
 
 
 class Request:
@@ -142,7 +142,10 @@ class AgentApi:
             case ("GET", ["", "blobs", digest]):
                 return self._calls.piece(check_digest(digest), r.number("offset", 0), r.number("limit", FETCH_PIECE))
             case ("PUT", ["", "blobs", digest]):
-                return await self._calls.put_blob(check_digest(digest), r.body(PACKAGE_MAX))
+                check_digest(digest)
+                if total := r.number("total", 0):
+                    return await self._calls.put_piece(digest, r.number("offset", 0), total, r.body(FETCH_PIECE))
+                return await self._calls.put_blob(digest, r.body(PACKAGE_MAX))
             case ("PUT", ["", "packages", digest]):
                 return await self._calls.put_package(check_digest(digest), r.body(PACKAGE_MAX))
         raise NotFound(f"this agent has no {r.method} {r.path[:100]}")

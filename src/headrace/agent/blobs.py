@@ -15,7 +15,7 @@ from typing import Protocol
 
 from headrace.link.records import Artifact
 from headrace.link.wire import check_digest
-from headrace.model.errors import Invalid, NotFound
+from headrace.model.errors import Conflict, Invalid, NotFound
 
 CACHE_MAX = 1024 * 1024 * 1024
 """Bytes of input files kept for later attempts."""
@@ -32,6 +32,8 @@ class Blobs(Protocol):
 
     def take(self, digest: str, data: bytes) -> None: ...
 
+    def take_piece(self, digest: str, offset: int, total: int, data: bytes) -> None: ...
+
     def has(self, digest: str) -> bool: ...
 
     def read(self, digest: str, offset: int, size: int) -> bytes: ...
@@ -47,6 +49,10 @@ class FileBlobs:
             os.makedirs(shelf, mode=0o700, exist_ok=True)
         self._counts: Counter[str] = Counter()
         self._n = 0
+        self._arriving: dict[str, _Arriving] = {}
+        for name in os.listdir(self._in):
+            if name.startswith("."):
+                _unlink(os.path.join(self._in, name))
         self._cached = sum(e.stat().st_size for e in os.scandir(self._in))
 
     def put(self, data: bytes) -> str:
@@ -98,9 +104,39 @@ class FileBlobs:
             os.utime(path)
             return
         self._write(self._in, digest, data)
-        self._cached += len(data)
-        if self._cached > CACHE_MAX:
-            self._evict(digest)
+        self._came(digest, len(data))
+
+    def take_piece(self, digest: str, offset: int, total: int, data: bytes) -> None:
+        """Keep a piece of such bytes. They are visible when the last one is here and the whole is what it says.
+
+        Raises ``Invalid`` when it is not, ``Conflict`` when the piece before this one is not here, OSError.
+        """
+        path = self._path(self._in, digest)
+        if os.path.exists(path):
+            os.utime(path)
+            return
+        arriving = self._arriving.get(digest)
+        if arriving is None:
+            if offset:
+                raise Conflict(f"the bytes before {offset} of {digest} are not here: begin again")
+            arriving = self._arriving[digest] = _Arriving(self._part(self._in))
+        if offset + len(data) <= arriving.size:
+            return
+        if offset != arriving.size:
+            raise Conflict(f"the bytes from {arriving.size} to {offset} of {digest} are not here: begin again")
+        try:
+            arriving.add(data)
+        except OSError:
+            del self._arriving[digest]
+            _unlink(arriving.path)
+            raise
+        if arriving.size >= total:
+            del self._arriving[digest]
+            if arriving.digest != digest:
+                _unlink(arriving.path)
+                raise Invalid(f"the bytes do not have the digest {digest}")
+            os.replace(arriving.path, path)
+            self._came(digest, arriving.size)
 
     def has(self, digest: str) -> bool:
         """Whether these bytes are here."""
@@ -126,21 +162,53 @@ class FileBlobs:
     def _path(self, shelf: str, digest: str) -> str:
         return os.path.join(shelf, check_digest(digest))
 
-    def _write(self, shelf: str, digest: str, data: bytes) -> None:
+    def _part(self, shelf: str) -> str:
         self._n += 1
-        part = os.path.join(shelf, f".part-{os.getpid()}-{self._n}")
-        with open(part, "xb") as f:
-            f.write(data)
-        os.replace(part, self._path(shelf, digest))
+        return os.path.join(shelf, f".part-{os.getpid()}-{self._n}")
+
+    def _write(self, shelf: str, digest: str, data: bytes) -> None:
+        part = self._part(shelf)
+        try:
+            with open(part, "xb") as f:
+                f.write(data)
+            os.replace(part, self._path(shelf, digest))
+        except OSError:
+            _unlink(part)
+            raise
+
+    def _came(self, digest: str, size: int) -> None:
+        self._cached += size
+        if self._cached > CACHE_MAX:
+            self._evict(digest)
 
     def _evict(self, spare: str) -> None:
         entries = sorted(os.scandir(self._in), key=lambda e: e.stat().st_mtime)
         for entry in entries:
             if self._cached <= CACHE_MAX // 2:
                 return
-            if entry.name != spare:
+            if entry.name != spare and not entry.name.startswith("."):
                 self._cached -= entry.stat().st_size
                 _unlink(entry.path)
+
+
+class _Arriving:
+    """Bytes that come in pieces: what is here of them, in a file of its own, and their digest so far."""
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+        self.size = 0
+        self._hashed = hashlib.sha256()
+
+    @property
+    def digest(self) -> str:
+        return self._hashed.hexdigest()
+
+    def add(self, data: bytes) -> None:
+        """The next piece. Raises OSError."""
+        with open(self.path, "ab") as f:
+            f.write(data)
+        self._hashed.update(data)
+        self.size += len(data)
 
 
 def _unlink(path: str) -> None:

@@ -6,7 +6,8 @@ Checks the link epoch and nothing else; knows no sockets. Called by ``agent.api`
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+import contextlib
+from collections.abc import AsyncIterator, Iterator, Sequence
 from typing import Protocol
 
 from headrace.agent.attempts import Attempts
@@ -16,10 +17,19 @@ from headrace.link.port import LogPage
 from headrace.link.records import Accepted, AttemptName, Feed, Held, Start, StopOrder
 from headrace.link.session import AgentLink
 from headrace.link.wire import FETCH_PIECE
-from headrace.model.errors import Refused
+from headrace.model.errors import Conflict, Refused
 
 WELCOME_S = 5.0
 """How long a call waits for the welcome of this life."""
+
+
+@contextlib.contextmanager
+def _on_disk() -> Iterator[None]:
+    """Trouble with the disk is told, so that control knows it for what it is: it may pass, and nobody's bytes are bad."""
+    try:
+        yield
+    except OSError as e:
+        raise Conflict(f"the agent cannot write it to its disk: {e.strerror or e}") from e
 
 
 class Packages(Protocol):
@@ -111,7 +121,13 @@ class Calls:
 
     async def put_blob(self, digest: str, data: bytes) -> None:
         """See ``AgentCalls``."""
-        self._blobs.take(digest, data)
+        with _on_disk():
+            self._blobs.take(digest, data)
+
+    async def put_piece(self, digest: str, offset: int, total: int, data: bytes) -> None:
+        """See ``AgentCalls``."""
+        with _on_disk():
+            self._blobs.take_piece(digest, offset, total, data)
 
     async def has_blobs(self, digests: Sequence[str]) -> list[str]:
         """See ``AgentCalls``."""
@@ -119,7 +135,8 @@ class Calls:
 
     async def put_package(self, digest: str, data: bytes) -> None:
         """See ``AgentCalls``."""
-        await self._packages.put(digest, data)
+        with _on_disk():
+            await self._packages.put(digest, data)
 
     async def has_packages(self, digests: Sequence[str]) -> list[str]:
         """See ``AgentCalls``."""

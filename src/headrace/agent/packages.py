@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import hashlib
 import os
 import secrets
@@ -99,6 +100,10 @@ class FilePackages:
             raise Invalid(f"the package has a file twice: {e.filename}", malformed=True) from e
         except (NotADirectoryError, IsADirectoryError) as e:
             raise Invalid(f"the package has a file and a folder of one name: {e.filename}", malformed=True) from e
+        except OSError as e:
+            if e.errno != errno.ENAMETOOLONG:
+                raise
+            raise Invalid(f"the package has a file whose name is too long: {e.filename}", malformed=True) from e
         finally:
             shutil.rmtree(temporary, ignore_errors=True)
 

@@ -1,19 +1,19 @@
-"""From what was claimed to what an agent gets: the assignment, its token, its input files, and the bytes behind them.
+"""From what was claimed to what an agent gets: the assignment, its token, its input files; the bytes behind them: ``supply``.
 
 Everything is rendered already (``core.render``); nothing here evaluates anything. Called by the dispatch loop only.
 """
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 
 from headrace.control.lineage import artifacts_of
 from headrace.control.placement import Durations, Linked
+from headrace.control.supply import Supplies, Unable
 from headrace.core.graph import Graph
 from headrace.core.work import Dispatch
 from headrace.link.port import AgentCalls
 from headrace.link.records import Assignment, InputFile
-from headrace.model.errors import Invalid, NotFound
 from headrace.store.port import Blobs, Reader
 
 TokenMaker = Callable[[int, int, int, int], str]
@@ -43,13 +43,12 @@ class Assigner:
     ) -> None:
         self._durations = durations
         self._reader = reader
-        self._blobs = blobs
+        self._supplies = Supplies(blobs)
         self._graphs = graphs
         self._tokens = tokens
         self._url = url
         self._fresh_from = fresh_from
         self._with_files: set[int] = set()
-        self._there: dict[int, set[str]] = {}
 
     def left_files(self, run: int) -> None:
         """An attempt of this run left artifacts."""
@@ -59,9 +58,9 @@ class Assigner:
         """The run is over; nothing more will ask for its files."""
         self._with_files.discard(run)
 
-    def new_boot(self, boot: int) -> None:
-        """What an agent has is asked again in each of its links."""
-        self._there[boot] = set()
+    def doubt(self, boot: int) -> None:
+        """What this life of an agent has is asked again: it was linked anew, or did not have what was thought."""
+        self._supplies.doubt(boot)
 
     async def assign(self, batch: Sequence[Dispatch]) -> list[Assignment]:
         """One assignment per command, in order."""
@@ -115,30 +114,6 @@ class Assigner:
                 found.append(InputFile(place, row.digest, row.size))
         return tuple(found)
 
-    async def supply(self, calls: AgentCalls, linked: Linked, batch: Sequence[Assignment]) -> list[tuple[int, str]]:
-        """Put what the agent lacks; what cannot be supplied is told as (place in batch, why)."""
-        there = self._there.setdefault(linked.boot, set())
-        packages = {a.package for a in batch if a.package} - there
-        files = {f.digest for a in batch for f in a.inputs}
-        if not packages and not files:
-            return []
-        gone: dict[str, str] = {}
-        for digest in packages - set(await calls.has_packages(sorted(packages))) if packages else ():
-            await self._put(calls.put_package, digest, gone)
-        for digest in files - set(await calls.has_blobs(sorted(files))) if files else ():
-            await self._put(calls.put_blob, digest, gone)
-        there.update(packages - gone.keys())
-        return [(at, why) for at, a in enumerate(batch) if (why := _lacks(a, gone))]
-
-    async def _put(self, put: Callable[[str, bytes], Awaitable[None]], digest: str, gone: dict[str, str]) -> None:
-        try:
-            await put(digest, await self._blobs.get(digest))
-        except (NotFound, Invalid) as e:
-            gone[digest] = str(e)
-
-
-def _lacks(a: Assignment, gone: dict[str, str]) -> str:
-    for digest in (a.package, *(f.digest for f in a.inputs)):
-        if digest in gone:
-            return gone[digest]
-    return ""
+    async def supply(self, calls: AgentCalls, linked: Linked, batch: Sequence[Assignment]) -> list[Unable]:
+        """Put what the agent lacks; what cannot be supplied is told. Raises LinkError, Busy, Refused."""
+        return await self._supplies.give(calls, linked.boot, batch)

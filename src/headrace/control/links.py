@@ -244,7 +244,7 @@ class Links:
         calls = self._s.connect(hello)
         session = Session(self._s, linked, calls, welcome.after)
         self._s.placement.link(linked)
-        self._s.assigner.new_boot(welcome.boot)
+        self._s.assigner.doubt(welcome.boot)
         self._sessions[agent] = session
         task = asyncio.current_task()
         assert task is not None

@@ -69,6 +69,12 @@ class AgentCalls(Protocol):
     async def put_blob(self, digest: str, data: bytes) -> None:
         """Bytes that an attempt will need as input. ``Invalid`` when they do not have this digest."""
 
+    async def put_piece(self, digest: str, offset: int, total: int, data: bytes) -> None:
+        """A piece of such bytes, in order from 0; a copy of one that came is the first. The one that ends at ``total``
+        makes them whole: ``Invalid`` when they do not have this digest. ``Conflict`` when the piece before is missing:
+        begin again.
+        """
+
     async def has_blobs(self, digests: Sequence[str]) -> list[str]:
         """Which of these the agent has."""
 

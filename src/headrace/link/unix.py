@@ -82,6 +82,10 @@ class UnixAgent:
         """See ``AgentCalls``."""
         await self._call("PUT", f"/blobs/{check_digest(digest)}", data)
 
+    async def put_piece(self, digest: str, offset: int, total: int, data: bytes) -> None:
+        """See ``AgentCalls``."""
+        await self._call("PUT", f"/blobs/{check_digest(digest)}?offset={offset}&total={total}", data)
+
     async def has_blobs(self, digests: Sequence[str]) -> list[str]:
         """See ``AgentCalls``."""
         return await self._which("/blobs/which", digests)

@@ -11,18 +11,25 @@ from collections import deque
 from collections.abc import Sequence
 from typing import Protocol
 
+import msgspec
+
 from headrace.control.loops.loop import Backoff, Loop
 from headrace.control.placement import Linked, Placement
+from headrace.control.supply import Unable, lasting
 from headrace.core.work import Dispatch
 from headrace.link.port import AgentCalls
 from headrace.link.records import Assignment, AttemptName, Start
+from headrace.link.wire import BODY_MAX
 from headrace.model.changes import SYSTEM, Change, Origin, OutcomeKind, Settle
-from headrace.model.errors import Busy, LinkError
+from headrace.model.errors import Busy, HeadraceError, LinkError, Refused
 from headrace.model.ports import Clock, Fault
 
 BATCH_MAX = 512
-BYTES_MAX = 4 * 1024 * 1024
-"""One POST; the agent takes bodies of 16 MiB."""
+BYTES_MAX = 3 * 1024 * 1024
+"""Bytes and characters in one POST, at most 12 MiB then; the agent takes bodies of 16 MiB."""
+
+ALONE_MAX = BODY_MAX - 4096
+"""Bytes of one assignment, encoded."""
 
 
 class Asks(Protocol):
@@ -37,8 +44,8 @@ class Assigner(Protocol):
 
     async def assign(self, batch: Sequence[Dispatch]) -> list[Assignment]: ...
 
-    async def supply(self, calls: AgentCalls, linked: Linked, batch: Sequence[Assignment]) -> list[tuple[int, str]]:
-        """Put packages and input files where the agent lacks them; what cannot be supplied: (place in batch, why)."""
+    async def supply(self, calls: AgentCalls, linked: Linked, batch: Sequence[Assignment]) -> list[Unable]:
+        """Put packages and input files where the agent lacks them; gives what cannot be supplied."""
 
 
 class Starter(Loop):
@@ -93,17 +100,43 @@ class Starter(Loop):
                 await self._send(part)
 
     async def _send(self, batch: list[Assignment]) -> None:
-        missing = await self._assigner.supply(self._calls, self._linked, batch)
-        if missing:
-            unable = dict(missing)
-            await self._fail([(batch[at].name, why) for at, why in missing])
-            batch = [a for at, a in enumerate(batch) if at not in unable]
-        if not batch:
+        unable = await self._supply(batch)
+        if unable:
+            await self._fail([(batch[u.at].name, u.why) for u in unable if u.lasting])
+            await self._refuse([(batch[u.at].name, u.why) for u in unable if not u.lasting])
+            left = {u.at for u in unable}
+            batch = [a for at, a in enumerate(batch) if at not in left]
+        if batch:
+            await self._start(batch)
+
+    async def _supply(self, batch: list[Assignment]) -> list[Unable]:
+        if len(batch) == 1 and (why := _too_large(batch[0])):
+            return [Unable(0, why)]
+        while True:
+            try:
+                return await self._assigner.supply(self._calls, self._linked, batch)
+            except (Busy, LinkError):
+                await self._backoff.wait()
+            except Refused:
+                raise
+            except HeadraceError as e:
+                return [Unable(at, str(e), lasting(e)) for at in range(len(batch))]
+
+    async def _start(self, batch: list[Assignment]) -> None:
+        """Hand these over. Where the agent cannot read them, each goes alone: only what is the cause suffers for it."""
+        try:
+            refused = await self._post(Start(self._linked.link_epoch, batch))
+        except Refused:
+            raise
+        except HeadraceError as e:
+            if len(batch) == 1:
+                await self._fail([(batch[0].name, f"the agent cannot take it: {e}")])
+            else:
+                for a in batch:
+                    await self._start([a])
             return
-        order = Start(self._linked.link_epoch, batch)
-        accepted = await self._post(order)
-        if accepted:
-            await self._refuse(accepted)
+        if refused:
+            await self._refuse(refused)
 
     async def _post(self, order: Start) -> list[tuple[AttemptName, str]]:
         while True:
@@ -121,6 +154,8 @@ class Starter(Loop):
 
     async def _fail(self, unable: Sequence[tuple[AttemptName, str]]) -> None:
         """Code or input that nobody has: another attempt would fare no better."""
+        if not unable:
+            return
         now = self._clock.now()
         await self._give_back(
             [
@@ -131,6 +166,8 @@ class Starter(Loop):
 
     async def _refuse(self, refused: Sequence[tuple[AttemptName, str]]) -> None:
         """The agent did not take these: they cost no attempt and are ready again."""
+        if not refused:
+            return
         now = self._clock.now()
         await self._backoff.wait()
         await self._give_back([refusal(name, now, why) for name, why in refused])
@@ -158,10 +195,41 @@ def _parts(batch: list[Assignment]) -> list[list[Assignment]]:
     parts: list[list[Assignment]] = [[]]
     size = 0
     for a in batch:
-        weight = 256 + len(a.args) + len(a.params) + len(a.script)
+        weight = _weight(a)
         if parts[-1] and size + weight > BYTES_MAX:
             parts.append([])
             size = 0
         parts[-1].append(a)
         size += weight
     return parts
+
+
+def _weight(a: Assignment) -> int:
+    """About its bytes when encoded; a character counts as one."""
+    weight = 512 + len(a.args) + len(a.params) + len(a.script)
+    for text in a.argv:
+        weight += len(text) + 5
+    for text in a.outputs:
+        weight += len(text) + 5
+    for name, text in a.env.items():
+        weight += len(name) + len(text) + 10
+    for file in a.inputs:
+        weight += len(file.path) + 90
+    return weight
+
+
+def _too_large(a: Assignment) -> str:
+    """Why this alone does not fit into a POST; empty when it does."""
+    if _weight(a) <= BYTES_MAX or (size := len(msgspec.msgpack.encode(a))) <= ALONE_MAX:
+        return ""
+    parts = {
+        "its command": sum(map(len, a.argv)),
+        "its script": len(a.script),
+        "its environment": sum(len(name) + len(text) for name, text in a.env.items()),
+        "its arguments": len(a.args),
+        "the parameters": len(a.params),
+        "its input files": len(a.inputs),
+    }
+    most = f"an agent takes at most {ALONE_MAX} bytes"
+    largest = max(parts, key=lambda name: parts[name])
+    return f"all that this attempt is given has {size} bytes, and {most}: {largest} should go into a file"

@@ -218,6 +218,9 @@ class SimCalls:
     async def put_blob(self, digest: str, data: bytes) -> None:
         await self._call(lambda c: c.put_blob(digest, data))
 
+    async def put_piece(self, digest: str, offset: int, total: int, data: bytes) -> None:
+        await self._call(lambda c: c.put_piece(digest, offset, total, data))
+
     async def has_blobs(self, digests: Sequence[str]) -> list[str]:
         return await self._call(lambda c: c.has_blobs(digests))
 
