@@ -193,7 +193,7 @@ def test_a_saved_job_is_put_listed_shown_saved_and_run(words: Words) -> None:
     assert words.json("explain", number)["decision"]
     assert "hello  note.txt  5" in words("artifacts", number).stdout
     words("artifacts", number, "-o", "files")
-    assert (words.folder / "files" / "note.txt").read_text() == "note\n"
+    assert (words.folder / "files" / "hello" / "note.txt").read_text() == "note\n"
     assert words("cancel", number, code=3).stderr.startswith("error: ")
 
 

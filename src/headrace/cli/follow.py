@@ -190,7 +190,7 @@ def story(terminal: Terminal, run: views.RunView) -> None:
         terminal.line(f"  reason: {clean(run.reason)}")
     for task in run.tasks:
         if task.state in ("failed", "lost"):
-            _failure(terminal, task)
+            failure(terminal, task)
     ended = [task.name for task in run.tasks if task.state == "canceled" and task.started_at]
     if ended:
         terminal.line(f"  canceled: {', '.join(ended)}")
@@ -201,7 +201,8 @@ def story(terminal: Terminal, run: views.RunView) -> None:
     terminal.line(f"  and why:  headrace explain {run.id}")
 
 
-def _failure(terminal: Terminal, task: views.TaskView) -> None:
+def failure(terminal: Terminal, task: views.TaskView) -> None:
+    """Why a task failed, with the user's own frames."""
     said = task.exit_status or task.reason or ""
     if task.counts:
         said, attempt = counted(task.counts), ""

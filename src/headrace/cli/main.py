@@ -31,7 +31,7 @@ COMMANDS = {
     "resume": "headrace.cli.verbs",
     "abandon": "headrace.cli.verbs",
     "restart": "headrace.cli.verbs",
-    "artifacts": "headrace.cli.runs",
+    "artifacts": "headrace.cli.artifacts",
     "stats": "headrace.cli.runs",
     "job": "headrace.cli.job",
     "check": "headrace.cli.job",

@@ -1,23 +1,25 @@
-"""``headrace runs | show | logs | explain | artifacts``: looking at runs. What is asked of them is in ``cli.verbs``."""
+"""``headrace runs | show | logs | explain | stats``: looking at runs. What is asked of them is in ``cli.verbs``."""
 
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
+from collections.abc import Sequence
 from typing import Any
 
-from headrace.cli.follow import Watch, counted, story
+from headrace.cli.follow import Watch, counted, failure, story
 from headrace.cli.pieces import Pieces, who
 from headrace.cli.terminal import Terminal, elapsed, short
 from headrace.client import flow
 from headrace.client.sync import Client
 from headrace.model.errors import Invalid
-from headrace.model.views import RunPage
+from headrace.model.views import RunPage, TaskView
 
 FILTERS = (
     "job", "state", "label", "since", "until", "started_since", "started_until", "ended_since", "ended_until",
     "exit_status", "sort", "as_of", "parent", "q",
 )  # fmt: skip
+SHOWN = 100
+"""So many instances of a task are shown."""
 
 
 def add(commands: Any) -> None:
@@ -48,12 +50,13 @@ def add(commands: Any) -> None:
     runs.set_defaults(do=list_runs)
     show = commands.add_parser("show", help="one run and its tasks")
     show.add_argument("id", type=int, metavar="ID")
+    show.add_argument("task", nargs="?", metavar="TASK", help="this task alone, or its instance: TASK[3]")
     show.add_argument("--output", action="store_true", help="with the last output of each attempt")
     show.add_argument("--as-of", dest="as_of", metavar="INSTANT", help="as it was then, as 2026-03-29T06:00Z")
     show.set_defaults(do=show_run)
     logs = commands.add_parser("logs", help="a run's log")
     logs.add_argument("id", type=int, metavar="ID")
-    logs.add_argument("task", nargs="?", metavar="TASK")
+    logs.add_argument("task", nargs="?", metavar="TASK", help="of this task, or of its instance: TASK[3]")
     logs.add_argument("--stream", choices=("stdout", "stderr", "log", "system"), help="only this one")
     logs.add_argument("--level", help="only records of this level or worse")
     logs.add_argument("-q", dest="q", metavar="TEXT", help="only lines with this text")
@@ -66,10 +69,6 @@ def add(commands: Any) -> None:
     statistics.add_argument("job", metavar="JOB")
     statistics.add_argument("--runs", type=int, metavar="N", help="of so many of the newest ended runs; default 100")
     statistics.set_defaults(do=show_statistics)
-    artifacts = commands.add_parser("artifacts", help="list the files of a run, or save them to a folder")
-    artifacts.add_argument("id", type=int, metavar="ID")
-    artifacts.add_argument("-o", dest="folder", metavar="FOLDER", help="save them here")
-    artifacts.set_defaults(do=list_artifacts)
 
 
 def connect(args: argparse.Namespace) -> Client:
@@ -113,6 +112,8 @@ def list_runs(args: argparse.Namespace, terminal: Terminal) -> int:
 
 def show_run(args: argparse.Namespace, terminal: Terminal) -> int:
     """``headrace show``."""
+    if args.task:
+        return show_task(args, terminal)
     with connect(args) as client:
         view = client.do(flow.run(args.id, output=args.output, as_of=args.as_of))
     if terminal.data(view):
@@ -140,21 +141,45 @@ def show_run(args: argparse.Namespace, terminal: Terminal) -> int:
         terminal.line(f"  params   {short(view.params)}")
     if view.result is not None:
         terminal.line(f"  result   {short(view.result)}")
+    terminal.line()
+    _table(terminal, view.tasks)
+    if view.state not in ("succeeded", "queued", "running"):
+        terminal.line()
+        story(terminal, view)
+    return 0
+
+
+def show_task(args: argparse.Namespace, terminal: Terminal) -> int:
+    """``headrace show ID TASK``: one task, or one instance; of a task with ``each`` its first instances too."""
+    if args.output or args.as_of:
+        raise Invalid("--output and --as-of are for the whole run")
+    with connect(args) as client:
+        task = client.do(flow.task(args.id, args.task))
+        if terminal.data(task):
+            return 0
+        below = client.do(flow.instances(args.id, task.name, limit=SHOWN)).items if task.counts else []
+    _table(terminal, [task, *below])
+    if task.counts and task.counts.get("total", 0) > len(below):
+        terminal.line(terminal.style(f"… the first {len(below)}; one alone: {task.name}[{len(below)}]", "dim"))
+    if task.result is not None:
+        terminal.line(f"  result   {short(task.result)}")
+    if task.state in ("failed", "lost"):
+        failure(terminal, task)
+    return 0
+
+
+def _table(terminal: Terminal, tasks: Sequence[TaskView]) -> None:
     rows = []
-    for task in view.tasks:
+    for task in tasks:
         said = (counted(task.counts) if task.counts else "") or task.exit_status or task.reason or ""
         said = f"run {task.child}: {said}" if task.child and said else f"run {task.child}" if task.child else said
         if task.progress and not said:
             total = "" if task.progress.total is None else f" of {task.progress.total:g}"
             said = f"{task.progress.done:g}{total} {task.progress.message}".rstrip()
         said = f"taken over from run {task.taken_from}" if task.taken_from else said
-        rows.append((task.name, task.state, str(task.attempt or ""), said, elapsed(task.started_at, task.ended_at)))
-    terminal.line()
+        name = task.name if task.index is None else f"{task.name}[{task.index}]"
+        rows.append((name, task.state, str(task.attempt or ""), said, elapsed(task.started_at, task.ended_at)))
     terminal.table(("task", "state", "attempt", "said", "took"), rows)
-    if view.state not in ("succeeded", "queued", "running"):
-        terminal.line()
-        story(terminal, view)
-    return 0
 
 
 def show_logs(args: argparse.Namespace, terminal: Terminal) -> int:
@@ -215,32 +240,3 @@ def show_statistics(args: argparse.Namespace, terminal: Terminal) -> int:
         rows.append((name, counted_states, "" if rate is None else f"{rate:.0%}", *seconds))
     terminal.table(("", "ended", "success", "average", "longest"), rows)
     return 0
-
-
-def list_artifacts(args: argparse.Namespace, terminal: Terminal) -> int:
-    """``headrace artifacts``."""
-    with connect(args) as client:
-        run = client.runs.get(args.id)
-        found = run.artifacts()
-        if args.folder:
-            for artifact in found:
-                _save(Path(args.folder), artifact.task, artifact.path, run.download(artifact))
-        if not terminal.data(found) and not found:
-            terminal.line("no files")
-        elif terminal.form == "text":
-            terminal.table(
-                ("task", "file", "bytes"),
-                [(a.task if a.index is None else f"{a.task}[{a.index}]", a.path, str(a.size)) for a in found],
-            )
-            if args.folder:
-                terminal.line(f"saved to {args.folder}")
-    return 0
-
-
-def _save(folder: Path, task: str, name: str, data: bytes) -> None:
-    root = folder.resolve()
-    path = (root / name).resolve()
-    if root not in path.parents:
-        raise Invalid(f"the file {name!r} of task {task} would be written outside of {folder}")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(data)

@@ -16,6 +16,8 @@ from headrace.model import errors, views
 
 T = TypeVar("T")
 BASE = "/api/v1"
+PAGE = 500
+"""So many things of a list are asked for at once: what a server gives at most."""
 
 
 class Request(msgspec.Struct, frozen=True):
@@ -143,25 +145,45 @@ def all_events(*, wait: float = 0.0, **where: Any) -> Flow[views.FeedPage]:
     return expect((yield Request("GET", query(address("events"), **where), wait=wait)), views.FeedPage)
 
 
-def tasks(number: int, *parts: object, **where: Any) -> Flow[Any]:
-    """The tasks of a run, one task, or one instance."""
-    return expect((yield Request("GET", query(address("runs", number, "tasks", *parts), **where))), Any)
+def named(task: str, index: int | None = None) -> tuple[str, int | None]:
+    """``per-region[3]`` as logs and people write it: the task's name and the instance's number."""
+    name, bracket, rest = task.partition("[")
+    number = rest.removesuffix("]")
+    if index is None and bracket and rest.endswith("]") and number.isascii() and number.isdigit() and len(number) < 10:
+        return name, int(number)
+    return task, index
+
+
+def _of(number: int, task: str | None, index: int | None) -> list[object]:
+    """The parts of the path of a run, one of its tasks, or an instance."""
+    if task is None:
+        return ["runs", number]
+    name, at = named(task, index)
+    return ["runs", number, "tasks", name] if at is None else ["runs", number, "tasks", name, at]
+
+
+def task(number: int, name: str, index: int | None = None) -> Flow[views.TaskView]:
+    """One task of a run, or one instance: by its number, or named ``name[3]``."""
+    return expect((yield Request("GET", address(*_of(number, name, index)))), views.TaskView)
+
+
+def instances(number: int, name: str, cursor: str | None = None, limit: int = PAGE) -> Flow[views.TaskPage]:
+    """A page of the instances of a task with ``each``, in order."""
+    path = query(address("runs", number, "tasks", name), limit=limit, cursor=cursor)
+    return expect((yield Request("GET", path)), views.TaskPage)
 
 
 def logs(number: int, task: str | None = None, index: int | None = None, **where: Any) -> Flow[views.LogPage]:
-    """A page of log records."""
-    parts: list[object] = ["runs", number]
-    if task is not None:
-        parts += ["tasks", task] if index is None else ["tasks", task, index]
+    """A page of log records: of a run, a task (``name``), or an instance (``name[3]``, or by ``index``)."""
     wait = float(where.pop("wait", 0.0))
     where["wait"] = f"{wait:g}s" if wait else None
-    return expect((yield Request("GET", query(address(*parts, "logs"), **where), wait=wait)), views.LogPage)
+    path = query(address(*_of(number, task, index), "logs"), **where)
+    return expect((yield Request("GET", path, wait=wait)), views.LogPage)
 
 
-def log_text(number: int, task: str | None = None, **where: Any) -> Flow[bytes]:
+def log_text(number: int, task: str | None = None, index: int | None = None, **where: Any) -> Flow[bytes]:
     """The log as the bytes that were written."""
-    parts: list[object] = ["runs", number] + (["tasks", task] if task is not None else [])
-    response = yield Request("GET", query(address(*parts, "logs"), **where), accept="text/plain")
+    response = yield Request("GET", query(address(*_of(number, task, index), "logs"), **where), accept="text/plain")
     check(response)
     return response.body
 

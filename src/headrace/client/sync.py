@@ -142,12 +142,17 @@ class Run:
             raise RunFailed(self.view)
         return self.view.result
 
-    def logs(self, task: str | None = None, *, follow: bool = False, **where: Any) -> Iterator[views.LogView]:
-        """The log, record by record; with ``follow`` until the run has ended."""
+    def logs(
+        self, task: str | None = None, index: int | None = None, *, follow: bool = False, **where: Any
+    ) -> Iterator[views.LogView]:
+        """The log, record by record: of the run, a task, or its instance ``index`` (also named ``task[3]``).
+
+        With ``follow`` until the run has ended. Further: stream, level, q.
+        """
         cursor: str | None = None
         while True:
             wait = WAIT_SLICE if follow else 0.0
-            page = self._client.do(flow.logs(self.id, task, after=cursor, wait=wait, **where))
+            page = self._client.do(flow.logs(self.id, task, index, after=cursor, wait=wait, **where))
             yield from page.items
             if page.next_cursor is None or (not follow and not page.items):
                 return

@@ -102,6 +102,13 @@ class TaskView(View, kw_only=True, frozen=True):
     stderr: str | None = None
 
 
+class TaskPage(View, kw_only=True, frozen=True):
+    """A page of tasks, or of a task's instances."""
+
+    items: list[TaskView]
+    next_cursor: str | None = None
+
+
 class RunView(View, kw_only=True, frozen=True):
     """One run. ``version`` is null for a definition that was never saved; ``result_omitted`` as that of a task.
 
