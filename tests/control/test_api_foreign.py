@@ -90,3 +90,41 @@ async def test_verbs_do_not_reach_elsewhere_but_its_record_can_be_ended(tmp_path
         late = await world.call("PATCH", f"/api/v1/job/{run}", {"state": "succeeded"})
         assert late.status == 409
         assert (await world.post(f"/runs/{run}/restart", {})).status == 409
+
+
+@run_async
+async def test_what_is_told_of_a_job_and_its_log_are_one_commit(tmp_path: Path) -> None:
+    async with World(tmp_path) as world:
+        counters = world.node.ledger.counters
+        await world.post("/job", {"id": "first", "job": "x"})
+        before = counters.groups
+        body = {"id": "d-1", "job": "x", "state": "running", "log": "one\n"}
+        made = await world.post("/job", body)
+        assert counters.groups == before + 1
+        run = made.json["job_id"]
+        await world.call("PATCH", f"/api/v1/job/{run}", {"log": "two\n"}, headers={"idempotency-key": "k"})
+        assert counters.groups == before + 2
+        again = await world.post("/job", body)
+        twice = await world.call("PATCH", f"/api/v1/job/{run}", {"log": "two\n"}, headers={"idempotency-key": "k"})
+        assert (again.status, again.json, twice.status) == (201, made.json, 200)
+        text = await world.get(f"/runs/{run}/logs", headers={"accept": "text/plain"})
+        assert text.body == b"one\ntwo\n"
+
+
+@run_async
+async def test_a_log_that_is_told_with_what_is_refused_is_not_kept(tmp_path: Path) -> None:
+    async with World(tmp_path) as world:
+        run = (await world.post("/job", {"name": "x", "state": "succeeded", "log": "one\n"})).json["job_id"]
+        late = await world.call("PATCH", f"/api/v1/job/{run}", {"state": "failed", "log": "two\n"})
+        assert late.status == 409
+        assert [s.last for s in await world.node.store.reader.segments((run, 0, -1), 1)] == [1]
+
+
+@run_async
+async def test_the_same_id_in_other_words_is_a_conflict_that_says_how_to_tell_it(tmp_path: Path) -> None:
+    async with World(tmp_path) as world:
+        assert (await world.post("/job", {"id": "d-1", "job": "x"})).status == 201
+        other = await world.post("/job", {"id": "d-1", "job": "x", "status": "digest"})
+        assert other.status == 409
+        assert "job d-1 was told before" in other.json["detail"]
+        assert "PATCH" in other.json["detail"]

@@ -13,7 +13,7 @@ from msgspec import Struct, structs
 
 from headrace.control.changes.agents import AGENT, advanced
 from headrace.control.changes.named import Decided, Rows
-from headrace.control.changes.result import Result
+from headrace.control.changes.result import KEY_USED, Result
 from headrace.control.graphs import Graphs, Known
 from headrace.control.lists import Lists
 from headrace.control.loading import Loader
@@ -193,6 +193,8 @@ class Group:
             log.exception("a change raised; it alone fails")
             unit.failed = HeadraceError(f"the change could not be decided: {type(error).__name__}: {error}")
             unit.failed.__cause__ = error
+        if unit.segments and unit.failed is None and unit.over:
+            self._recorder.segments(unit.segments)
         if unit.failed is None and unit.answer is not None and unit.over:
             self._keep_answer(unit)
 
@@ -204,7 +206,7 @@ class Group:
         if kept is None or kept.at < self._now - ANSWERS_KEPT_US:
             return False
         if kept.request != asked.request:
-            unit.failed = Conflict(f"the idempotency key {asked.key!r} was used for another request")
+            unit.failed = Conflict(f"the idempotency key {asked.key!r} {KEY_USED}")
         else:
             unit.results = [Result(answer=kept)]
             unit.done = len(unit.changes)

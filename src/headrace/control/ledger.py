@@ -33,6 +33,7 @@ from headrace.model.definition import JobDefinition
 from headrace.model.errors import Busy, HeadraceError, StoreAway, UnknownOutcome
 from headrace.model.ports import Clock, Dice, Fault, no_fault
 from headrace.store.port import Store, Writer
+from headrace.store.rows import LogSegment
 
 COMMITS_BLOCK = 65_536
 GRAPHS_BLOCK = 64
@@ -102,11 +103,14 @@ class Ledger:
         self._deciding = False
         self._moved_at = clock.monotonic()
 
-    async def ask(self, change: Change, origin: Origin, *, answer: AnswerKey | None = None) -> Result:
-        """Decide and commit one change. Raises what refused it; UnknownOutcome when nobody can say what became of it."""
+    async def ask(
+        self, change: Change, origin: Origin, *, answer: AnswerKey | None = None, segments: Sequence[LogSegment] = ()
+    ) -> Result:
+        """Decide and commit one change, and with it these pieces of logs. Raises what refused it; UnknownOutcome when nobody can say what became of it."""
         if isinstance(change, Settle):
             (change,) = await self._stowed((change,))
-        found = (await self._enqueue(Unit((change,), origin, self._future(), atomic=True, answer=answer)))[0]
+        unit = Unit((change,), origin, self._future(), atomic=True, answer=answer, segments=segments)
+        found = (await self._enqueue(unit))[0]
         if isinstance(found, HeadraceError):
             raise found
         return found
@@ -118,12 +122,18 @@ class Ledger:
         return await self._enqueue(Unit(await self._stowed(changes), origin, self._future()))
 
     async def ask_all(
-        self, changes: Sequence[Change], origin: Origin, *, answer: AnswerKey | None = None
+        self,
+        changes: Sequence[Change],
+        origin: Origin,
+        *,
+        answer: AnswerKey | None = None,
+        segments: Sequence[LogSegment] = (),
     ) -> list[Result]:
         """All of these in one commit, or none: raises the first refusal. With a kept answer: one result that has it."""
         if not changes:
             return []
-        found = await self._enqueue(Unit(changes, origin, self._future(), atomic=True, answer=answer))
+        unit = Unit(changes, origin, self._future(), atomic=True, answer=answer, segments=segments)
+        found = await self._enqueue(unit)
         return [result for result in found if isinstance(result, Result)]
 
     async def change(self, named: NamedChange, origin: Origin, *, answer: AnswerKey | None = None) -> Result:

@@ -31,6 +31,7 @@ from headrace.store.rows import (
     CommitRow,
     Entity,
     HistoryRow,
+    LogSegment,
     NewRun,
     OutboxRow,
 )
@@ -197,13 +198,18 @@ class Recorder:
             self._entities[entity.kind, entity.name, entity.version] = structs.replace(entity, commit=commit)
         out.documents.extend(decided.documents)
         out.classes.extend(decided.classes)
-        out.segments.extend(decided.segments)
+        self.segments(decided.segments)
         self.artifacts(decided.artifacts)
         out.outbox.extend(decided.outbox)
         out.told.extend(decided.told)
-        self.rows += 1 + len(decided.told) + len(decided.entities) + len(decided.segments)
+        self.rows += 1 + len(decided.told) + len(decided.entities)
         self.size += sum(len(document.body) for document in decided.documents)
-        self.size += sum(len(segment.data or b"") for segment in decided.segments)
+
+    def segments(self, rows: Sequence[LogSegment]) -> None:
+        """Pieces of logs."""
+        self._out.segments.extend(rows)
+        self.rows += len(rows)
+        self.size += sum(len(segment.data or b"") for segment in rows)
 
     def cursor(self, entity: Entity) -> None:
         """The row of an agent whose cursor has moved: no history, unless this commit has some of that version."""

@@ -14,6 +14,7 @@ from headrace.control.loops.outcomes import Delivery
 from headrace.model.cells import RunCell
 from headrace.model.changes import Change, Origin
 from headrace.model.errors import HeadraceError
+from headrace.store.rows import LogSegment
 
 Answered = Result | HeadraceError
 
@@ -38,6 +39,7 @@ class Unit:
         "origin",
         "places",
         "results",
+        "segments",
         "seqs",
         "tries",
         "until",
@@ -55,6 +57,7 @@ class Unit:
         named: NamedChange | None = None,
         delivery: Delivery | None = None,
         seqs: Sequence[int] | None = None,
+        segments: Sequence[LogSegment] = (),
     ) -> None:
         self.changes = changes
         self.origin = origin
@@ -65,6 +68,8 @@ class Unit:
         self.delivery = delivery
         self.seqs = seqs
         """The rows of the outbox that its changes deliver, one each."""
+        self.segments = segments
+        """Pieces of logs that are written with its changes, if these are; of an atomic unit only."""
         self.results: list[Answered] = []
         self.done = 0
         self.kept = 0

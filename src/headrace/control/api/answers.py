@@ -20,7 +20,7 @@ from headrace.control.changes.result import AnswerKey, Result
 from headrace.control.changes.result import Reply as Kept
 from headrace.model.changes import Change
 from headrace.model.errors import HeadraceError
-from headrace.store.rows import Answer, EntityKey
+from headrace.store.rows import Answer, EntityKey, LogSegment
 
 
 class Told(Struct, frozen=True):
@@ -34,13 +34,15 @@ class Told(Struct, frozen=True):
 Tell = Callable[[list[Result]], Told]
 
 
-async def ask(call: Call, change: Change, tell: Tell) -> Reply:
-    """Ask for one change of a run and answer; committed when it returns. Raises what refused it."""
+async def ask(call: Call, change: Change, tell: Tell, *, segments: Sequence[LogSegment] = ()) -> Reply:
+    """Ask for one change of a run, with it pieces of its log, and answer; committed when it returns. Raises what
+    refused it.
+    """
     call.asked = True
     ledger = call.services.ledger
     if call.key is None:
-        return _reply(tell([await ledger.ask(change, call.origin)]))
-    result = await ledger.ask(change, call.origin, answer=_key(call, tell))
+        return _reply(tell([await ledger.ask(change, call.origin, segments=segments)]))
+    result = await ledger.ask(change, call.origin, answer=_key(call, tell), segments=segments)
     return _again(call, result.answer) if result.answer is not None else _reply(tell([result]))
 
 
@@ -57,11 +59,11 @@ async def ask_named(
     return _again(call, result.answer) if result.answer is not None else _reply(tell([result]))
 
 
-async def ask_all(call: Call, changes: Sequence[Change], tell: Tell) -> Reply:
-    """Ask for many changes, all or nothing."""
+async def ask_all(call: Call, changes: Sequence[Change], tell: Tell, *, segments: Sequence[LogSegment] = ()) -> Reply:
+    """Ask for many changes, with them pieces of logs: all or nothing."""
     call.asked = True
     answer = None if call.key is None else _key(call, tell)
-    results = await call.services.ledger.ask_all(changes, call.origin, answer=answer)
+    results = await call.services.ledger.ask_all(changes, call.origin, answer=answer, segments=segments)
     if results and results[0].answer is not None:
         return _again(call, results[0].answer)
     return _reply(tell(list(results)))

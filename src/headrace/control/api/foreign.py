@@ -17,8 +17,7 @@ from headrace.control.api.oneoff import plain_name
 from headrace.control.api.records import ForeignChange, ForeignJob
 from headrace.control.api.table import BASE, MERGE_PATCH, RECORDS, Route
 from headrace.control.auth import Permission
-from headrace.control.changes.logs import KeepSegments
-from headrace.control.changes.result import Result
+from headrace.control.changes.result import KEY_USED, Result
 from headrace.core.amending import LOG_MOVED
 from headrace.link.records import LogRecord, Seal
 from headrace.model.cells import InputMore, RunInput, TaskCell, Value
@@ -48,8 +47,9 @@ async def post_job(call: Call) -> Reply:
     """``POST /job``."""
     body: ForeignJob = call.body
     theirs = _theirs(body)
-    if theirs and call.key is None:
-        # Others tell at least once: the same job told again is the same run.
+    own_key = bool(theirs) and call.key is None
+    if own_key:
+        # Others tell at least once: the same job told again in the same words is the same run.
         call.key = f"job {theirs}"
     run, now = await call.services.ids.take(), call.services.clock.now()
     name = body.job or body.name or "job"
@@ -65,10 +65,13 @@ async def post_job(call: Call) -> Reply:
     seal, segments = _logged(TaskCell(run, 0), body.log, now)
     if report != Report(run) or seal:
         changes.append(msgspec.structs.replace(report, seal=seal, seal_before=b""))
-    answer = await ask_all(call, changes, lambda results: _told(results, 201))
-    if segments and not _again(answer):
-        await call.services.ledger.change(KeepSegments(segments), call.origin)
-    return answer
+    try:
+        return await ask_all(call, changes, lambda results: _told(results, 201), segments=segments)
+    except Conflict as error:
+        if own_key and KEY_USED in error.message:
+            told = "was told before in other words: PATCH /job/{job_id} tells what is new of it"
+            raise Conflict(f"job {theirs} {told}") from error
+        raise
 
 
 async def patch_job(call: Call) -> Reply:
@@ -94,19 +97,11 @@ async def _patch(call: Call, row: RunRow, body: ForeignChange) -> Reply:
     seal, segments = _logged(cell, body.log, call.services.clock.now())
     report = msgspec.structs.replace(_report(run, body), seal=seal, seal_before=cell.seal)
     try:
-        answer = await ask(call, report, lambda results: _told(results, 200))
+        return await ask(call, report, lambda results: _told(results, 200), segments=segments)
     except Conflict as error:
         if seal and LOG_MOVED in error.message:
             raise _Moved from error
         raise
-    if segments and not _again(answer):
-        await call.services.ledger.change(KeepSegments(segments), call.origin)
-    return answer
-
-
-def _again(answer: Reply) -> bool:
-    """The request was answered before, and has changed nothing now."""
-    return any(name == b"idempotent-replay" for name, _ in answer.headers)
 
 
 class _Moved(Exception):
@@ -192,7 +187,7 @@ ROUTES = (
         "POST",
         "/job",
         handler=post_job,
-        summary="Record a job that runs elsewhere; the same `id` again is the same run",
+        summary="Record a job that runs elsewhere; the same `id` in the same words is the same run",
         statuses=(201, 409, 422),
         request=ForeignJob,
         accepts=RECORDS,

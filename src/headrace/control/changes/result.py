@@ -13,6 +13,9 @@ from msgspec import Struct
 from headrace.model.cells import RunCell
 from headrace.store.rows import Answer
 
+KEY_USED = "was used for another request"
+"""Of the refusal of an idempotency key that came with another body before."""
+
 
 class Result(Struct, frozen=True):
     """What became of a change. ``cell`` is the run after it; ``value`` what a named change gives.
