@@ -175,6 +175,27 @@ async def test_a_token_revoked_here_is_refused_at_once() -> None:
 
 
 @run_async
+@pytest.mark.parametrize("which", ["one", "all"])
+async def test_a_token_revoked_while_its_row_is_read_is_refused_at_once(which: str) -> None:
+    table, clock = Table(), Hands()
+    auth = Auth(table, clock, run_secret=SECRET)
+    text = table.add()
+    header = f"Bearer {text}".encode()
+    read = table.entity
+
+    async def revoked_meanwhile(key: tuple[str, str]) -> Entity | None:
+        found = await read(key)
+        table.rows.clear()
+        auth.forget(hash_token(text) if which == "one" else None)
+        return found
+
+    table.entity = revoked_meanwhile  # type: ignore[method-assign]  # the moment between read and use
+    with pytest.raises(Unauthorized):
+        await auth.caller(header)
+    assert auth.cached(header, clock.at) is None
+
+
+@run_async
 async def test_the_cache_is_bounded() -> None:
     auth, table, _ = made()
     for _ in range(CACHE_MAX + 50):

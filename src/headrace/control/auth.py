@@ -27,6 +27,8 @@ from headrace.store.rows import Entity, EntityKey
 CACHE_MAX = 1024
 RECHECK_US = 3_000_000
 """A verified token is believed this long before its row is read again: part of the bound for a revocation by another node."""
+READ_AGAIN = 3
+"""So often a row is read when something was revoked while it was; after that it is believed for one request."""
 WATCH_S = 1.5
 """How often what outlives a request looks at its credential; with ``RECHECK_US`` within 5 s."""
 IDLE_US = 30 * 60 * 1_000_000
@@ -143,6 +145,7 @@ class Auth:
         self._secret = run_secret
         self._cache: OrderedDict[str, tuple[Caller, int]] = OrderedDict()
         self._bell = asyncio.Event()
+        self._generation = 0
 
     def cached(self, header: bytes | None, now: int) -> Caller | None:
         """The caller, if this very token was verified a moment ago; costs one hash and no suspension."""
@@ -201,20 +204,30 @@ class Auth:
             self._cache.clear()
         else:
             self._cache.pop(hashed, None)
+        self._generation += 1
         self._bell.set()
         self._bell = asyncio.Event()
 
     async def _verify(self, key: EntityKey, hashed: str, now: int) -> Caller:
         self._cache.pop(hashed, None)
+        for _ in range(READ_AGAIN):
+            generation = self._generation
+            caller = await self._read(key, hashed, now)
+            # what was read before a revocation that happened meanwhile must not be believed
+            if generation == self._generation:
+                self._cache[hashed] = (caller, now + RECHECK_US)
+                while len(self._cache) > CACHE_MAX:
+                    self._cache.popitem(last=False)
+                break
+        return caller
+
+    async def _read(self, key: EntityKey, hashed: str, now: int) -> Caller:
         row = await self._rows.entity(key)
         if row is None or row.deleted_at:
             raise Unauthorized(UNKNOWN)
         caller = await (self._session if key[0] == SESSION else self._token)(row, hashed)
         if _is_over(caller, now):
             raise Unauthorized("the token has expired" if key[0] == TOKEN else "the session is over: log in again")
-        self._cache[hashed] = (caller, now + RECHECK_US)
-        while len(self._cache) > CACHE_MAX:
-            self._cache.popitem(last=False)
         return caller
 
     async def _token(self, row: Entity, hashed: str) -> Caller:
