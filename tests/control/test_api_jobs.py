@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import io
 import zipfile
 from pathlib import Path
@@ -9,6 +10,9 @@ from typing import Any
 
 import msgspec
 from api_world import HELLO, World, run_async
+
+from headrace.control.changes.packages import PutPackage
+from headrace.model.changes import SYSTEM
 
 YAML = {"content-type": "application/yaml"}
 CODE = b"""
@@ -235,3 +239,19 @@ async def test_a_digest_that_a_caller_sends_is_not_believed(tmp_path: Path) -> N
         digest = (await put_package(world, "reports", package(sales=CODE))).json["digest"]
         saved = await world.post("/jobs", {**PYTHON, "packages": {"reports": "0" * 64}})
         assert saved.json["packages"] == {"reports": digest}
+
+
+@run_async
+async def test_the_tasks_of_every_package_are_listed_however_many_there_are(tmp_path: Path) -> None:
+    async with World(tmp_path) as world:
+        names = [f"p{i:03}" for i in range(502)]
+        puts = [PutPackage(name, "d" * 64, 1, (f"{name}:b", f"{name}:a")) for name in names]
+        await asyncio.gather(*[world.node.ledger.change(put, SYSTEM) for put in puts])
+        seen: list[str] = []
+        cursor: str | None = ""
+        while cursor is not None:
+            page = (await world.get(f"/tasks?limit=301&cursor={cursor}")).json
+            seen += [item["reference"] for item in page["items"]]
+            cursor = page["next_cursor"]
+        assert seen == [f"{name}:{task}" for name in names for task in "ab"]
+        assert [i["package"] for i in (await world.get("/tasks?q=p501:a")).json["items"]] == ["p501"]

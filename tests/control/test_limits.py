@@ -136,6 +136,22 @@ async def test_a_paused_limit_lets_nothing_begin_and_everything_run_on(tmp_path:
 
 
 @run_async
+async def test_every_answer_about_a_limit_tells_what_is_in_use(tmp_path: Path) -> None:
+    async with World(tmp_path) as world:
+        await world.agent(slots=100)
+        await world.put("/limits/crm", {"slots": 2})
+        runs = await submitted(world, limited(), 2)
+        await becomes(world, runs, runs)
+        answers = [
+            await world.put("/limits/crm", {"slots": 3}),
+            await world.call("PATCH", "/api/v1/limits/crm", {"slots": 4}),
+            await world.post("/limits/crm/pause", {}),
+            await world.post("/limits/crm/resume", {}),
+        ]
+        assert [a.json["in_use"] for a in answers] == [2, 2, 2, 2]
+
+
+@run_async
 async def test_units_and_several_limits_are_taken_together_or_not_at_all(tmp_path: Path) -> None:
     async with World(tmp_path) as world:
         await world.agent(slots=100)

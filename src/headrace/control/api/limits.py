@@ -34,20 +34,20 @@ async def put_limit(call: Call) -> Reply:
     if not _NAME.fullmatch(name):
         raise Invalid("1 problem", problems=(Problem("name", "lower-case letters, digits, _ and -, at most 63"),))
     body: LimitBody = call.body
-    return await ask_named(call, PutLimit(name, limit_of(body)), _told)
+    return await ask_named(call, PutLimit(name, limit_of(body)), partial(_told, await _in_use(call)))
 
 
 async def patch_limit(call: Call) -> Reply:
     """``PATCH /limits/{name}``: a JSON merge patch."""
     patch: Any = call.body
-    return await ask_named(call, PatchLimit(call.values["name"], patch), _told)
+    return await ask_named(call, PatchLimit(call.values["name"], patch), partial(_told, await _in_use(call)))
 
 
 async def pause_limit(call: Call, *, paused: bool) -> Reply:
     """``POST /limits/{name}/pause`` and ``…/resume``: nothing that takes from it begins; what runs goes on."""
     body: Why = call.body
     change = PauseLimit(call.values["name"], paused, body.reason or "")
-    return await ask_named(call, change, partial(_told, accepted=True))
+    return await ask_named(call, change, partial(_told, await _in_use(call), accepted=True))
 
 
 async def delete_limit(call: Call) -> Reply:
@@ -90,13 +90,18 @@ async def _task(call: Call, run: int, no: int) -> str:
         return str(no)
 
 
-def _told(results: list[Result], *, accepted: bool = False) -> Told:
+async def _in_use(call: Call) -> int:
+    """What live attempts hold of the limit in the path, as the answer to a change tells it."""
+    return await call.services.reader.in_use(call.values["name"])
+
+
+def _told(in_use: int, results: list[Result], *, accepted: bool = False) -> Told:
     saved: LimitSaved = results[0].value
     status = 202 if accepted else 201 if saved.outcome == "new" else 200
-    return Told(status, _view(saved.entity), f"{BASE}/limits/{saved.entity.name}")
+    return Told(status, _view(saved.entity, in_use), f"{BASE}/limits/{saved.entity.name}")
 
 
-def _view(row: Entity, in_use: int = 0, holders: list[HolderView] | None = None) -> LimitView:
+def _view(row: Entity, in_use: int, holders: list[HolderView] | None = None) -> LimitView:
     limit = read_limit(row.image)
     return LimitView(
         name=row.name,

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+from collections.abc import AsyncIterator
 from functools import partial
 
 from headrace.codec.scan import scan
@@ -21,7 +22,10 @@ from headrace.control.changes.packages import PACKAGE, PackageSaved, PutPackage,
 from headrace.control.changes.result import Result
 from headrace.model.errors import Invalid, NotFound, Problem
 from headrace.model.views import PackageView, TaskName
+from headrace.store.port import Reader
 from headrace.store.rows import Entity
+
+PACKAGES_AT_ONCE = 500
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}")
 
@@ -84,7 +88,7 @@ async def list_task_names(call: Call) -> Reply:
     sought = call.text("q")
     package, _, reference = after.partition("|")
     items: list[TaskName] = []
-    for row in await call.services.reader.entities(PACKAGE, limit=500):
+    async for row in _packages(call.services.reader, package):
         record = read_package(row.image)
         for name in sorted(record.tasks):
             if (row.name, name) <= (package, reference) or (sought is not None and sought not in name):
@@ -93,6 +97,17 @@ async def list_task_names(call: Call) -> Reply:
                 return Reply(Items(items=list(items), next_cursor=f"{items[-1].package}|{items[-1].reference}"))
             items.append(TaskName(reference=name, package=row.name, digest=record.digest))
     return Reply(Items(items=list(items)))
+
+
+async def _packages(reader: Reader, first: str) -> AsyncIterator[Entity]:
+    """Every package from this name on, by name."""
+    after = first
+    if first and (row := await reader.entity((PACKAGE, first))) is not None and not row.deleted_at:
+        yield row
+    while rows := await reader.entities(PACKAGE, after=after, limit=PACKAGES_AT_ONCE):
+        for row in rows:
+            yield row
+        after = rows[-1].name
 
 
 def package_view(row: Entity) -> PackageView:
