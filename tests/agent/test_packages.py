@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from headrace.agent.packages import FilePackages
+from headrace.agent.packages import KEPT_MAX, FilePackages
 from headrace.codec.scan import tasks_in
 from headrace.model.errors import HeadraceError, Invalid, NotFound, TooLarge
 
@@ -92,6 +92,28 @@ def test_what_a_crash_left_half_unpacked_is_invisible_and_removed(tmp_path: Path
     (tmp_path / ".half" / "code").mkdir(parents=True)
     FilePackages(str(tmp_path))
     assert os.listdir(tmp_path) == []
+
+
+def test_the_package_that_was_not_used_for_longest_goes_first(tmp_path: Path) -> None:
+    async def work() -> None:
+        store = FilePackages(str(tmp_path))
+        packages = [archive(("a.py", str(n).encode())) for n in range(KEPT_MAX + 2)]
+        digests = [hashlib.sha256(data).hexdigest() for data in packages]
+        for age, (digest, data) in enumerate(zip(digests[:KEPT_MAX], packages, strict=False)):
+            await store.put(digest, data)
+            os.utime(tmp_path / digest, (age, age))
+        store.pin(digests[0])
+        store.unpin(digests[0])
+        store.pin(digests[1])
+        os.utime(tmp_path / digests[1], (1, 1))
+        for n in (KEPT_MAX, KEPT_MAX + 1):
+            await store.put(digests[n], packages[n])
+        gone = [n for n, digest in enumerate(digests) if not store.has(digest)]
+        assert gone == [2]  # 0 was used since; 1 is in use, and counts
+        store.unpin(digests[1])
+        assert (tmp_path / digests[1]).stat().st_mtime > 1
+
+    asyncio.run(work())
 
 
 def test_tasks_are_found_by_syntax_and_nothing_is_imported() -> None:

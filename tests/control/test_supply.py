@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import io
 import random
+import zipfile
 from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,6 +16,7 @@ import pytest
 from control.test_whole import command, run
 from control.whole import Whole
 from headrace.agent.blobs import FileBlobs
+from headrace.agent.packages import KEPT_MAX
 from headrace.control.supply import Supplies
 from headrace.link.records import Assignment, InputFile
 from headrace.link.wire import FETCH_PIECE, PACKAGE_MAX
@@ -186,3 +189,47 @@ def test_a_damaged_blob_fails_the_task_that_needs_it_and_control_lives(tmp_path:
             assert row.cell.state is RunState.succeeded
 
     run(work())
+
+
+def zipped(name: str, source: str) -> bytes:
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as z:
+        z.writestr(f"{name}.py", source)
+    return buffer.getvalue()
+
+
+def test_a_package_that_the_agent_threw_away_is_sent_again(tmp_path: Path) -> None:
+    async def work() -> None:
+        async with Whole(tmp_path, slots=1) as whole:
+            documents = []
+            for name in ("one", "two"):
+                source = f"from headrace import task\n@task\ndef f():\n    return {name!r}\n"
+                digest, _ = await whole.node.store.blobs.put(zipped(name, source))
+                tasks = [{"name": "a", "python": f"{name}:f", "package": name}]
+                documents.append({"name": name, "tasks": tasks, "packages": {name: digest}})
+            for document in documents:
+                (row,) = await whole.ended(await whole.submit(document))
+                assert row.cell.state is RunState.succeeded
+            for n in range(KEPT_MAX):
+                data = zipped(f"other{n}", "")
+                await whole.agent.packages.put(sha(data), data)
+            assert not whole.agent.packages.has(documents[0]["packages"]["one"])
+            (r,) = await whole.submit(documents[0])
+            (row,) = await whole.ended([r], 15)
+            assert row.cell.state is RunState.succeeded
+            (cell,) = await whole.tasks(r)
+            assert cell.attempt == 1
+
+    run(work())
+
+
+def test_what_an_agent_has_is_asked_once_until_there_is_doubt(tmp_path: Path) -> None:
+    shelf, supplies = Shelf(tmp_path), Supplies(Kept(b"code"))  # type: ignore[arg-type] # a part of the blobs
+    a = needs(package=sha(b"code"))
+    for _ in range(3):
+        assert give(supplies, shelf, a) == []
+    assert shelf.asked == 1
+    shelf.packages.clear()
+    supplies.doubt(1)
+    assert give(supplies, shelf, a) == []
+    assert (shelf.asked, shelf.packages) == (2, {a.package})

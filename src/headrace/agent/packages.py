@@ -69,10 +69,19 @@ class FilePackages:
     def pin(self, digest: str) -> None:
         """Somebody runs code of it: it stays."""
         self._pins[digest] += 1
+        self._used(digest)
 
     def unpin(self, digest: str) -> None:
         """One user less."""
         self._pins[digest] -= 1
+        if self._pins[digest] <= 0:
+            del self._pins[digest]
+        self._used(digest)
+
+    def _used(self, digest: str) -> None:
+        """The times of folders tell, in the next life too, which were used least recently."""
+        with contextlib.suppress(OSError):
+            os.utime(os.path.join(self._folder, digest))
 
     def _path(self, digest: str, name: str) -> str:
         return os.path.join(self._folder, digest, name)
@@ -113,7 +122,7 @@ class FilePackages:
             return
         kept.sort(key=lambda name: os.stat(os.path.join(self._folder, name)).st_mtime_ns)
         for name in kept[: len(kept) - KEPT_MAX]:
-            if name != newest and self._pins[name] <= 0:
+            if name != newest and name not in self._pins:
                 self._roots.pop(name, None)
                 with contextlib.suppress(OSError):
                     shutil.rmtree(os.path.join(self._folder, name))

@@ -87,6 +87,7 @@ class Session:
             blobs=s.store.blobs,
             logs=self.keeper.ended,
             files=s.assigner.left_files,
+            doubt=s.assigner.doubt,
             clock=s.clock,
             fault=s.fault,
         )

@@ -66,6 +66,7 @@ class Collector(Loop):
         blobs: Blobs,
         logs: Callable[[Sequence[Outcome]], None],
         files: Callable[[int], None],
+        doubt: Callable[[int], None],
         clock: Clock,
         fault: Fault,
     ) -> None:
@@ -78,6 +79,7 @@ class Collector(Loop):
         self._blobs = blobs
         self._logs = logs
         self._files = files
+        self._doubt = doubt
         self._fresh = True
         self._clock = clock
         self._fault = fault
@@ -128,6 +130,9 @@ class Collector(Loop):
         placement, linked = self._placement, self._linked
         for o in outcomes:
             placement.done((o.run, o.no, o.index, o.epoch))
+            if o.kind is OutcomeKind.refused:
+                # It may lack what it had: the next dispatch asks, before these are ready again.
+                self._doubt(linked.boot)
         after = outcomes[-1].m if outcomes else self.after
         boot = linked.boot
         delivery = Delivery(
