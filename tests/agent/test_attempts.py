@@ -261,6 +261,32 @@ def test_an_attempt_that_cannot_be_journaled_is_refused() -> None:
     run(main())
 
 
+def test_an_attempt_whose_large_result_cannot_be_kept_is_told_as_failed_and_frees_its_slot() -> None:
+    async def main() -> None:
+        life = Life(slots=1)
+        await life.calls.start(Start(1, [job(1), job(2), job(3)]))
+        put = life.blobs.put
+
+        def full(data: bytes) -> str:
+            raise OSError(28, "No space left on device")
+
+        life.blobs.put = full  # type: ignore[method-assign] # the disk is full for a while
+        life.hands.end(1, result=b"1" * 300_000, exit_status="ok")
+        await asyncio.sleep(0)
+        life.hands.end(2, OutcomeKind.failed, result=b"1" * 300_000, reason="its own reason")
+        await asyncio.sleep(0)
+        life.blobs.put = put  # type: ignore[method-assign]
+        life.hands.end(3, result=b"1" * 300_000)
+        one, two, three = await outcomes(life)
+        assert (one.kind, one.exit_status, one.result_digest) == (OutcomeKind.failed, "error", "")
+        assert one.reason == "its result could not be kept: No space left on device"
+        assert (two.kind, two.reason) == (OutcomeKind.failed, "its own reason")
+        assert (three.kind, three.result_size) == (OutcomeKind.succeeded, 300_000)
+        assert (life.attempts.running, [o.m for o in (one, two, three)]) == (0, [1, 2, 3])
+
+    run(main())
+
+
 def test_a_start_is_told_only_for_what_still_runs_when_the_feed_is_read() -> None:
     async def main() -> None:
         life = Life()

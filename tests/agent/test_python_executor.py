@@ -139,6 +139,12 @@ def many(n: int) -> object:
 def large() -> str: return "x" * 1_000_000
 
 @task
+def blocked(folder: str) -> str:
+    for n in range(1000):
+        os.mkdir(f"{folder}/result-{n}")
+    return "x" * 1_000_000
+
+@task
 def odd() -> object: return object()
 
 @task
@@ -469,6 +475,19 @@ def test_results_of_any_size_arrive_and_generators_are_json_lines(tmp_path: Path
         assert end.result is not None and len(end.result) == 1_000_002
         end, _ = await r.one("odd")
         assert end.kind is OutcomeKind.failed and b"ctx.outputs" in (end.error or b"")
+
+    run(tmp_path, body)
+
+
+def test_a_large_result_that_cannot_be_written_fails_its_call_and_not_its_runner(tmp_path: Path) -> None:
+    async def body(r: Rig) -> None:
+        await r.one("noop")
+        (runner,) = r.executor.runners
+        (scratch,) = (tmp_path / "runners").iterdir()
+        end, _ = await r.one("blocked", folder=str(scratch))
+        assert (end.kind, end.error_types[:1]) == (OutcomeKind.failed, ("IsADirectoryError",))
+        await r.one("noop")
+        assert r.executor.runners == [runner]
 
     run(tmp_path, body)
 

@@ -11,6 +11,8 @@ from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Protocol
 
+from msgspec import structs
+
 from headrace.agent.executors.port import Ending, Executor, Place
 from headrace.agent.feed import Outbox
 from headrace.agent.journal import Journal, Leftover
@@ -189,7 +191,7 @@ class Attempts:
         self.outbox.began(work)
 
     def ended(self, work: Work, end: Ending) -> None:
-        """It is over."""
+        """It is over. Whatever the disk says: it is told."""
         given = work.phase is not Phase.queued
         was_running = work.phase is Phase.running
         seal = self._forget(work)
@@ -355,7 +357,10 @@ class Attempts:
         if result is not None:
             size = len(result)
             if size > RESULT_INLINE:
-                digest, result = self._aside.put(result), None
+                try:
+                    digest, result = self._aside.put(result), None
+                except OSError as e:
+                    return self._unkept(work, end, seal, f"its result could not be kept: {e.strerror or e}")
         m = self.outbox.last + len(self._fresh) + 1
         digests = (*(f.digest for f in end.artifacts), *((digest,) if digest else ()))
         if digests:
@@ -366,6 +371,13 @@ class Attempts:
             end.error, end.error_types, end.stop_retry, end.skip, end.retry_after, reason, end.artifacts, seal,
             work.told() or end.progress,
         )  # fmt: skip
+
+    def _unkept(self, work: Work, end: Ending, seal: Seal, why: str) -> Outcome:
+        """The outcome without its result: what the next tasks wait for is not there, so a success is none."""
+        left = structs.replace(end, result=None, result_lines=False, result_count=-1, reason=end.reason or why)
+        if end.kind is OutcomeKind.succeeded:
+            left = structs.replace(left, kind=OutcomeKind.failed, exit_status="error", skip=False, reason=why)
+        return self._outcome(work, left, seal)
 
     def _schedule_flush(self) -> None:
         if not self._flush_due and not self._closed:

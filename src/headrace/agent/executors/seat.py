@@ -242,7 +242,13 @@ class Seat:
                 self._owner.doomed(self)
         else:
             self._over(held)
-            self._end(held, self._ending(message), files=message.files)
+            try:
+                ending = self._ending(message)
+            except OSError as e:
+                # The messages behind this one are other calls'.
+                why = f"its result could not be read: {e.strerror or e}"
+                ending = Ending(OutcomeKind.failed, message.started_at, message.ended_at, "error", reason=why)
+            self._end(held, ending, files=message.files)
 
     def _over(self, held: Held) -> None:
         del self.calls[held.id]
@@ -254,7 +260,8 @@ class Seat:
         if d.result_path:
             with open(d.result_path, "rb") as f:
                 result = f.read()
-            os.unlink(d.result_path)
+            with contextlib.suppress(OSError):
+                os.unlink(d.result_path)
         status = d.exit_status or ("ok" if kind is OutcomeKind.succeeded else "error")
         return Ending(
             kind, d.started_at, d.ended_at, status, result=result, error=d.error, error_types=d.error_types,

@@ -1,0 +1,71 @@
+"""One runner as the agent sees it, over a real socket pair: what it says is heard, whatever one message comes to."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from pathlib import Path
+from typing import Any
+
+from kit import job
+from test_python_executor import TestPlace, Told
+
+from headrace.agent.executors.seat import Held, Seat
+from headrace.link.records import Assignment
+from headrace.model.changes import OutcomeKind
+from headrace.runner.memory import make_memory
+from headrace.runner.protocol import Done, Ok, frame
+
+
+class Owner:
+    """An executor that only listens."""
+
+    def __init__(self) -> None:
+        self.ended: list[int] = []
+
+    def changed(self) -> None: ...
+
+    def over(self, held: Held) -> None:
+        self.ended.append(held.id)
+
+    def silent(self, held: Held) -> None: ...
+
+    def doomed(self, seat: Seat) -> None: ...
+
+
+class Bench:
+    """A seat, and the runner's end of its socket."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.owner = Owner()
+        ours, self.runner = socket.socketpair()
+        self.seat = Seat(1, "", ours, make_memory(), scratch=str(folder / "scratch"), owner=self.owner)
+
+    def held(self, number: int, a: Assignment | None = None, place: Any = None) -> tuple[Held, Told]:
+        told = Told()
+        place = place or TestPlace(self.folder / f"place-{number}")
+        return Held(number, a or job(number, kind="python"), told, place), told
+
+    def close(self) -> None:
+        self.seat.close()
+        self.runner.close()
+
+
+def test_a_result_that_cannot_be_read_fails_its_call_and_what_is_told_behind_it_is_heard(tmp_path: Path) -> None:
+    async def main() -> None:
+        bench = Bench(tmp_path)
+        (one, first), (two, second) = bench.held(1), bench.held(2)
+        bench.seat.give([one, two])
+        gone = Done(1, 5, 9, "succeeded", None, str(tmp_path / "gone"))
+        bench.runner.send(frame([gone, Ok(2, 9, 12, b"7")]))
+        async with asyncio.timeout(20):
+            end = await second.end
+        assert (end.kind, end.result) == (OutcomeKind.succeeded, b"7")
+        end = await first.end
+        assert (end.kind, end.started_at, end.ended_at) == (OutcomeKind.failed, 5, 9)
+        assert end.reason == "its result could not be read: No such file or directory"
+        assert bench.owner.ended == [1, 2]
+        bench.close()
+
+    asyncio.run(main())
