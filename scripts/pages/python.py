@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import inspect
 import re
+from types import ModuleType
 from typing import Any
 
 import headrace
 from headrace.author.job import JobOptions
 from headrace.author.task import TaskOptions
-from headrace.client import sync
+from headrace.client import anouns, handle, nouns
 from headrace.model import errors
 from pages.words import GENERATED, prose, table
 
@@ -41,9 +42,14 @@ def page() -> str:
         if group == "Jobs and tasks":
             parts += _options("task", TaskOptions) + _options("job", JobOptions)
         if group == "Client":
-            for inner in (sync.Run, sync.Jobs, sync.Runs, sync.Packages):
+            for inner in (handle.Run, handle.RunTask, *_nouns(nouns), *_nouns(anouns)):
                 parts += _told(inner.__name__, inner)
     return "\n".join([*parts, *_errors()])
+
+
+def _nouns(module: ModuleType) -> list[type]:
+    """The classes of a module that have lists, as they are written."""
+    return [thing for thing in vars(module).values() if inspect.isclass(thing) and "list" in vars(thing)]
 
 
 def _told(name: str, thing: Any) -> list[str]:

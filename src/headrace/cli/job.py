@@ -140,13 +140,12 @@ def _page_of(noun: str) -> Any:
 def list_jobs(args: argparse.Namespace, terminal: Terminal) -> int:
     """``headrace job ls``."""
     with connect(args) as client:
-        page = client.do(
-            flow.jobs(q=args.q, deleted="true" if args.deleted else None, sort=args.sort, as_of=args.as_of, limit=500)
-        )
-    if not terminal.data(page, job_page):
+        deleted = "true" if args.deleted else None
+        listed = client.do(flow.listed("jobs", q=args.q, deleted=deleted, sort=args.sort, as_of=args.as_of))
+    if not terminal.data(listed, job_page):
         rows = [
             (str(j["name"]), str(j["version"]), terminal.when(j.get("updated_at")), str(j.get("description") or ""))
-            for j in page.items
+            for j in listed["items"]
         ]
         if rows:
             terminal.table(("name", "version", "updated", "description"), rows)

@@ -13,7 +13,6 @@ import os
 import sys
 from collections.abc import Callable
 from typing import Any, TypeVar
-from urllib.parse import quote
 
 from headrace.cli.runs import connect
 from headrace.cli.terminal import Terminal, clean
@@ -137,7 +136,7 @@ def change_password(args: argparse.Namespace, terminal: Terminal) -> int:
     """``headrace user passwd``."""
     with connect(args) as client:
         if args.name:
-            client.do(people.change_user(_path(args.name), password=_new_password(args, args.name)))
+            client.do(people.change_user(args.name, password=_new_password(args, args.name)))
         else:
             old = _password(args, "Old password: ")[0]
             client.do(people.change_password(old, _new_password(args, "yours")))
@@ -150,7 +149,7 @@ def change_password(args: argparse.Namespace, terminal: Terminal) -> int:
 def change_role(args: argparse.Namespace, terminal: Terminal) -> int:
     """``headrace user role``."""
     with connect(args) as client:
-        changed = client.do(people.change_user(_path(args.name), role=args.role))
+        changed = client.do(people.change_user(args.name, role=args.role))
     if not terminal.data(changed):
         terminal.line(f"user {changed.name} is {changed.role}")
     return 0
@@ -159,7 +158,7 @@ def change_role(args: argparse.Namespace, terminal: Terminal) -> int:
 def remove_user(args: argparse.Namespace, terminal: Terminal) -> int:
     """``headrace user rm``."""
     with connect(args) as client:
-        client.do(people.delete_user(_path(args.name)))
+        client.do(people.delete_user(args.name))
     if not terminal.data({"deleted": args.name}):
         terminal.line(f"user {args.name} is gone, with their sessions and tokens")
     return 0
@@ -199,7 +198,7 @@ def add_token(args: argparse.Namespace, terminal: Terminal) -> int:
 def remove_token(args: argparse.Namespace, terminal: Terminal) -> int:
     """``headrace token rm``."""
     with connect(args) as client:
-        client.do(people.delete_token(_path(args.name)))
+        client.do(people.delete_token(args.name))
     if not terminal.data({"revoked": args.name}):
         terminal.line(f"token {args.name} is revoked")
     return 0
@@ -260,7 +259,3 @@ def _all(client: Client, page_of: Callable[[str | None], Flow[Any]]) -> list[Any
         cursor = page.next_cursor
         if cursor is None:
             return found
-
-
-def _path(name: str) -> str:
-    return quote(name, safe="")

@@ -2,18 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any, Generic, TypeVar
+from typing import Any
 
-import msgspec
+from headrace.client.flow import Page
 
-T = TypeVar("T")
-
-
-class Page(msgspec.Struct, Generic[T]):
-    """A page of a list."""
-
-    items: list[T]
-    next_cursor: str | None = None
+__all__ = ["Page", "definition", "job_page", "job_view"]
 
 
 def job_view() -> Any:

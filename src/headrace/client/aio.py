@@ -10,10 +10,11 @@ import asyncio
 from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self, TypeVar
+from typing import TYPE_CHECKING, Any, NoReturn, Self, TypeVar
 
-from headrace.client import find, flow
-from headrace.client.sync import FINAL, WAIT_SLICE, RunFailed
+from headrace.client import anouns, find, flow
+from headrace.client.handle import FINAL, WAIT_SLICE, RunFailed
+from headrace.client.sync import no_noun
 from headrace.client.transport import Connection
 from headrace.model import views
 
@@ -21,11 +22,26 @@ T = TypeVar("T")
 
 
 class AsyncClient:
-    """A server, from asyncio. ``await client.do(flow.…)`` drives any call; the common ones have methods."""
+    """A server, from asyncio: ``.jobs .runs .packages .agents .limits .users .tokens`` as ``Client`` has them, awaited.
+
+    ``await client.do(flow.…)`` drives any call.
+    """
 
     def __init__(self, url: str | None = None, *, token: str | None = None, data: str | Path | None = None) -> None:
         self.url, self._token = find.server(url, token, data)
         self._idle: list[Connection] = []
+        self.jobs = anouns.AsyncJobs(self)
+        self.runs = anouns.AsyncRuns(self)
+        self.packages = anouns.AsyncPackages(self)
+        self.agents = anouns.AsyncAgents(self)
+        self.limits = anouns.AsyncLimits(self)
+        self.users = anouns.AsyncUsers(self)
+        self.tokens = anouns.AsyncTokens(self)
+
+    if not TYPE_CHECKING:  # for type checkers there is nothing else
+
+        def __getattr__(self, name: str) -> NoReturn:
+            raise no_noun(self, name)
 
     async def do(self, call: flow.Flow[T]) -> T:
         """Drive one flow to its end."""

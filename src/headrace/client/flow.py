@@ -7,7 +7,7 @@ The sync and the async client drive the same generators; nothing is written twic
 from __future__ import annotations
 
 from collections.abc import Generator, Mapping, Sequence
-from typing import Any, TypeVar
+from typing import Any, Generic, TypeVar
 from urllib.parse import quote, urlencode
 
 import msgspec
@@ -38,6 +38,13 @@ class Response(msgspec.Struct, frozen=True):
     status: int
     headers: dict[str, str]
     body: bytes
+
+
+class Page(msgspec.Struct, Generic[T]):
+    """A page of a list. ``next_cursor`` is where the next one begins; None at the end."""
+
+    items: list[T]
+    next_cursor: str | None = None
 
 
 Flow = Generator[Request, Response, T]
@@ -262,9 +269,29 @@ def put_package(name: str, data: bytes) -> Flow[views.PackageView]:
     return expect((yield request), views.PackageView)
 
 
-def listed(noun: str) -> Flow[dict[str, Any]]:
-    """A list of ``packages``, ``tasks`` or ``agents``."""
-    return expect((yield Request("GET", address(noun))), dict[str, Any])
+def listed(*parts: str, **where: Any) -> Flow[dict[str, Any]]:
+    """A list to its end: ``packages``, ``tasks``, ``agents``, ``limits``, ``jobs`` …, page by page."""
+    items: list[Any] = []
+    cursor: str | None = None
+    while True:
+        request = Request("GET", query(address(*parts), limit=PAGE, cursor=cursor, **where))
+        page = expect((yield request), dict[str, Any])
+        items += page.get("items", [])
+        before, cursor = cursor, page.get("next_cursor")
+        if cursor is None:
+            return {**page, "items": items}
+        if cursor == before:
+            raise errors.LinkError(f"the server's list of {parts[-1]} does not go on behind {before}")
+
+
+def one(kind: type[T], *parts: str) -> Flow[T]:
+    """One thing by its name. Raises NotFound."""
+    return expect((yield Request("GET", address(*parts))), kind)
+
+
+def page(kind: type[T], *parts: str, cursor: str | None = None, **where: Any) -> Flow[T]:
+    """One page of a list, from behind ``cursor``."""
+    return expect((yield Request("GET", query(address(*parts), limit=PAGE, cursor=cursor, **where))), kind)
 
 
 def put_limit(name: str, limit: Mapping[str, Any]) -> Flow[views.LimitView]:

@@ -10,7 +10,7 @@ from typing import Any
 
 import msgspec
 
-from headrace.client.flow import Flow, Request, address, check, expect, query
+from headrace.client.flow import Flow, Request, address, check, expect, listed, query
 from headrace.model import views
 
 BACKUP_SECONDS = 24 * 3600.0
@@ -55,8 +55,8 @@ def job_diff(name: str, before: int | None, after: int | None) -> Flow[views.Job
 
 
 def package_versions(name: str) -> Flow[dict[str, Any]]:
-    """A package's versions, newest first."""
-    return expect((yield Request("GET", query(address("packages", name, "versions"), limit=500))), dict[str, Any])
+    """A package's versions, all of them, newest first."""
+    return listed("packages", name, "versions")
 
 
 def rollback_package(name: str, to: str | None, reason: str | None) -> Flow[views.PackageView]:

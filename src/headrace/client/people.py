@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 
-from headrace.client.flow import BASE, Flow, Request, check, expect
+from headrace.client.flow import BASE, Flow, Request, address, check, expect, one, page
 from headrace.model.people import MeView, SessionView, TokenPage, TokenView, UserPage, UserView
 
 
@@ -33,8 +33,17 @@ def change_password(old: str, new: str) -> Flow[None]:
 
 def users(cursor: str | None = None) -> Flow[UserPage]:
     """A page of users."""
-    path = f"{BASE}/users?limit=500" + (f"&cursor={cursor}" if cursor else "")
-    return expect((yield Request("GET", path)), UserPage)
+    return page(UserPage, "users", cursor=cursor)
+
+
+def user(name: str) -> Flow[UserView]:
+    """One user."""
+    return one(UserView, "users", name)
+
+
+def put_user(name: str, **fields: Any) -> Flow[UserView]:
+    """Make or replace a user: role, password, description, disabled."""
+    return expect((yield Request("PUT", address("users", name), msgspec.json.encode(fields))), UserView)
 
 
 def add_user(**fields: Any) -> Flow[UserView]:
@@ -44,18 +53,22 @@ def add_user(**fields: Any) -> Flow[UserView]:
 
 def change_user(name: str, **fields: Any) -> Flow[UserView]:
     """Change fields of a user."""
-    return expect((yield Request("PATCH", f"{BASE}/users/{name}", msgspec.json.encode(fields))), UserView)
+    return expect((yield Request("PATCH", address("users", name), msgspec.json.encode(fields))), UserView)
 
 
 def delete_user(name: str) -> Flow[None]:
     """Delete a user, with their sessions and tokens."""
-    check((yield Request("DELETE", f"{BASE}/users/{name}")))
+    check((yield Request("DELETE", address("users", name))))
 
 
 def tokens(cursor: str | None = None) -> Flow[TokenPage]:
     """A page of tokens."""
-    path = f"{BASE}/tokens?limit=500" + (f"&cursor={cursor}" if cursor else "")
-    return expect((yield Request("GET", path)), TokenPage)
+    return page(TokenPage, "tokens", cursor=cursor)
+
+
+def token(name: str) -> Flow[TokenView]:
+    """One token, without its text."""
+    return one(TokenView, "tokens", name)
 
 
 def add_token(**fields: Any) -> Flow[TokenView]:
@@ -65,4 +78,4 @@ def add_token(**fields: Any) -> Flow[TokenView]:
 
 def delete_token(name: str) -> Flow[None]:
     """Revoke a token."""
-    check((yield Request("DELETE", f"{BASE}/tokens/{name}")))
+    check((yield Request("DELETE", address("tokens", name))))
