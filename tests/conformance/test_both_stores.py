@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from both_stores import Fresh
 from msgspec import structs
@@ -158,6 +160,25 @@ def test_members_and_tasks_are_paged_in_order(fresh: Fresh) -> None:
         assert [c.index for c in await store.reader.tasks(1, no=1, after=(1, 2))] == [3, 4]
         assert [c.no for c in await store.reader.tasks(1, groups_only=True)] == [0, 1, 2]
         assert [c.no for c in await store.reader.tasks(1, groups_only=True, after=(0, WHOLE))] == [1, 2]
+
+    fresh.run(body)
+
+
+def test_tasks_are_found_by_their_states(fresh: Fresh) -> None:
+    async def body(store: Store) -> None:
+        bad = {3: TaskState.failed, 7: TaskState.lost, 9: TaskState.failed}
+        cells = [TaskCell(1, no, WHOLE, state=bad.get(no, TaskState.succeeded)) for no in range(10)]
+        instance = TaskCell(1, 4, 0, state=TaskState.failed)
+        await commit(store, new_runs=[new_run(1)], new_tasks=[*cells, instance])
+        wanted = 1 << TaskState.failed | 1 << TaskState.lost
+
+        async def found(**more: Any) -> list[int]:
+            return [c.no for c in await store.reader.tasks(1, groups_only=True, states=wanted, **more)]
+
+        assert await found() == [3, 7, 9]
+        assert await found(limit=2) == [3, 7]
+        assert await found(after=(3, WHOLE)) == [7, 9]
+        assert len(await store.reader.tasks(1, groups_only=True, states=1 << TaskState.succeeded)) == 7
 
     fresh.run(body)
 

@@ -131,6 +131,7 @@ class Watch:
             counts = task.counts or {}
             total += max(1, counts.get("total", 0))
             done += sum(counts.get(s, 0) for s in ENDED) if counts.get("total") else int(task.ended_at is not None)
+        total += view.tasks_omitted
         filled = int(BAR * done / max(1, total))
         self._progress = f"  {'━' * filled}{'─' * (BAR - filled)} {done}/{total} tasks, {view.state}"
         print(f"\r\x1b[2K{self._progress}", end="", file=self.terminal.out, flush=True)
@@ -197,6 +198,8 @@ def story(terminal: Terminal, run: views.RunView) -> None:
     skipped = [task.name for task in run.tasks if task.state in ("skipped", "canceled") and not task.started_at]
     if skipped:
         terminal.line(f"  did not run: {', '.join(skipped)}")
+    if run.tasks_omitted:
+        terminal.line(f"  … and {run.tasks_omitted} more tasks that are not shown here")
     terminal.line(f"  the log:  headrace logs {run.id}")
     terminal.line(f"  and why:  headrace explain {run.id}")
 

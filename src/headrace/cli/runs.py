@@ -142,7 +142,7 @@ def show_run(args: argparse.Namespace, terminal: Terminal) -> int:
     if view.result is not None:
         terminal.line(f"  result   {short(view.result)}")
     terminal.line()
-    _table(terminal, view.tasks)
+    _table(terminal, view.tasks, view.tasks_omitted)
     if view.state not in ("succeeded", "queued", "running"):
         terminal.line()
         story(terminal, view)
@@ -168,7 +168,7 @@ def show_task(args: argparse.Namespace, terminal: Terminal) -> int:
     return 0
 
 
-def _table(terminal: Terminal, tasks: Sequence[TaskView]) -> None:
+def _table(terminal: Terminal, tasks: Sequence[TaskView], more: int = 0) -> None:
     rows = []
     for task in tasks:
         said = (counted(task.counts) if task.counts else "") or task.exit_status or task.reason or ""
@@ -180,6 +180,8 @@ def _table(terminal: Terminal, tasks: Sequence[TaskView]) -> None:
         name = task.name if task.index is None else f"{task.name}[{task.index}]"
         rows.append((name, task.state, str(task.attempt or ""), said, elapsed(task.started_at, task.ended_at)))
     terminal.table(("task", "state", "attempt", "said", "took"), rows)
+    if more:
+        terminal.line(f"… and {more} more tasks")
 
 
 def show_logs(args: argparse.Namespace, terminal: Terminal) -> int:
@@ -217,6 +219,8 @@ def explain_run(args: argparse.Namespace, terminal: Terminal) -> int:
     terminal.line(terminal.style(view.decision, "bold"))
     for reason in view.reasons:
         terminal.line(f"  {reason.message}  {terminal.style(f'[{reason.code}]', 'dim')}")
+    if view.tasks_omitted:
+        terminal.line(f"  nothing is said of {view.tasks_omitted} more tasks")
     if view.expected_at:
         terminal.line(f"  expected at {terminal.when(view.expected_at)}")
     return 0

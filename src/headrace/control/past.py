@@ -110,11 +110,18 @@ class PastReader:
         after: tuple[int, int] = (-1, -2),
         limit: int = 500,
         groups_only: bool = False,
+        states: int = 0,
     ) -> list[TaskCell]:
-        """Those that were there, as they were."""
-        return await self._tasks(
-            await self._reader.tasks(run, no=no, after=after, limit=limit, groups_only=groups_only)
-        )
+        """Those that were there, as they were; what a state is asked of is what it was then."""
+        if not states:
+            return await self._tasks(
+                await self._reader.tasks(run, no=no, after=after, limit=limit, groups_only=groups_only)
+            )
+        found: list[TaskCell] = []
+        while len(found) < limit and (page := await self._reader.tasks(run, after=after, groups_only=True)):
+            after = (page[-1].no, page[-1].index)
+            found += [cell for cell in await self._tasks(page) if 1 << cell.state & states]
+        return found[:limit]
 
     async def attempts(self, key: TaskKey) -> list[AttemptRow]:
         """Those that were over then."""

@@ -144,6 +144,8 @@ class RunView(View, kw_only=True, frozen=True):
     started_at: datetime | None = None
     ended_at: datetime | None = None
     tasks: list[TaskView] = []
+    tasks_omitted: int = 0
+    """How many more tasks there are that do not stand in ``tasks``: those that failed stand there first."""
 
 
 class ForeignView(View, kw_only=True, frozen=True):
@@ -269,6 +271,8 @@ class ExplainView(View, kw_only=True, frozen=True):
     decision: str
     reasons: list[ReasonView]
     expected_at: datetime | None = None
+    tasks_omitted: int = 0
+    """How many more tasks there are of which nothing is said: those that failed, or are under way, come first."""
 
 
 class ProblemView(Struct, frozen=True, kw_only=True, omit_defaults=True):

@@ -169,8 +169,12 @@ class Reader(Protocol):
         after: tuple[int, int] = (-1, -2),
         limit: int = 500,
         groups_only: bool = False,
+        states: int = 0,
     ) -> list[TaskCell]:
-        """Task rows in (no, index) order. ``groups_only``: only rows with index WHOLE. ``no``: rows of one task."""
+        """Task rows in (no, index) order. ``groups_only``: only rows with index WHOLE. ``no``: rows of one task.
+
+        ``states``, with ``groups_only``: only those in one of these states, as bits ``1 << state``.
+        """
 
     async def task(self, key: TaskKey) -> TaskCell | None: ...
 

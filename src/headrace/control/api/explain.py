@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from headrace.control.api.call import Call, Reply
 from headrace.control.api.limits import holder_view
 from headrace.control.api.lookup import children_of, run_of
+from headrace.control.api.shown import ENDED_BADLY, LIVE, TASKS_MAX, shown_tasks
 from headrace.control.api.table import BASE, Route
 from headrace.control.api.views import Children, instant
 from headrace.control.auth import Permission
@@ -22,7 +23,6 @@ from headrace.model.limits import GATE_PREFIX, LIMIT
 from headrace.model.states import RUN_FINAL, TASK_FINAL, TASK_LEASED, RunState, TaskState
 from headrace.model.views import ExplainView, HolderView, ReasonView
 
-TASKS_MAX = 500
 HOLDERS_MAX = 5
 """So many holders of a limit are named."""
 REASONS_MAX = 100
@@ -32,12 +32,13 @@ async def get_explain(call: Call) -> Reply:
     """``GET /runs/{id}/explain``."""
     row, known = await run_of(call)
     run, services = row.cell, call.services
-    cells = await services.reader.tasks(run.run, groups_only=True, limit=TASKS_MAX)
+    first = (ENDED_BADLY,) if run.state in RUN_FINAL else (LIVE, ENDED_BADLY)
+    cells, more = await shown_tasks(services.reader, known, run.run, *first)
     children = await children_of(call, known, run.run)
     if run.state in RUN_FINAL:
         failures = _failures(run, known, cells, children)
         reasons = [Reason("ended", f"the run has ended: {run.state.name}", str(run.run)), *failures]
-        return Reply(_view(run.state.name, reasons))
+        return Reply(_view(run.state.name, reasons, more=more))
     working = Working(runs={run.run: run}, tasks={cell.key: cell for cell in cells})
     offers = list(services.offers())
     found: list[Reason] = []
@@ -53,7 +54,7 @@ async def get_explain(call: Call) -> Reply:
     decision = _decision(run.state.name, known, cells)
     if run.more is not None and run.more.begin_at:
         decision = "waits for its time"
-    return Reply(_view(decision, list(dict.fromkeys(found)), min(due, default=0)))
+    return Reply(_view(decision, list(dict.fromkeys(found)), min(due, default=0), more=more))
 
 
 async def _turn(call: Call, run: RunCell) -> Reason:
@@ -131,9 +132,9 @@ def _decision(state: str, known: Known, cells: Sequence[TaskCell]) -> str:
     return "waits" if states else state
 
 
-def _view(decision: str, reasons: Sequence[Reason], expected: int = 0) -> ExplainView:
+def _view(decision: str, reasons: Sequence[Reason], expected: int = 0, *, more: int = 0) -> ExplainView:
     shown = [ReasonView(code=r.code, message=r.message, refers_to=r.refers_to or None) for r in reasons]
-    return ExplainView(decision=decision, reasons=shown, expected_at=instant(expected))
+    return ExplainView(decision=decision, reasons=shown, expected_at=instant(expected), tasks_omitted=more)
 
 
 ROUTES = (

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator
 import msgspec
 from msgspec import Struct
 
-from headrace.control.api.system_records import attempt_record, cut_record, run_record
+from headrace.control.api.system_records import NAMED, attempt_record, cut_record, run_record
 from headrace.control.api.values import Values
 from headrace.control.graphs import Known
 from headrace.link.port import AgentCalls
@@ -207,7 +207,16 @@ class Logbook:
         return cell is not None and cell.state in TASK_FINAL
 
     async def _skipped(self) -> list[TaskCell]:
-        return await self._reader.tasks(self._row.cell.run, groups_only=True, limit=500)
+        """The tasks that the run's last record names."""
+        found: list[TaskCell] = []
+        after = (-1, -2)
+        run = self._row.cell.run
+        while page := await self._reader.tasks(run, groups_only=True, after=after, limit=PAGE_MAX, states=NAMED):
+            found += page
+            if len(page) < PAGE_MAX:
+                break
+            after = (page[-1].no, page[-1].index)
+        return found
 
     async def _pull(self, cell: TaskCell, place: Place, limit: int) -> _Head:
         """Up to ``limit`` records of one task after a place."""

@@ -17,6 +17,7 @@ from headrace.control.api.call import Call, Reply
 from headrace.control.api.lookup import agent_names, children_of, run_of, run_row, task_number
 from headrace.control.api.outputs import with_output
 from headrace.control.api.records import Items
+from headrace.control.api.shown import ENDED_BADLY, LIVE, TASKS_MAX, shown_tasks
 from headrace.control.api.table import BASE, PAGE, Handler, Query, Route
 from headrace.control.api.times import instant_of, seconds_of
 from headrace.control.api.views import TaskViews, has_earlier, run_view
@@ -32,7 +33,6 @@ from headrace.store.rows import RunFilter, RunRow
 
 T = TypeVar("T")
 CURSOR_MAX = 2**62
-TASKS_MAX = 500
 WAIT_MAX = 60.0
 
 
@@ -81,7 +81,7 @@ async def get_run(call: Call) -> Reply:
 async def whole_run(call: Call, row: RunRow, known: Known) -> RunView:
     """A run with its tasks (groups by their counts) and, when it has succeeded, its result."""
     services = call.services
-    cells = await services.reader.tasks(row.cell.run, groups_only=True, limit=TASKS_MAX)
+    cells, more = await shown_tasks(services.reader, known, row.cell.run, ENDED_BADLY, LIVE)
     children = await children_of(call, known, row.cell.run, whole=True)
     views = TaskViews(services.values, known, row, await agent_names(call, cells), children=children)
     states = {cell.no: cell.state for cell in cells}
@@ -92,9 +92,9 @@ async def whole_run(call: Call, row: RunRow, known: Known) -> RunView:
     if call.text("with") == "output":
         tasks = [await with_output(services, row, known, cell, view) for cell, view in zip(cells, tasks, strict=True)]
     try:
-        return run_view(row, result=await services.values.run_result(row, known), tasks=tasks)
+        return run_view(row, result=await services.values.run_result(row, known), tasks=tasks, more=more)
     except TooLarge as error:
-        return run_view(row, omitted=error.message, tasks=tasks)
+        return run_view(row, omitted=error.message, tasks=tasks, more=more)
 
 
 async def _until_ended(call: Call, run: int, wait: float) -> RunRow:

@@ -21,6 +21,9 @@ from headrace.store.rows import RunRow
 _SUCCEEDED_BIT = 1 << TaskState.succeeded
 _QUIET = frozenset({TaskState.succeeded, TaskState.skipped})
 _NAMES_MAX = 20
+_TOLD = (TaskState.failed, TaskState.lost, TaskState.canceled, TaskState.skipped)
+NAMED = sum(1 << state for state in _TOLD)
+"""The states (as bits) whose tasks the run's record names."""
 
 
 def attempt_record(
@@ -65,7 +68,7 @@ def run_record(row: RunRow, known: Known, tasks: Sequence[TaskCell]) -> LogRecor
         return None
     head = f"run {cell.run} {cell.state.name}" + (f": {cell.reason}" if cell.reason else "")
     lines = [head]
-    for state in (TaskState.failed, TaskState.lost, TaskState.canceled, TaskState.skipped):
+    for state in _TOLD:
         names = [known.graph.nodes[t.no].name for t in tasks if t.state is state]
         if names:
             lines.append(f"{state.name}: {_some(names)}")

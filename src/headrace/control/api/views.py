@@ -52,8 +52,10 @@ def moment(at: int) -> datetime:
     return _EPOCH + timedelta(microseconds=at)
 
 
-def run_view(row: RunRow, *, result: Any = None, omitted: str | None = None, tasks: Sequence[TaskView] = ()) -> RunView:
-    """A run. Lists leave ``result`` and ``tasks`` out."""
+def run_view(
+    row: RunRow, *, result: Any = None, omitted: str | None = None, tasks: Sequence[TaskView] = (), more: int = 0
+) -> RunView:
+    """A run. Lists leave ``result`` and ``tasks`` out. ``more``: tasks that are left out of ``tasks``."""
     given, cell = row.input, row.cell
     return RunView(
         id=cell.run,
@@ -80,6 +82,7 @@ def run_view(row: RunRow, *, result: Any = None, omitted: str | None = None, tas
         started_at=instant(cell.started_at),
         ended_at=instant(cell.ended_at),
         tasks=list(tasks),
+        tasks_omitted=more,
     )
 
 

@@ -80,10 +80,12 @@ class PostgresReader(PostgresLog, PostgresLists):
         after: tuple[int, int] = (-1, -2),
         limit: int = 500,
         groups_only: bool = False,
+        states: int = 0,
     ) -> list[TaskCell]:
         """Task rows in (no, index) order."""
         if groups_only:
-            rows = await self._pool.rows("groups", [run, *after, min(limit, ROWS_MAX)])
+            bounds = [run, *after, min(limit, ROWS_MAX)]
+            rows = await self._pool.rows(*(("groups_in", [*bounds, states]) if states else ("groups", bounds)))
             cells = [decode_task(row[0]) for row in rows]
             return cells if no is None else [cell for cell in cells if cell.no == no]
         if no is not None:

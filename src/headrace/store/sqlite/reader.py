@@ -85,12 +85,15 @@ class SqliteReader(SqliteLog, SqliteLists):
         after: tuple[int, int] = (-1, -2),
         limit: int = ROWS_MAX,
         groups_only: bool = False,
+        states: int = 0,
     ) -> list[TaskCell]:
         """Task rows in (no, index) order."""
         limit = min(limit, ROWS_MAX)
         if groups_only:
             bounds = {"run": run, "no": after[0], "idx": after[1], "limit": limit}
-            found = _tasks(await self._ask("groups", bounds))
+            if states:
+                bounds["states"] = states
+            found = _tasks(await self._ask("groups_in" if states else "groups", bounds))
             return found if no is None else [cell for cell in found if cell.no == no]
         if no is not None:
             return _tasks(await self._ask("tasks_of", (run, no, *after, limit)))

@@ -20,6 +20,16 @@ with recursive walk (no) as (
 select t.image from walk join task t on t.run = $1 and t.no = walk.no and t.idx = -1
 where (t.no, t.idx) > ($2::bigint, $3::bigint) order by t.no limit $4
 
+-- name: groups_in
+with recursive walk (no) as (
+    (select no from task where run = $1 and (no, idx) > ($2::bigint, $3::bigint) order by no, idx limit 1)
+    union all
+    select (select t.no from task t where t.run = $1 and t.no > w.no order by t.no limit 1)
+    from walk w where w.no is not null
+)
+select t.image from walk join task t on t.run = $1 and t.no = walk.no and t.idx = -1
+where (t.no, t.idx) > ($2::bigint, $3::bigint) and (1 << t.state::integer) & $5::integer <> 0 order by t.no limit $4
+
 -- name: task_by_key
 select image from task where run = $1 and no = $2 and idx = $3
 

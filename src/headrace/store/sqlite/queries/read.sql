@@ -18,6 +18,15 @@ WITH RECURSIVE walk (no) AS (
 SELECT t.image FROM walk JOIN task t ON t.run = :run AND t.no = walk.no AND t.idx = -1
 WHERE (t.no, t.idx) > (:no, :idx) LIMIT :limit;
 
+-- name: groups_in
+WITH RECURSIVE walk (no) AS (
+  SELECT min(no) FROM task WHERE run = :run AND no >= :no
+  UNION ALL
+  SELECT (SELECT min(no) FROM task WHERE run = :run AND task.no > walk.no) FROM walk WHERE walk.no IS NOT NULL
+)
+SELECT t.image FROM walk JOIN task t ON t.run = :run AND t.no = walk.no AND t.idx = -1
+WHERE (t.no, t.idx) > (:no, :idx) AND (1 << t.state) & :states <> 0 LIMIT :limit;
+
 -- name: task_by_key
 SELECT image FROM task WHERE run = ? AND no = ? AND idx = ?;
 
