@@ -65,6 +65,8 @@ def _shown(setting: Setting, folder: Path) -> Any:
         "store": f"SQLite: {folder / 'headrace.db'}",
         "host": "127.0.0.1",
         "port": DEFAULT_PORT,
+        "labels": "(os, arch and host of the machine)",
+        "pass_env": "(PATH, HOME, LANG, LC_ALL and TZ)",
         "workers": f"{os.cpu_count() or 1} (one per processor)",
     }
     return defaults.get(setting.name)

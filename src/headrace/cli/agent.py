@@ -26,12 +26,20 @@ def agent_command(settings: dict[str, Any]) -> list[str]:
     return guard_command([sys.executable, "-m", "headrace.cli.agent", json.dumps(settings)])
 
 
-def local_command(data: Path, socket: Path, workers: int, *, shared: bool = False) -> list[str]:
-    """The guard and agent that belong to the control of this data folder. ``shared``: others use its store too."""
+def machine_labels() -> dict[str, str]:
+    """The labels that every agent has: what its machine is, as ``{os: linux, arch: x86_64, host: mill}``."""
+    machine = os.uname()
+    return {"os": machine.sysname.lower(), "arch": machine.machine, "host": gethostname()}
+
+
+def local_command(data: Path, socket: Path, given: dict[str, Any], *, shared: bool = False) -> list[str]:
+    """The guard and agent that belong to the control of this data folder, with these settings beside what belongs to the
+    folder. ``shared``: others use its store too.
+    """
     folder = data / "agent"
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     name = {"name": name_on(gethostname(), folder)} if shared else {}
-    return agent_command({"data": str(folder), "control": str(socket), "slots": workers, **name})
+    return agent_command({"data": str(folder), "control": str(socket), **given, **name})
 
 
 def name_on(host: str, folder: Path) -> str:

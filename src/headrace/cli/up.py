@@ -9,7 +9,7 @@ import os
 import sys
 from pathlib import Path
 
-from headrace.cli.agent import local_command
+from headrace.cli.agent import local_command, machine_labels
 from headrace.cli.control import control_command
 from headrace.control.folder import TOKEN_NAME
 from headrace.control.settings import SOCKET_NAME, ControlSettings, UpSettings
@@ -37,7 +37,8 @@ def run(settings: UpSettings) -> int:
     script = str(Path(__file__).with_name("supervisor.py"))
     how = "1" if s.quiet else "0" if (Path(s.data) / TOKEN_NAME).exists() else "2"
     command = [sys.executable, "-I", "-S", script, how, str(s.data)]
-    agent = local_command(s.data, s.data / SOCKET_NAME, s.workers, shared=bool(s.store))
+    given = {"slots": s.workers, "labels": {**machine_labels(), **s.labels}, "pass_env": s.pass_env}
+    agent = local_command(s.data, s.data / SOCKET_NAME, given, shared=bool(s.store))
     command += ["--", *control_command(control), "--", *agent]
     sys.stdout.flush()
     sys.stderr.flush()

@@ -44,6 +44,10 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     """Its key (PEM)."""
     workers: int | None = None
     """Attempts at once; one per processor otherwise."""
+    labels: str | None = None
+    """Labels of the agent of ``up`` beside its own (os, arch, host): ``gpu=yes,room=3``. Tasks ask for them."""
+    pass_env: str | None = None
+    """Variables of the agent's environment that attempts may see, with commas; else PATH, HOME, LANG, LC_ALL, TZ alone."""
 
 
 class ServerFile(msgspec.Struct, frozen=True):
@@ -102,7 +106,7 @@ def settings(flags: Mapping[str, Any], environ: Mapping[str, str], start: Path) 
     named = {k: environ[f"HEADRACE_{k.upper()}"] for k in found if environ.get(f"HEADRACE_{k.upper()}")}
     layers += [("environment", named), ("flag", {k: v for k, v in flags.items() if v is not None})]
     for origin, table in layers:
-        table = {k: v for k, v in table.items() if not isinstance(v, dict | list)}
+        table = {k: v for k, v in table.items() if k in found or not isinstance(v, dict | list)}
         strict = origin not in ("environment", "flag")
         problems = problems_of(table, Config) if strict else []
         if problems:

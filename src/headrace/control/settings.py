@@ -34,7 +34,10 @@ class ControlSettings(Struct, frozen=True, kw_only=True):
 
 
 class UpSettings(Struct, frozen=True, kw_only=True):
-    """``headrace up``: control, and an agent with ``workers`` slots (0: one per processor), in one process tree."""
+    """``headrace up``: control, and an agent with ``workers`` slots (0: one per processor), in one process tree.
+
+    ``labels``: of the agent, beside those of its machine. ``pass_env``: variables that attempts may see.
+    """
 
     data: Path
     host: str = "127.0.0.1"
@@ -46,3 +49,5 @@ class UpSettings(Struct, frozen=True, kw_only=True):
     hosts: tuple[str, ...] = ()
     tls_cert: str = ""
     tls_key: str = ""
+    labels: dict[str, str] = {}
+    pass_env: tuple[str, ...] = ()
