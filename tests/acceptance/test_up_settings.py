@@ -9,8 +9,8 @@ import sys
 from pathlib import Path
 
 import pytest
-from harness import serving
 
+from harness import serving
 from headrace.cli.agent import machine_labels
 from headrace.client import flow
 from headrace.client.config import settings

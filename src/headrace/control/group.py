@@ -14,6 +14,7 @@ from msgspec import Struct, structs
 from headrace.control.changes.agents import AGENT, advanced
 from headrace.control.changes.named import Decided, Rows
 from headrace.control.changes.result import KEY_USED, Result
+from headrace.control.failures import Bad, is_bad
 from headrace.control.graphs import Graphs, Known
 from headrace.control.lists import Lists
 from headrace.control.loading import Loader
@@ -52,7 +53,7 @@ class Bounds(Struct, frozen=True):
 
 
 class Group:
-    """The units of one commit. ``commands`` are to be handed on after it; ``follows`` did not fit any more."""
+    """The units of one commit. ``commands`` are to be handed on after it; ``follows`` did not fit any more; ``bad`` ended badly."""
 
     def __init__(
         self,
@@ -68,6 +69,7 @@ class Group:
     ) -> None:
         self.commands: list[Command] = []
         self.follows: dict[Origin, list[Change]] = {}
+        self.bad: list[Bad] = []
         self.refused = 0
         self._writer = writer
         self._working = working
@@ -238,7 +240,7 @@ class Group:
     async def _all_or_none(self, unit: Unit, reached: Sequence[RunCell | None]) -> None:
         mark = self._recorder.mark()
         done: list[tuple[Step, RunCell | None, list[Any]]] = []
-        commands = len(self.commands)
+        commands, bad = len(self.commands), len(self.bad)
         follows = {who: len(changes) for who, changes in self.follows.items()}
         results = []
         try:
@@ -250,7 +252,7 @@ class Group:
         except BaseException:
             self._undo(done)
             self._recorder.forget(mark)
-            del self.commands[commands:]
+            del self.commands[commands:], self.bad[bad:]
             self.follows = {who: self.follows[who][:count] for who, count in follows.items()}
             raise
         unit.results.extend(results)
@@ -368,7 +370,7 @@ class Group:
     def _take(self, known: Known, change: Change, decided: Step, origin: Origin, undo: list[Any] | None) -> Result:
         """Lay a decided step over the working set and write down what it means for the store."""
         if known.one and not decided.values and decided.run is not None and len(decided.tasks) == 1:
-            return self._take_one(change, decided, decided.run, origin, undo)
+            return self._take_one(known, change, decided, decided.run, origin, undo)
         working = self._working
         before = working.runs.get(change.run)
         tasks = decided.tasks
@@ -388,10 +390,15 @@ class Group:
             if None in olds:
                 new = self._loader.new_tasks
                 new.update([(c.run, c.no, c.index) for c, old in zip(tasks, olds, strict=True) if old is None])
+            for fact in decided.facts:
+                if is_bad(fact):
+                    self._ended_badly(known, change.run, fact)
         self._command(decided, origin)
         return Result(change.run, working.runs.get(change.run), bool(tasks) or decided.run is not None)
 
-    def _take_one(self, change: Change, decided: Step, run: RunCell, origin: Origin, undo: list[Any] | None) -> Result:
+    def _take_one(
+        self, known: Known, change: Change, decided: Step, run: RunCell, origin: Origin, undo: list[Any] | None
+    ) -> Result:
         """The same for a run of one task of which both cells have moved: most steps are of this kind."""
         working = self._working
         task = decided.tasks[0]
@@ -411,8 +418,17 @@ class Group:
             working.inputs[run.run] = change.input
         elif run.ended_at:
             self._loader.over(run.run)
+        if (run.ended_at and run.state is not RunState.succeeded) or task.state is TaskState.retrying:
+            for fact in decided.facts:
+                if is_bad(fact):
+                    self._ended_badly(known, run.run, fact)
         self._command(decided, origin)
         return Result(run.run, run, True)
+
+    def _ended_badly(self, known: Known, run: int, fact: Any) -> None:
+        """To be told after the commit."""
+        working = self._working
+        self.bad.append(Bad(known, working.runs[run], fact, working.tasks.get((run, fact.no, fact.index))))
 
     def _command(self, decided: Step, origin: Origin) -> None:
         for command in decided.commands:

@@ -16,6 +16,7 @@ from msgspec import structs
 from headrace.control.changes.jobs import KeepDocument, classes_of, document_of
 from headrace.control.changes.named import NamedChange
 from headrace.control.changes.result import AnswerKey, Result
+from headrace.control.failures import Failures
 from headrace.control.graphs import Graphs
 from headrace.control.group import Bounds, Group
 from headrace.control.ids import Ids
@@ -79,6 +80,7 @@ class Ledger:
     ) -> None:
         self.graphs = graphs
         self.counters = Counters()
+        self._failures = Failures()
         self._store = store
         self._clock = clock
         self._worked = worked
@@ -360,6 +362,8 @@ class Ledger:
         self._queue.put_back(again + follows)
         if group.commands:
             self._on_commands(group.commands)
+        if group.bad:
+            self._failures.tell(group.bad)
         self._fault("ledger.before_answer")
         for unit in units:
             if unit.over:
