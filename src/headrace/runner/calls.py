@@ -238,7 +238,11 @@ class Caller:
         if failure is not None:
             self._outbox.finish(failed(call, began, now, context, host, failure, self._roots, files))
         elif result.lines or files or host.newest or context.exit_status or len(result.data) > INLINE_RESULT:
-            self._outbox.finish(self._succeeded(call, began, now, context, host, result, files))
+            try:
+                done = self._succeeded(call, began, now, context, host, result, files)
+            except OSError as e:
+                done = failed(call, began, now, context, host, e, self._roots, files)
+            self._outbox.finish(done)
         else:
             self._outbox.finish(Ok(call.id, began, now, result.data))
 
