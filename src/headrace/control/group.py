@@ -13,7 +13,7 @@ from msgspec import Struct, structs
 
 from headrace.control.changes.agents import AGENT, advanced
 from headrace.control.changes.named import Decided, Rows
-from headrace.control.changes.result import KEY_USED, Result
+from headrace.control.changes.result import ANSWERS_KEPT_US, KEY_USED, Result
 from headrace.control.failures import Bad, is_bad
 from headrace.control.graphs import Graphs, Known
 from headrace.control.lists import Lists
@@ -36,7 +36,6 @@ from headrace.model.states import RunState, TaskState
 from headrace.store.port import Ahead, Writer
 from headrace.store.rows import Answer, ArtifactRow, Batch, Entity, EntityKey
 
-ANSWERS_KEPT_US = 7 * 24 * 3600 * 1_000_000
 HELD_TWICE = 2
 """After this many groups in which another node held its rows, a unit waits for the lock."""
 

@@ -30,6 +30,7 @@ from headrace.control.loops.admit import AdmitLoop
 from headrace.control.loops.claim import ClaimLoop
 from headrace.control.loops.due import DueLoop
 from headrace.control.loops.outbox import OutboxLoop
+from headrace.control.loops.tidy import TidyLoop
 from headrace.control.placement import Placement
 from headrace.core.work import Command
 from headrace.link.records import Hello
@@ -91,6 +92,7 @@ class Node:
         self.values = Values(store.reader, store.blobs)
         family = Family(store.reader, jobs=self.jobs, graphs=self.graphs, ids=self.ids, values=self.values, clock=clock)
         self.outbox = OutboxLoop(store.reader, self.ledger, family, clock=clock, fault=fault)
+        self.tidy = TidyLoop(store.reader, self.ledger, clock)
         self.links: Links
         self.secret = b""
         """The key of run tokens."""
@@ -150,6 +152,8 @@ class Node:
         self.own(self.due.run())
         self.outbox.wake()
         self.own(self.outbox.run())
+        self.tidy.wake()
+        self.own(self.tidy.run())
         self.store.hear(self._hinted)
         return links
 

@@ -202,7 +202,8 @@ class Recorder:
         self.artifacts(decided.artifacts)
         out.outbox.extend(decided.outbox)
         out.told.extend(decided.told)
-        self.rows += 1 + len(decided.told) + len(decided.entities)
+        out.over.extend(decided.over)
+        self.rows += 1 + len(decided.told) + len(decided.over) + len(decided.entities)
         self.size += sum(len(document.body) for document in decided.documents)
 
     def segments(self, rows: Sequence[LogSegment]) -> None:

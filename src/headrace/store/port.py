@@ -270,6 +270,9 @@ class Reader(Protocol):
     async def outbox(self, kind: str, until: int, limit: int) -> list[Outgoing]:
         """Rows of this kind whose ``due_at`` has come, in the order in which they were written."""
 
+    async def answers_before(self, at: int, limit: int) -> list[tuple[str, str]]:
+        """(scope, key) of answers that were given before this instant, oldest first."""
+
     async def children(
         self, parent: int, *, after: TaskKey | None = None, limit: int = 500, whole: bool = False
     ) -> list[ChildRow]:
@@ -302,7 +305,8 @@ class Blobs(Protocol):
 
     async def size(self, digest: str) -> int | None: ...
 
-    async def delete(self, digests: Iterable[str]) -> None: ...
+    async def delete(self, digests: Iterable[str]) -> None:
+        """For retention, which is not there yet: nobody in the product calls it, and every blob stays."""
 
 
 class Store(Protocol):

@@ -225,6 +225,8 @@ class Batch(Struct):
     told: list[int] = field(default_factory=list)
     """Rows of the outbox, by ``seq``, that this commit delivers: they go."""
     children: list[ChildRow] = field(default_factory=list)
+    over: list[tuple[str, str, int]] = field(default_factory=list)
+    """Answers by (scope, key) that go if they were given before the instant: nobody is told them again."""
 
 
 class ReadyRow(Struct, frozen=True, gc=False):

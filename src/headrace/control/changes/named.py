@@ -32,6 +32,8 @@ class Decided(Struct, frozen=True):
     outbox: tuple[OutboxRow, ...] = ()
     told: tuple[int, ...] = ()
     """Rows of the outbox that have been delivered, or that nobody waits for any more."""
+    over: tuple[tuple[str, str, int], ...] = ()
+    """Answers by (scope, key) that go if they were given before the instant."""
 
 
 class NamedChange(Protocol):

@@ -13,6 +13,9 @@ from msgspec import Struct
 from headrace.model.cells import RunCell
 from headrace.store.rows import Answer
 
+ANSWERS_KEPT_US = 7 * 24 * 3600 * 1_000_000
+"""So long a repeated request gets its first answer again."""
+
 KEY_USED = "was used for another request"
 """Of the refusal of an idempotency key that came with another body before."""
 

@@ -187,6 +187,10 @@ def _records(batch: Batch, incarnation: int) -> Iterator[Call]:
                 len(answers),
             ],
         )
+    if over := batch.over:
+        yield Call(
+            "drop_answers", [Texts([o[0] for o in over]), Texts([o[1] for o in over]), Ints([o[2] for o in over])]
+        )
     if commits := batch.commits:
         marks = [Ints([c.commit for c in commits]), Ints([c.at for c in commits]), Ints([c.node for c in commits])]
         texts = [Texts([c.actor for c in commits]), Texts([c.source for c in commits]), Texts([c.why for c in commits])]

@@ -55,6 +55,10 @@ class PostgresReader(PostgresLog, PostgresLists):
         """What has to be told, in the order of its writing."""
         return [Outgoing(*row) for row in await self._pool.rows("outbox", [kind, until, min(limit, ROWS_MAX)])]
 
+    async def answers_before(self, at: int, limit: int) -> list[tuple[str, str]]:
+        """Keys of old answers, along their index."""
+        return [(row[0], row[1]) for row in await self._pool.rows("answers_before", [at, min(limit, ROWS_MAX)])]
+
     async def children(
         self, parent: int, *, after: TaskKey | None = None, limit: int = ROWS_MAX, whole: bool = False
     ) -> list[ChildRow]:

@@ -62,6 +62,9 @@ class SqliteReader(SqliteLog, SqliteLists):
     async def outbox(self, kind: str, until: int, limit: int) -> list[Outgoing]:
         return [Outgoing(*row) for row in await self._ask("outbox", (kind, until, min(limit, ROWS_MAX)))]
 
+    async def answers_before(self, at: int, limit: int) -> list[tuple[str, str]]:
+        return [(row[0], row[1]) for row in await self._ask("answers_before", (at, min(limit, ROWS_MAX)))]
+
     async def children(
         self, parent: int, *, after: TaskKey | None = None, limit: int = ROWS_MAX, whole: bool = False
     ) -> list[ChildRow]:

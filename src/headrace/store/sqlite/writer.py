@@ -315,6 +315,7 @@ def _rare_rows(batch: Batch) -> list[tuple[str, list[Row]]]:
         ("put_entities", entities),
         ("add_entity_history", [(*entity_row(e), e.commit) for e in batch.entities if e.facts]),
         ("put_answers", [(a.scope, a.key, a.request, a.status, a.location, a.body, a.at) for a in batch.answers]),
+        ("drop_answers", batch.over),
         ("add_outbox", [(o.kind, o.subject, o.body, o.due_at) for o in batch.outbox]),
         ("drop_outbox", [(seq,) for seq in batch.told]),
         ("add_children", [(c.parent, c.no, c.index, c.epoch, c.run) for c in batch.children]),

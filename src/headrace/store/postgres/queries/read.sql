@@ -214,3 +214,6 @@ select (select count(*) from limit_use u where u.no >= 0 and not exists
          (select 1 from task t where t.run = u.run and t.no = u.no and t.idx = u.idx and t.state in (2, 3)))
      + (select count(*) from limit_use u where u.no < 0 and not exists
          (select 1 from run r where r.id = u.run and r.state < 4))
+
+-- name: answers_before
+select scope, key from answer where at < $1 order by at limit $2

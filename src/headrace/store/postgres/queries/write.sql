@@ -120,6 +120,17 @@ with done as (
     returning 1
 ) select exactly('put_answers', count(*), $8) from done
 
+-- name: drop_answers
+-- What another node is replacing or dropping at this moment is left to it: nothing waits here, so nothing deadlocks.
+with old as (
+    select a.scope, a.key
+    from unnest($1::text[], $2::text[], $3::bigint[]) k (scope, key, before)
+    join answer a on a.scope = k.scope and a.key = k.key
+    where a.at < k.before
+    for update of a skip locked
+)
+delete from answer using old where answer.scope = old.scope and answer.key = old.key
+
 -- name: add_documents
 insert into document (graph, digest, body)
 select * from unnest($1::bigint[], $2::bytea[], $3::bytea[])

@@ -195,3 +195,6 @@ SELECT (SELECT count(*) FROM limit_use u WHERE u.no >= 0 AND NOT EXISTS
          (SELECT 1 FROM task t WHERE t.run = u.run AND t.no = u.no AND t.idx = u.idx AND t.state IN (2, 3)))
      + (SELECT count(*) FROM limit_use u WHERE u.no < 0 AND NOT EXISTS
          (SELECT 1 FROM run r WHERE r.id = u.run AND r.state < 4));
+
+-- name: answers_before
+SELECT scope, key FROM answer WHERE at < ? ORDER BY at LIMIT ?;

@@ -90,6 +90,9 @@ ON CONFLICT (scope, key) DO UPDATE SET
   request = excluded.request, status = excluded.status, location = excluded.location,
   body = excluded.body, at = excluded.at;
 
+-- name: drop_answers
+DELETE FROM answer WHERE scope = ? AND key = ? AND at < ?;
+
 -- name: add_outbox
 INSERT INTO outbox (kind, subject, body, due_at) VALUES (?, ?, ?, ?);
 
