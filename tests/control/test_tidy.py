@@ -60,4 +60,4 @@ async def test_a_pass_deletes_a_page_and_the_rest_follows_by_itself(tmp_path: Pa
         await world.node.tidy.run_once()
         assert len(await reader.answers_before(FOREVER, 10)) == 3
         while await reader.answers_before(FOREVER, 10):
-            await asyncio.sleep(tidy.SOON_S)
+            await asyncio.sleep(tidy.SOON_S)  # a poll: nobody tells that a page has gone
