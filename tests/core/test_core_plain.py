@@ -29,6 +29,9 @@ def image(mill):
     return mill.runs, mill.tasks, mill.facts, list(mill.dispatches), [offer.free for offer in mill.offers], mill.alarms
 
 
+AGAIN = {"retries": {"max": 3, "delay": "0s"}}
+
+
 def shapes():
     chain = [{"name": "a"}, {"name": "b", "needs": ["a"]}, {"name": "c", "needs": ["b"]}]
     yield "chain", chain, {}
@@ -46,6 +49,9 @@ def shapes():
     yield "item", [{"name": "g", "each": [1, 2, 3], "command": ["echo", "${item}"]}], {"timeout": "1h"}
     yield "missing", [{"name": "g", "each": [{}, {"x": 1}], "command": ["echo", "${item.x}"]}], {}
     yield "given", [{"name": "g", "each": [1, 2], "command": ["echo", "${item}", "${params.x}"]}], {}
+    yield "one", [{"name": "a"}], {}
+    yield "again", [{"name": "a", **AGAIN}], {}
+    yield "each again", [{"name": "g", "each": [1, 2, 3], **AGAIN}, {"name": "z", "needs": ["g"]}], {}
     yield "low", [{"name": "g", "each": list(range(9)), "concurrency": 3}], {}
 
 
@@ -70,8 +76,10 @@ def test_the_short_ways_equal_the_long_ones(monkeypatch, name, tasks, more, room
                     break
             order = mill.take()
             if turn % 3 == 0:
-                mill.one(Started(*order.key, order.epoch, 77))
-            mill.settle(order, "succeeded" if turn % 5 != 4 else "failed", result={"turn": turn}, exit_code=0)
+                said = b'{"done": %d}' % turn if turn % 2 == 0 else b""
+                mill.one(Started(*order.key, order.epoch, 77, said))
+            bad = turn % 5 == 4 or (turn == 0 and "again" in name)
+            mill.settle(order, "failed" if bad else "succeeded", result={"turn": turn}, exit_code=0)
         return [images, image(mill)]
 
     short, long = both(monkeypatch, play)

@@ -1,8 +1,8 @@
 """The short ways of what happens most in larger jobs: an instance is claimed or succeeds, a task succeeds plainly.
 
 Pure and private to core: the same images, facts and commands as the long way, built without a draft and by position, in
-the order of the records' fields. Whatever is not the plain case gives None and takes the long way; tests compare the
-two. Called by ``core.stepping``.
+the order of the records' fields. Whatever is not the plain case, as a cell with ``more``, gives None and takes the long
+way; tests compare the two. Called by ``core.stepping``.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ def _ended(task: TaskCell, change: Settle) -> TaskCell:
 def _settle_instance(graph: Graph, working: Working, run: RunCell, task: TaskCell, change: Settle) -> Step | None:
     group = working.tasks.get((change.run, change.no, WHOLE))
     each = graph.nodes[change.no].each
-    if group is None or group.counts is None or each is None or run.started_at == 0:
+    if group is None or group.counts is None or group.more is not None or each is None or run.started_at == 0:
         return None
     c = group.counts
     live = c.live - 1
@@ -132,7 +132,9 @@ class _Moves:
         run = self.run
         node = self.graph.nodes[edge.to]
         cell = self.working.tasks.get((run.run, edge.to, WHOLE))
-        if cell is None or not node.plain or edge.any or edge.exit is not None or not edge.states & _SUCCESS:
+        if cell is None or cell.more is not None or not node.plain:
+            return False
+        if edge.any or edge.exit is not None or not edge.states & _SUCCESS:
             return False
         if cell.state is not _BLOCKED:
             return True
@@ -182,15 +184,13 @@ class _Moves:
 
 
 def claim_plain(graph: Graph, working: Working, run: RunCell, change: Claim) -> Step | None:
-    """The claim of a ready instance."""
+    """The claim of a ready instance. One that takes of limits has ``more``."""
     task = working.tasks.get((change.run, change.no, change.index))
-    if task is None or change.index == WHOLE or task.state is not _READY:
+    if task is None or change.index == WHOLE or task.state is not _READY or task.more is not None:
         return None
     if graph.timeout_ms and run.deadline_at == 0:
         return None
     node = graph.nodes[change.no]
-    if node.limited:
-        return None
     place = choose(node, run, working.offers)
     if place < 0:
         return None

@@ -65,7 +65,7 @@ def claim_single(graph: Graph, working: Working, run: RunCell, change: Claim) ->
     task = working.tasks.get((change.run, change.no, change.index))
     node = graph.nodes[0]
     fixed = node.source.fixed
-    if task is None or task.state is not _READY or fixed is None or graph.timeout_ms:
+    if task is None or task.state is not _READY or fixed is None or graph.timeout_ms or task.more is not None:
         return None
     if not run.bare:
         given = working.inputs.get(run.run)
@@ -105,6 +105,7 @@ def settle_single(graph: Graph, working: Working, run: RunCell, change: Settle, 
         or task.state not in TASK_LEASED
         or run.state > _RUNNING
         or change.skip
+        or task.more is not None
     ):
         return None
     result = change.result
