@@ -14,16 +14,28 @@ import pytest
 from ledger_world import ALICE, World, job, settle, world
 from msgspec import structs
 
+from headrace.control import group
 from headrace.control.changes.agents import AGENT, read_agent
 from headrace.control.changes.jobs import PutJob
 from headrace.control.changes.result import AnswerKey, Reply, Result
 from headrace.control.group import Bounds
 from headrace.control.loops.outcomes import Delivery
-from headrace.core.work import Dispatch, Ended, StopAttempt
+from headrace.core import stepping
+from headrace.core.graph import Graph
+from headrace.core.work import Dispatch, Ended, Step, StopAttempt, Working
 from headrace.model.cells import Value
 from headrace.model.changes import Cancel, Change, Claim, OutcomeKind, Settle, Started
-from headrace.model.definition import JobDefinition, Retries, Task
-from headrace.model.errors import Conflict, HeadraceError, NotFound, Refused, StoreAway, StoreError, UnknownOutcome
+from headrace.model.definition import JobDefinition, Retries, Task, Wait
+from headrace.model.errors import (
+    Busy,
+    Conflict,
+    HeadraceError,
+    NotFound,
+    Refused,
+    StoreAway,
+    StoreError,
+    UnknownOutcome,
+)
 from headrace.model.facts import OutcomeRejected
 from headrace.model.ids import RUN_ITSELF, WHOLE
 from headrace.model.states import RunState, TaskState
@@ -420,6 +432,41 @@ def test_follow_ups_beyond_the_bounds_come_in_later_commits(tmp_path: Path) -> N
         assert w.ledger.counters.groups > 5
 
     go(tmp_path, body, bounds=Bounds(rows=300, changes=100))
+
+
+def test_follow_ups_that_are_committed_are_not_decided_again_when_the_rest_of_them_fails(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    commits = 0
+
+    def fault(name: str, /) -> None:
+        nonlocal commits
+        if name == "ledger.before_commit":
+            commits += 1
+            if commits > 2 and commits % 2:
+                raise Busy("another node has it")
+
+    async def body(w: World) -> None:
+        tasks = [Task(name="many", wait=Wait(for_="1h"), each=list(range(64)))]
+        graph = await w.ledger.keep(JobDefinition(name="waits", tasks=tasks))
+        decided: dict[str, set[int]] = {}
+
+        def spied(graph: Graph, working: Working, change: Change, now: int, dice: float) -> Step:
+            decided.setdefault(repr(change), set()).add(w.ledger.counters.groups)
+            return stepping.step(graph, working, change, now, dice)
+
+        monkeypatch.setattr(group, "step", spied)
+        change = await w.submit(graph)
+        await w.ledger.ask(change, ALICE)
+        while not w.ledger.idle:
+            await asyncio.sleep(0.01)
+        cells = await w.store.reader.tasks(change.run)
+        assert {cell.state for cell in cells} == {TaskState.running}
+        assert len(cells) == 65
+        assert commits > 3
+        assert [c for c, groups in decided.items() if len(groups) > 1] == []
+
+    go(tmp_path, body, fault=fault, bounds=Bounds(rows=200))
 
 
 @pytest.mark.parametrize("commands", [[["true"]], [["true"], ["true"]]])

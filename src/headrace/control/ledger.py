@@ -356,10 +356,11 @@ class Ledger:
 
     def _hand_on(self, units: list[Unit], group: Group, follows: list[Unit]) -> None:
         again = [unit for unit in units if not unit.over]
+        self.counters.deferred += len(again)
+        again += follows
         for unit in again:
             unit.settled()
-        self.counters.deferred += len(again)
-        self._queue.put_back(again + follows)
+        self._queue.put_back(again)
         if group.commands:
             self._on_commands(group.commands)
         if group.bad:
