@@ -459,7 +459,7 @@ def test_follow_ups_that_are_committed_are_not_decided_again_when_the_rest_of_th
         change = await w.submit(graph)
         await w.ledger.ask(change, ALICE)
         while not w.ledger.idle:
-            await asyncio.sleep(0.01)
+            await asyncio.sleep(0)
         cells = await w.store.reader.tasks(change.run)
         assert {cell.state for cell in cells} == {TaskState.running}
         assert len(cells) == 65
