@@ -490,6 +490,7 @@ def test_many_changes_are_worked_off_in_bounded_commits(tmp_path: Path) -> None:
         found = await w.ledger.ask_many([await w.submit(graph) for _ in range(250)], ALICE)
         assert [isinstance(f, Result) for f in found] == [True] * 250
         assert w.ledger.counters.groups >= 5
+        assert w.ledger.counters.changes == 250
         assert (await w.store.reader.counts())["runs"] == 250
 
     go(tmp_path, body, bounds=Bounds(changes=50))

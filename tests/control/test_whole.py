@@ -16,7 +16,8 @@ from headrace.agent.spool import decode_inline
 from headrace.core.work import Dispatch
 from headrace.link.records import LogRecord, Seal, StopOrder
 from headrace.model.changes import SYSTEM, Cancel
-from headrace.model.errors import UnknownOutcome
+from headrace.model.definition import JobDefinition
+from headrace.model.errors import StoreError, UnknownOutcome
 from headrace.model.states import RunState, TaskState
 
 
@@ -174,6 +175,31 @@ def test_what_was_to_follow_a_commit_in_doubt_happens_all_the_same(tmp_path: Pat
             with pytest.raises(UnknownOutcome):
                 await whole.submit(command("true"))
             await whole.ended([before[0] + 2])
+
+    run(work())
+
+
+def test_what_was_to_follow_happens_although_its_own_commit_failed(tmp_path: Path) -> None:
+    """More follow-ups than one commit holds; the second one, of which nobody waits for an answer, does not happen."""
+    armed = 0
+
+    def fault(name: str, /) -> None:
+        nonlocal armed
+        if armed and name == "ledger.before_commit":
+            armed += 1
+            if armed == 3:
+                raise StoreError("no space left")
+
+    async def work() -> None:
+        nonlocal armed
+        async with Whole(tmp_path, fault=fault) as whole:
+            await until_linked(whole)
+            wait = {"name": "w", "wait": {"for": "1ms"}, "each": list(range(1_000))}
+            document = {"name": "waits", "tasks": [wait]}
+            await whole.node.ledger.keep(msgspec.convert(document, JobDefinition))
+            armed = 1
+            (row,) = await whole.ended(await whole.submit(document))
+            assert (row.cell.state, armed > 3) == (RunState.succeeded, True)
 
     run(work())
 

@@ -272,6 +272,9 @@ class Ledger:
         log.error("a group could not be committed: %s", error)
         unit.failed = error
         unit.resolve()
+        if unit.future is None:
+            # Nobody would ask for these follow-ups again: they are in the rows, and whoever looks there finds them.
+            self._on_doubt()
 
     async def _wait_for_store(self, units: list[Unit], error: StoreAway) -> None:
         """Nothing was written. All once more at once: that a line was cut is found out by using it. After that askers
@@ -372,7 +375,7 @@ class Ledger:
 
     def _count(self, units: list[Unit], group: Group, seconds: float) -> None:
         counters = self.counters
-        changes = sum(unit.done for unit in units)
+        changes = sum(unit.done - unit.began for unit in units)
         counters.groups += 1
         counters.changes += changes
         counters.refused += group.refused
