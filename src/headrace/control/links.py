@@ -2,8 +2,8 @@
 
 hello → the agent's row is written (link epoch raised, boot known) → welcome → reconcile (what is believed against what
 the agent holds) → the loops of this link run → the doorbell closes → they end. On one machine a closed doorbell
-fences nothing: the agent keeps its work, and the next hello finds everything again. Called by the doorbell's route
-(``control.doorbell``) and, with a virtual doorbell, by the simulator.
+fences nothing: the agent keeps its work, and the next hello finds everything again. Called by the door on the Unix
+socket (``control.server``) and, with a virtual doorbell, by the simulator.
 """
 
 from __future__ import annotations

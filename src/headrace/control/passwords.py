@@ -1,6 +1,6 @@
 """Passwords: argon2id, in threads, a few at a time. The only place that sees one in clear text; keeps none.
 
-19 MiB and two passes (OWASP's first choice). An unknown user costs as much as a known one. Called by ``control.api.people``
+19 MiB and two passes (OWASP's first choice). An unknown user costs as much as a known one. Called by ``control.api.users``
 and ``control.api.sessions``.
 """
 

@@ -2,7 +2,7 @@
 
 Pure: it reads texts and asks a ``Scope`` for values; it never evaluates code, never recurses on what users send and is
 bounded in length. A path is a root, then ``.name``, ``[3]`` or ``["any key"]``; ``$${`` writes ``${``.
-Called by ``core.check`` and ``core.compile`` (which names does a text need?) and wherever a task's inputs are rendered.
+Called by ``core.check`` and ``core.graph.compile`` (which names does a text need?) and wherever a task's inputs are rendered.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """What goes into a step and what comes out of it: keys, working set, offers, commands.
 
-Records only. The ledger fills a ``Working`` from the store, folds ``core.step`` over it and writes what came out; the
+Records only. The ledger fills a ``Working`` from the store, folds ``core.stepping.step`` over it and writes what came out; the
 simulator and in-process runs do the same over a dictionary.
 """
 

@@ -1,7 +1,7 @@
 """What control may ask of an agent, and the doorbell between them: two protocols and nothing else.
 
 Control holds an ``AgentCalls`` per linked agent; ``link.unix`` implements it over HTTP, the simulator over its network,
-and ``agent.core`` itself on the agent's side. Every call may be repeated: the agent treats a second copy as the first.
+and ``agent.calls`` itself on the agent's side. Every call may be repeated: the agent treats a second copy as the first.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Changes about runs: the records that ask ``core.step`` for something. The only input of the ledger.
+"""Changes about runs: the records that ask ``core.stepping.step`` for something. The only input of the ledger.
 
 A change names one run. Changes about named things (jobs, packages, agents) live in ``control.changes``, they need no
 graph. A change carries every instant it speaks of; ``now`` of the step is the ledger's own reading.

@@ -124,7 +124,9 @@ async def list_tasks(call: Call) -> Reply:
 
 
 async def get_task(call: Call) -> Reply:
-    """``GET /runs/{id}/tasks/{task}``: the task; of one with ``each`` a page of instances when asked for (``?instances=``)."""
+    """``GET /runs/{id}/tasks/{task}``: the task; of one with ``each`` a page of its instances when
+    ``limit`` or ``cursor`` asks for one.
+    """
     row, known = await run_of(call)
     no = task_number(known, call.values["task"])
     if known.graph.nodes[no].each is not None and (call.text("limit") or call.text("cursor")):
