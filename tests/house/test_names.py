@@ -77,3 +77,15 @@ def test_what_docstrings_name_is_there(path: Path) -> None:
             ):
                 gone.append(f"{name(path)}:{node.lineno} {dotted}")
     assert not gone, "\n".join(gone)
+
+
+def test_only_these_files_name_a_concrete_store() -> None:
+    named = re.compile(r"^\s*(from|import) headrace\.store\.(sqlite|postgres)\b", re.MULTILINE)
+    found = {str(p.relative_to(SOURCE)) for p in FILES if named.search(p.read_text())}
+    outside = {p for p in found if not p.startswith("store/")}
+    assert outside == {
+        "control/app.py",
+        "control/backup/process.py",
+        "testing/sim/disk.py",
+        "testing/sim/processes.py",
+    }

@@ -1,6 +1,6 @@
 """Control, wired: settings in; a store, a ledger, the loops and two doors out.
 
-The only file of the room that names a concrete store. It contains no rule; the order of start and end is all it
+It opens a concrete store; besides it only ``control.backup.process`` names one. It contains no rule; the order of start and end is all it
 decides. Called by ``cli.control`` and tests.
 """
 

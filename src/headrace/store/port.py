@@ -310,7 +310,7 @@ class Blobs(Protocol):
 
 
 class Store(Protocol):
-    """A whole store: opened by an ``app`` file, given to the ledger and the API."""
+    """A whole store: opened by ``control.app``, given to the ledger and the API."""
 
     @property
     def writer(self) -> Writer: ...
