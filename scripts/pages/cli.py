@@ -6,6 +6,7 @@ import argparse
 from collections.abc import Iterator
 
 from headrace.cli.main import COMMANDS, LATER, LATER_VERBS, parser
+from headrace.cli.run import LATER_FLAGS
 from pages.words import GENERATED, table
 
 INTRO = """# Command line
@@ -37,7 +38,8 @@ def page() -> str:
             parts.append(_sentence(below.description or told))
             parts.append(_options(below, shared))
     parts.append("## Not available yet\n")
-    later = [*LATER, *(f"{noun} {verb}" for noun, verbs in LATER_VERBS.items() for verb in verbs)]
+    later = [*LATER, *(f"{noun} {verb}" for noun, verbs in LATER_VERBS.items() for verb in verbs), "agent"]
+    later += [f"exec {flag}" for flag in LATER_FLAGS] + [f"run {flag}" for flag in ("--local", "--watch")]
     parts.append(
         f'These words are known and answered with "not available yet": {", ".join(f"`{w}`" for w in sorted(later))}.\n'
     )

@@ -1,4 +1,4 @@
-"""``headrace job put|check|ls|show|save``, ``headrace check``, ``task``, ``agent``: named things."""
+"""``headrace job put|check|ls|show|save``, ``headrace check``: saved jobs."""
 
 from __future__ import annotations
 
@@ -11,10 +11,9 @@ import msgspec
 
 from headrace.cli import keeping, shapes, targets
 from headrace.cli.runs import connect
-from headrace.cli.shapes import Page, job_page, job_view
+from headrace.cli.shapes import job_page, job_view
 from headrace.cli.terminal import Terminal, formatted
 from headrace.client import flow
-from headrace.model import views
 from headrace.model.errors import Invalid, Problem
 
 SERVER_FIELDS = ("version", "created_at", "updated_at", "deleted_at", "waits_for", "packages")
@@ -53,10 +52,6 @@ def add(commands: Any) -> None:
     check2 = commands.add_parser("check", help="every problem of definitions, saving nothing")
     check2.add_argument("paths", nargs="+", metavar="PATH")
     check2.set_defaults(do=check_paths)
-    for noun, verb, what in (("task", "ls", "tasks of registered packages"), ("agent", "ls", "agents")):
-        sub = commands.add_parser(noun, help=what).add_subparsers(required=True, metavar="VERB")
-        listing = sub.add_parser(verb, help=f"list {what}")
-        listing.set_defaults(do=list_noun, noun=noun)
 
 
 def put_job(args: argparse.Namespace, terminal: Terminal) -> int:
@@ -132,11 +127,6 @@ def _each_named(made: Sequence[Any], look: Callable[[Any], list[Problem]]) -> li
     ]
 
 
-def _page_of(noun: str) -> Any:
-    pages: dict[str, Any] = {"task": Page[views.TaskName], "agent": Page[views.AgentView]}
-    return pages[noun]
-
-
 def list_jobs(args: argparse.Namespace, terminal: Terminal) -> int:
     """``headrace job ls``."""
     with connect(args) as client:
@@ -174,25 +164,3 @@ def save_job(args: argparse.Namespace, terminal: Terminal) -> int:
     if not terminal.data({"file": str(path)}):
         terminal.line(f"wrote {path}")
     return 0
-
-
-def list_noun(args: argparse.Namespace, terminal: Terminal) -> int:
-    """``headrace package|task|agent ls``."""
-    with connect(args) as client:
-        listed = client.do(flow.listed(f"{args.noun}s"))
-    if terminal.data(listed, lambda: _page_of(args.noun)):
-        return 0
-    items: list[dict[str, Any]] = listed.get("items", [])
-    columns = [k for k in (items[0] if items else {}) if not isinstance(items[0][k], list | dict)][:6]
-    if not items:
-        terminal.line(f"no {args.noun}s")
-    else:
-        terminal.table(columns, [[_told(c, item.get(c), terminal) for c in columns] for item in items])
-    return 0
-
-
-def _told(column: str, value: Any, terminal: Terminal) -> str:
-    """A cell for people: the beginning of a digest, an instant in their zone. The whole comes with ``--json``."""
-    if column == "digest":
-        return str(value)[:12]
-    return terminal.when(value) if column.endswith("_at") else str("" if value is None else value)

@@ -36,8 +36,8 @@ COMMANDS = {
     "job": "headrace.cli.job",
     "check": "headrace.cli.job",
     "package": "headrace.cli.package",
-    "task": "headrace.cli.job",
-    "agent": "headrace.cli.job",
+    "task": "headrace.cli.task",
+    "agent": "headrace.cli.task",
     "limit": "headrace.cli.limit",
     "user": "headrace.cli.people",
     "token": "headrace.cli.people",
@@ -67,27 +67,33 @@ LATER = [
     "control",
 ]
 """Words of the contract that a later version knows."""
-LATER_VERBS = {"package": ("watch",), "task": ("run",)}
+LATER_VERBS = {"package": ("watch",), "agent": ("accept", "drain", "resume", "rm"), "import": ("crontab",)}
 FLAGS = {"--url", "--token", "--data"}
 """Flags before the command that take the next word."""
 
 
 def command_of(words: Sequence[str]) -> str | None:
     """The first word that is no flag and no flag's value: the command; None when there is none."""
-    rest = iter(words)
-    for word in rest:
+    at = command_at(words)
+    return None if at is None else words[at]
+
+
+def command_at(words: Sequence[str]) -> int | None:
+    """Where that word stands."""
+    rest = iter(enumerate(words))
+    for at, word in rest:
         if word in FLAGS:
             next(rest, None)
         elif not word.startswith("-"):
-            return word
+            return at
     return None
 
 
 def unknown(word: str, more: Sequence[str]) -> str:
     """What to say to a word that is no command, or to a verb of a later version; empty for a good one."""
     if word in COMMANDS:
-        later = more[0] if more and more[0] in LATER_VERBS.get(word, ()) else ""
-        return f"not available yet: headrace {word} {later}" if later else ""
+        verb = command_of(more) if word in LATER_VERBS else None
+        return f"not available yet: headrace {word} {verb}" if verb in LATER_VERBS.get(word, ()) else ""
     if word in LATER:
         return f"not available yet: headrace {word}"
     near = get_close_matches(word, COMMANDS, 1, 0.6)
@@ -122,6 +128,7 @@ def parser(words: Sequence[str]) -> argparse.ArgumentParser:
             super().__init__(parents=[common], allow_abbrev=False, **options)  # type: ignore[arg-type]  # argparse passes its own keywords on
 
     commands = top.add_subparsers(metavar="COMMAND", parser_class=Common)
+    top.add_argument("--version", dest="_", action="store_true", help="which Headrace this is")
     module = COMMANDS.get(command_of(words) or "")
     for name in [module] if module else dict.fromkeys(COMMANDS.values()):
         importlib.import_module(name).add(commands)
@@ -149,11 +156,19 @@ def _write_no_more() -> None:
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
+def _spelled(words: Sequence[str]) -> list[str]:
+    """``--version`` without a command is the command of that name."""
+    if command_at(words) is None and "--version" in words:
+        return [*(word for word in words if word != "--version"), "version"]
+    return list(words)
+
+
 def main(words: Sequence[str] | None = None) -> int:
     """Run one command; gives the exit code. Never lets a traceback of ours reach a person."""
-    words = list(sys.argv[1:] if words is None else words)
-    command = command_of(words)
-    if command is not None and (said := unknown(command, words[words.index(command) + 1 :])):
+    words = _spelled(sys.argv[1:] if words is None else words)
+    at = command_at(words)
+    command = None if at is None else words[at]
+    if at is not None and (said := unknown(words[at], words[at + 1 :])):
         print(f"error: {said}", file=sys.stderr)
         return REFUSED if said.startswith("not available") else USAGE
     top = parser(words)

@@ -9,7 +9,7 @@ import argparse
 import contextlib
 import secrets
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import datetime, time, timedelta
 from typing import Any
 
@@ -18,7 +18,10 @@ from headrace.cli.follow import Watch, story, wait
 from headrace.cli.runs import connect
 from headrace.cli.terminal import Terminal
 from headrace.client.sync import FINAL, Client, Run
-from headrace.model.errors import Busy, Invalid, NotAvailable, Unreachable
+from headrace.model.errors import Busy, Invalid, NotAvailable, Problem, Unreachable
+
+LATER_FLAGS = ("--image", "--cpus", "--memory")
+"""Flags of ``headrace exec`` that a later version knows."""
 
 
 def add(commands: Any) -> None:
@@ -28,7 +31,7 @@ def add(commands: Any) -> None:
         help="run a saved job, a definition file, or file.py:job",
         add_help=False,
         description="TARGET is a saved job's name, a definition file (.yaml, .json, .edn), or file.py:job. "
-        "Parameters follow as --name value.",
+        "Parameters follow as --name value; one that is called as a flag is written -p name=value.",
     )
     run.add_argument("target", nargs="?", metavar="TARGET")
     run.add_argument("-h", "--help", action="store_true", dest="asks_help", help="with TARGET: its parameters too")
@@ -44,19 +47,48 @@ def add(commands: Any) -> None:
         help="run the graph with its work replaced: by nothing, or (print) by a line that says what would be done",
     )
     run.add_argument("--key", help="idempotency key: the same key gives the same run")
-    run.add_argument("--priority", type=int, metavar="N", help="-100 to 100; each point counts as a minute of waiting")
-    run.add_argument("--reason", help="why; kept with the run")
+    run.add_argument("--version", type=int, dest="job_version", metavar="N", help="an older version of a saved job")
+    labelled(run)
     times(run)
     for later in ("--local", "--watch"):
         run.add_argument(later, action="store_true", help=argparse.SUPPRESS)
-    run.set_defaults(do=run_target, takes_rest=True, usage=run.format_help)
+    flags = [flag for action in run._actions for flag in action.option_strings if action.help != argparse.SUPPRESS]  # noqa: SLF001 -- argparse tells them nowhere else
+    run.set_defaults(do=run_target, takes_rest=True, usage=run.format_help, flags=flags)
     execute = commands.add_parser("exec", help="run one command, as a run of its own")
     execute.add_argument("--env", action="append", default=[], metavar="NAME=VALUE", help="an environment variable")
     execute.add_argument("--wait", action="store_true", help="until it has ended")
     execute.add_argument("--follow", action="store_true", help="show its output as it comes")
+    labelled(execute)
     times(execute)
+    for later in LATER_FLAGS:
+        execute.add_argument(later, help=argparse.SUPPRESS)
     execute.add_argument("argv", nargs=argparse.REMAINDER, metavar="-- ARGV…")
     execute.set_defaults(do=run_command)
+
+
+def labelled(command: argparse.ArgumentParser) -> None:
+    """The flags that say how important a run is, and what is noted of it."""
+    command.add_argument(
+        "--priority", type=int, metavar="N", help="-100 to 100; each point counts as a minute of waiting"
+    )
+    command.add_argument(
+        "--label", dest="labels", action="append", default=[], metavar="NAME=VALUE", help="a label; may be repeated"
+    )
+    command.add_argument("--reason", help="why; kept with the run")
+
+
+def options_of(args: argparse.Namespace) -> dict[str, Any]:
+    """What the flags of ``labelled`` and ``times`` say, as options of a submit."""
+    found = {"priority": args.priority, "reason": args.reason, "labels": labels(args.labels) or None}
+    return {name: value for name, value in found.items() if value is not None} | when(args)
+
+
+def labels(pairs: Sequence[str]) -> dict[str, str]:
+    """``--label name=value`` as they were given. Raises Invalid for every one that is not written so."""
+    problems = [Problem(f"--label {pair}", "write it as name=value") for pair in pairs if not pair.partition("=")[1]]
+    if problems:
+        raise Invalid("the labels are wrong", problems=tuple(problems))
+    return dict(pair.partition("=")[::2] for pair in pairs)
 
 
 def times(command: argparse.ArgumentParser) -> None:
@@ -97,17 +129,22 @@ def run_target(args: argparse.Namespace, terminal: Terminal) -> int:
         if getattr(args, later):
             raise NotAvailable(f"not available yet: --{later}")
     target = targets.read(args.target)
+    if args.job_version is not None and target.definition is not None:
+        raise Invalid("--version is for a saved job: a file has only what is in it")
     if args.dry_run and target.definition is not None:
         return _dry(target.definition, terminal)
     with server(args, terminal) as client:
         if args.dry_run:
-            return _dry(client.jobs.get(target.name), terminal)
-        schema = _schema(client, target)
-        params = targets.parameters(args.rest, args.pairs, schema)
-        options = {k: v for k, v in (("priority", args.priority), ("reason", args.reason)) if v is not None}
-        options |= when(args)
+            return _dry(client.jobs.get(target.name, args.job_version), terminal)
+        schema = _schema(client, target, args.job_version)
+        params = targets.parameters(args.rest, args.pairs, schema, args.flags)
+        for slip in targets.slips(args.rest, schema, args.flags):
+            print(f"warning: {slip}", file=sys.stderr)
+        options: dict[str, Any] = options_of(args)
         if args.test:
             options["test"] = args.test
+        if args.job_version is not None:
+            options["version"] = args.job_version
         key = args.key or secrets.token_urlsafe(16)
         body: Any = target.name
         if target.definition is not None:
@@ -136,14 +173,16 @@ def _help(args: argparse.Namespace, terminal: Terminal) -> int:
 
 def run_command(args: argparse.Namespace, terminal: Terminal) -> int:
     """``headrace exec``."""
+    for later in LATER_FLAGS:
+        if getattr(args, later.removeprefix("--")) is not None:
+            raise NotAvailable(f"not available yet: headrace exec {later}")
     argv = args.argv[1:] if args.argv[:1] == ["--"] else args.argv
     if not argv:
         raise Invalid("say what to run: headrace exec -- ARGV…")
     env = dict(pair.partition("=")[::2] for pair in args.env)
     body: dict[str, Any] = {"command": argv} | ({"env": env} if env else {})
     with server(args, terminal) as client:
-        options: dict[str, Any] = when(args)
-        run = client.submit(body, key=secrets.token_urlsafe(16), **options)
+        run = client.submit(body, key=secrets.token_urlsafe(16), **options_of(args))
         return finish(args, terminal, client, run)
 
 
@@ -155,11 +194,11 @@ def _dry(definition: dict[str, Any], terminal: Terminal) -> int:
     return 0
 
 
-def _schema(client: Client, target: targets.Target) -> dict[str, Any] | None:
+def _schema(client: Client, target: targets.Target, version: int | None) -> dict[str, Any] | None:
     if target.definition is not None:
         schema = target.definition.get("params")
     else:
-        schema = client.jobs.get(target.name).get("params")
+        schema = client.jobs.get(target.name, version).get("params")
     return schema if isinstance(schema, dict) else None
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import traceback
 from collections.abc import Callable, Mapping, Sequence
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -24,6 +25,13 @@ MEDIA = {
     ".json": "application/json",
     ".edn": "application/edn",
 }
+
+OTHERS = {"type": ["null", "boolean", "number", "array", "object"]}
+"""The schema of a word whose type nobody knows: JSON where it is JSON, else text."""
+ANYTHING: dict[str, Any] = {"additionalProperties": OTHERS}
+"""The schema of words none of which is known."""
+SLIP = 0.75
+"""How like a flag a word must be to be taken for a slip."""
 
 
 class Target(msgspec.Struct, frozen=True):
@@ -123,10 +131,12 @@ def _imported(path: Path, load: Callable[[], T]) -> T:
         ) from error
 
 
-def parameters(words: Sequence[str], pairs: Sequence[str], schema: Mapping[str, Any] | None) -> dict[str, Any]:
+def parameters(
+    words: Sequence[str], pairs: Sequence[str], schema: Mapping[str, Any] | None, flags: Sequence[str] = ()
+) -> dict[str, Any]:
     """``--name value``, ``--name=value``, ``--flag`` and ``-p name=value`` as parameters, typed by the schema.
 
-    Raises Invalid for every word that fits nothing, all at once.
+    Raises Invalid for every word that fits nothing, all at once; ``flags`` are those that may have been meant.
     """
     given: list[tuple[str, str | None]] = []
     problems: list[Problem] = []
@@ -154,9 +164,9 @@ def parameters(words: Sequence[str], pairs: Sequence[str], schema: Mapping[str, 
     for name, text in given:
         actual = name if name in known else name.replace("-", "_")
         if actual not in known and closed(schema):
-            problems.append(Problem(f"--{name}", f"there is no such parameter{_meant(actual, known)}"))
+            problems.append(Problem(f"--{name}", f"there is no such parameter{_meant(actual, known, flags)}"))
             continue
-        values[actual] = typed(text, known.get(actual, {}), schema)
+        values[actual] = typed(text, known.get(actual, OTHERS if schema is ANYTHING else {}), schema)
     if problems:
         raise Invalid("the parameters are wrong", problems=(*problems, *_misfits(values, schema)))
     return values
@@ -188,8 +198,25 @@ def closed(schema: Mapping[str, Any] | None) -> bool:
     )
 
 
-def _meant(name: str, known: Mapping[str, Any]) -> str:
-    near = nearest(name, known)
+def slips(words: Sequence[str], schema: Mapping[str, Any] | None, flags: Sequence[str]) -> list[str]:
+    """Words that a job without declared parameters takes as parameters, and that may have been meant as flags."""
+    if closed(schema):
+        return []
+    known = (schema or {}).get("properties", {})
+    found = []
+    for word in words:
+        name = word.partition("=")[0]
+        if name.startswith("--") and name[2:] not in known and name[2:].replace("-", "_") not in known:
+            near = get_close_matches(name[2:], [flag[2:] for flag in flags if flag.startswith("--")], 1, SLIP)
+            if near:
+                found.append(
+                    f"{name} is taken as a parameter; did you mean --{near[0]}? (-p {name[2:]}=… says a parameter)"
+                )
+    return found
+
+
+def _meant(name: str, known: Mapping[str, Any], flags: Sequence[str] = ()) -> str:
+    near = nearest(name, [*known, *(flag[2:] for flag in flags if flag.startswith("--"))])
     return f" (did you mean --{near}?)" if near else f"; there are: {', '.join(f'--{k}' for k in known)}"
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from headrace.cli.follow import wait
 from headrace.cli.runs import connect
-from headrace.cli.targets import parameters
+from headrace.cli.targets import OTHERS, parameters
 from headrace.cli.terminal import Terminal
 from headrace.client import flow
 from headrace.client.sync import Client, Run
@@ -88,7 +88,7 @@ def _schema(client: Client, run: Run) -> dict[str, Any] | None:
 
 
 def _like(value: Any) -> dict[str, Any]:
-    return {"type": "string"} if isinstance(value, str) else {}
+    return {"type": "string"} if isinstance(value, str) else OTHERS
 
 
 def ask(args: argparse.Namespace, terminal: Terminal) -> int:

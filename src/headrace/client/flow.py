@@ -125,6 +125,14 @@ def submit(
     return expect((yield request), views.RunView)
 
 
+def run_task(
+    reference: str, params: Mapping[str, Any], options: Mapping[str, Any], key: str | None
+) -> Flow[views.RunView]:
+    """Make a run of one registered task; ``params`` are its arguments. Options: package, retries, timeout, as of a run."""
+    body = _json({"params": params, **options})
+    return expect((yield Request("POST", address("tasks", reference, "runs"), body, key=key)), views.RunView)
+
+
 def submit_many(runs: Sequence[Mapping[str, Any]], key: str | None) -> Flow[list[int]]:
     """Many runs, all or none. At most 10,000."""
     return expect((yield Request("POST", address("runs", "batch"), _json({"runs": runs}), key=key)), views.Ids).ids
