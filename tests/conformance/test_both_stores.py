@@ -317,6 +317,8 @@ def test_attempts_segments_artifacts_and_outbox_come_back(fresh: Fresh) -> None:
         assert await store.reader.artifacts(1) == [artifact]
         assert await store.reader.artifacts(1, 0) == [artifact]
         assert await store.reader.artifacts(1, 1) == []
+        assert await store.reader.with_artifacts([3, 1, 2]) == {1}
+        assert await store.reader.with_artifacts([]) == set()
 
     fresh.run(body)
 

@@ -21,8 +21,9 @@ from headrace.control.server import Doors, bind
 from headrace.model.cells import RunInput, TaskCell
 from headrace.model.changes import SYSTEM, Submit
 from headrace.model.definition import JobDefinition
-from headrace.model.ports import Fault, no_fault
+from headrace.model.ports import Clock, Fault, no_fault
 from headrace.model.states import RUN_FINAL
+from headrace.store.port import Store
 from headrace.store.rows import RunRow
 from headrace.store.sqlite.store import open_sqlite
 
@@ -43,10 +44,15 @@ async def until(holds: Callable[[], bool | Awaitable[bool]]) -> None:
 
 
 class Whole:
-    """Control and agent on one data folder; either can be ended and begun again."""
+    """Control and agent on one data folder; either can be ended and begun again. ``dsn``: the store is that PostgreSQL."""
 
-    def __init__(self, data: Path, *, slots: int = 2, fault: Fault = no_fault) -> None:
+    def __init__(
+        self, data: Path, *, slots: int = 2, fault: Fault = no_fault, name: str = "a", dsn: str = "", **labels: str
+    ) -> None:
         self.data = data
+        self.name = name
+        self._labels = labels
+        self._dsn = dsn
         self.node: Node
         self.agent: Agent
         self._slots = slots
@@ -67,11 +73,18 @@ class Whole:
     async def start_control(self) -> None:
         """A life of control."""
         clock = SystemClock()
-        store = await open_sqlite(str(self.data), clock=clock)
-        self.node = Node(store, clock=clock, dice=random.Random(1), fault=self._fault)
+        store = await self._open(clock)
+        self.node = Node(store, clock=clock, dice=random.Random(1), fault=self._fault, alone=not self._dsn)
         links = await self.node.start(secret=SECRET, url="http://test", connect=connect)
         self._doors = Doors(nothing, links.serve)
         await self._doors.open(bind("127.0.0.1", 0), self.data / "control.sock")
+
+    async def _open(self, clock: Clock) -> Store:
+        if not self._dsn:
+            return await open_sqlite(str(self.data), clock=clock)
+        from headrace.store.postgres.store import open_store  # not every test needs it
+
+        return await open_store(self._dsn)
 
     async def stop_control(self) -> None:
         """End it as a stop does."""
@@ -82,7 +95,13 @@ class Whole:
         """A life of the agent."""
         folder = self.data / "agent"
         folder.mkdir(exist_ok=True)
-        settings = AgentSettings(data=str(folder), control=str(self.data / "control.sock"), slots=self._slots, name="a")
+        settings = AgentSettings(
+            data=str(folder),
+            control=str(self.data / "control.sock"),
+            slots=self._slots,
+            name=self.name,
+            labels=self._labels,
+        )
         self._until = asyncio.Event()
         self.agent = Agent(settings)
         self._serving = asyncio.ensure_future(self.agent.serve(self._until))

@@ -66,6 +66,7 @@ class Node:
         alone: bool = False,
     ) -> None:
         self.store = store
+        self._alone = alone
         self.clock = clock = SteadyClock(clock)
         self.fault = fault
         self.waiters = Waiters()
@@ -115,11 +116,12 @@ class Node:
         assigner = Assigner(
             self.store.reader,
             self.store.blobs,
-            self.graphs.compiled,
+            self.graphs,
             self.placement.durations,
             tokens=token,
             url=url,
             fresh_from=first,
+            alone=self._alone,
         )
         services = Services(
             self.ledger,

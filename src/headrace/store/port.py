@@ -227,6 +227,9 @@ class Reader(Protocol):
 
     async def artifacts(self, run: int, no: int | None = None) -> list[ArtifactRow]: ...
 
+    async def with_artifacts(self, runs: Sequence[int]) -> set[int]:
+        """Those of these runs whose attempts have left files. At most 500 are looked at."""
+
     async def entity(self, key: EntityKey) -> Entity | None: ...
 
     async def entities(

@@ -13,7 +13,7 @@ from headrace.model.errors import StoreError
 from headrace.model.ids import WHOLE, TaskKey
 from headrace.model.limits import LimitKey
 from headrace.store.images import decode_run, decode_task, history_of, input_of
-from headrace.store.postgres.arrays import Texts
+from headrace.store.postgres.arrays import Ints, Texts
 from headrace.store.postgres.blobs import PostgresBlobs
 from headrace.store.postgres.connect import Row
 from headrace.store.postgres.lists import PostgresLists
@@ -149,6 +149,11 @@ class PostgresReader(PostgresLog, PostgresLists):
         else:
             rows = await self._pool.rows("artifacts_of_no", [run, no])
         return [ArtifactRow(*row) for row in rows]
+
+    async def with_artifacts(self, runs: Sequence[int]) -> set[int]:
+        """Those of these runs whose attempts have left files."""
+        rows = await self._pool.rows("with_artifacts", [Ints(runs[:ROWS_MAX])]) if runs else []
+        return {row[0] for row in rows}
 
     async def entity(self, key: EntityKey) -> Entity | None:
         """One named thing, deleted or not."""

@@ -134,6 +134,11 @@ class SqliteReader(SqliteLog, SqliteLists):
         wanted = ANY if no is None else no
         return [ArtifactRow(*row) for row in await self._ask("artifacts", (run, wanted, wanted))]
 
+    async def with_artifacts(self, runs: Sequence[int]) -> set[int]:
+        """Those of these runs whose attempts have left files."""
+        asked = "[" + ",".join(map(str, runs[:ROWS_MAX])) + "]"
+        return {row[0] for row in await self._ask("with_artifacts", (asked,))}
+
     async def entity(self, key: EntityKey) -> Entity | None:
         rows = await self._ask("entity_by_key", key)
         return Entity(*rows[0]) if rows else None

@@ -108,7 +108,7 @@ class Control:
                 str(self.folder), clock=self.clock, options=options, files=DiskFiles(disk), inline=True, fault=fault
             )
             self._kept.append(store)
-            node = self.node = Node(store, clock=self.clock, dice=dice, fault=fault)
+            node = self.node = Node(store, clock=self.clock, dice=dice, fault=fault, alone=True)
             self.links = await node.start(
                 secret=SECRET, url="sim", connect=lambda hello: SimCalls(self.network, partial(reach, hello.address))
             )

@@ -99,6 +99,9 @@ where run = $1 and no = $2 and idx = $3 and attempt = $4 order by first
 -- name: artifacts
 select run, no, idx, path, digest, size from artifact where run = $1 order by no, idx, path limit 10000
 
+-- name: with_artifacts
+select k.run from unnest($1::bigint[]) as k (run) where exists (select 1 from artifact a where a.run = k.run)
+
 -- name: artifacts_of_no
 select run, no, idx, path, digest, size from artifact where run = $1 and no = $2 order by no, idx, path limit 10000
 

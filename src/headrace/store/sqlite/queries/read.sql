@@ -78,6 +78,9 @@ WHERE run = ? AND no = ? AND idx = ? AND attempt = ? ORDER BY first;
 -- name: artifacts
 SELECT run, no, idx, path, digest, size FROM artifact WHERE run = ? AND (? = -9 OR no = ?) ORDER BY no, idx, path LIMIT 10000;
 
+-- name: with_artifacts
+SELECT k.value FROM json_each(?) k WHERE EXISTS (SELECT 1 FROM artifact a WHERE a.run = k.value);
+
 -- name: entity_by_key
 SELECT kind, name, version, created_at, updated_at, image, deleted_at, facts, space
 FROM entity WHERE space = 1 AND kind = ? AND name = ?;
