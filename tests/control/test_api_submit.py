@@ -68,6 +68,39 @@ async def test_problems_of_the_request_itself_are_told_at_once(tmp_path: Path) -
 
 
 @run_async
+async def test_fields_of_later_versions_say_so(tmp_path: Path) -> None:
+    async with World(tmp_path) as world:
+        await world.post("/jobs", HELLO)
+        one = {"command": ["true"]}
+        for body in (
+            {**one, "resources": {"cpus": 1}},
+            {**one, "secrets": {"KEY": "stripe"}},
+            {"container": {"image": "x"}},
+        ):
+            answer = await world.post("/runs", body)
+            field = next(name for name in body if name != "command")
+            assert (answer.status, answer.paths) == (422, {field}), answer.body
+            assert answer.json["problems"][0]["message"] == f"not available yet: {field}"
+        saved = await world.post("/jobs", {**HELLO, "callback": "https://example.test"})
+        assert (saved.status, saved.paths) == (422, {"callback"})
+        assert saved.json["problems"][0]["message"].startswith("not available yet: callback")
+
+
+@run_async
+async def test_a_run_of_a_registered_task_takes_its_environment_and_where_it_runs(tmp_path: Path) -> None:
+    async with World(tmp_path) as world:
+        await put_package(world, "reports", package(sales=CODE))
+        body = {"env": {"A": "b"}, "agent": {"labels": {"os": "plan9"}}, "params": {"day": "x", "minimum": 2}}
+        made = await world.post("/tasks/sales:clean/runs", body)
+        assert made.status == 201, made.body
+        row = await world.node.store.reader.run(made.json["id"])
+        assert row is not None
+        task = (await world.services.graphs.load(row.cell.graph)).definition.tasks[0]
+        assert task.env == {"A": "b"}
+        assert task.agent.labels == {"os": "plan9"}  # type: ignore[union-attr]  # it was given
+
+
+@run_async
 async def test_a_run_names_the_version_it_was_made_with(tmp_path: Path) -> None:
     async with World(tmp_path) as world:
         await world.put("/jobs/hello", HELLO)

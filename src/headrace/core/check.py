@@ -25,7 +25,7 @@ NOT_YET = "not available yet: "
 """How the message about a feature of a later version begins."""
 
 PHASE_MAX = 200
-_LATER_OF_JOB = ("schedules", "notify", "listeners")
+_LATER_OF_JOB = ("schedules", "notify", "listeners", "callback")
 _LATER_OF_TASK = ("secrets", "secret_files", "resources", "listeners")
 _NOTHING_LATER: tuple[object, ...] = ({}, {}, UNSET, [])
 _later = attrgetter(*_LATER_OF_TASK)

@@ -349,6 +349,8 @@ class JobDefinition(Record, frozen=True, kw_only=True):
     """Who is told."""
     listeners: list[Any] = []
     """Likewise."""
+    callback: str | UnsetType = UNSET
+    """A URL that is told of its runs."""
     labels: dict[LabelText, LabelText] = {}
     """Of the job and its runs."""
     packages: dict[str, str] = field(default_factory=dict)

@@ -24,9 +24,7 @@ _PLAIN = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 
 async def one_task_job(body: AnyRun, reader: Reader) -> JobDefinition:
-    """The definition. Raises Invalid for what is not available yet and for tasks nobody registered."""
-    if body.container is not UNSET:
-        raise Invalid("1 problem", problems=(Problem("container", NOT_YET + "container"),))
+    """The definition. Raises Invalid for tasks nobody registered."""
     kind: dict[str, Any] = {}
     if isinstance(body.task, str):
         given = body.package if isinstance(body.package, str) else None
@@ -47,6 +45,14 @@ async def one_task_job(body: AnyRun, reader: Reader) -> JobDefinition:
         **kind,
     )
     return JobDefinition(name=name, tasks=[task])
+
+
+def refuse_later(body: AnyRun) -> None:
+    """Raises Invalid for fields of the one task that a later version builds."""
+    given = {"container": body.container, "resources": body.resources, "secrets": body.secrets or UNSET}
+    problems = tuple(Problem(name, NOT_YET + name) for name, value in given.items() if value is not UNSET)
+    if problems:
+        raise Invalid("1 problem" if len(problems) == 1 else f"{len(problems)} problems", problems=problems)
 
 
 def _reference(name: str) -> str:

@@ -10,7 +10,7 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from msgspec import UNSET, Meta, Struct, UnsetType, field
 
-from headrace.model.definition import AgentChoice, Container, JobDefinition, Retries
+from headrace.model.definition import AgentChoice, Container, JobDefinition, Resources, Retries
 from headrace.model.document import Duration, LabelText, Name, Priority, State
 from headrace.model.errors import Problem
 from headrace.model.job_view import JobView
@@ -71,6 +71,8 @@ class AnyRun(NewRun, frozen=True, kw_only=True):
     retries: int | Retries | UnsetType = UNSET
     timeout: Duration | UnsetType = UNSET
     agent: AgentChoice | UnsetType = UNSET
+    resources: Resources | UnsetType = UNSET
+    secrets: dict[str, str] = {}
 
 
 class NewRuns(Request, frozen=True, kw_only=True):
@@ -83,8 +85,10 @@ class TaskRun(NewRun, frozen=True, kw_only=True):
     """``POST /tasks/{reference}/runs``: one task as a run; ``params`` are its arguments."""
 
     package: str | UnsetType = UNSET
+    env: dict[str, str] = {}
     retries: int | Retries | UnsetType = UNSET
     timeout: Duration | UnsetType = UNSET
+    agent: AgentChoice | UnsetType = UNSET
 
 
 class AmendRun(Request, frozen=True, kw_only=True):

@@ -16,7 +16,7 @@ from headrace.control.api.answers import Told, ask, ask_all
 from headrace.control.api.call import Call, Reply
 from headrace.control.api.incoming import pinned_definition
 from headrace.control.api.lookup import no_job
-from headrace.control.api.oneoff import one_task_job
+from headrace.control.api.oneoff import one_task_job, refuse_later
 from headrace.control.api.records import BATCH_RUNS_MAX, BATCH_TASKS_MAX, AnyRun, NewRun, NewRuns, TaskRun
 from headrace.control.api.table import BASE, BATCH_BODY_MAX, RECORDS, Route
 from headrace.control.api.times import NO_INSTANT, micros
@@ -69,8 +69,10 @@ async def post_task_run(call: Call) -> Reply:
         task=call.values["reference"],
         params=body.params,
         package=body.package,
+        env=body.env,
         retries=body.retries,
         timeout=body.timeout,
+        agent=body.agent,
     )
     return await _one(call, await _target(call, run, ""), body)
 
@@ -207,6 +209,7 @@ async def _target(call: Call, body: AnyRun, path: str) -> Target:
     if len(kinds) != 1:
         what = "give one of job, command, script, task" + (f", not {' and '.join(kinds)}" if kinds else "")
         raise Invalid("1 problem", problems=(Problem(path, what),))
+    refuse_later(body)
     if isinstance(body.job, str):
         return await saved_target(call, body.job, body.version)
     if kinds[0] != "task":
