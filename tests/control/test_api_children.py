@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from api_world import World, run_async
+from test_api_jobs import CODE, package, put_package
 
 from headrace.model.changes import OutcomeKind
 
@@ -146,3 +147,20 @@ async def test_explain_of_a_failed_run_names_the_child_that_failed(tmp_path: Pat
         await until(world, f"/runs/{run}", lambda got: got["state"] == "failed")
         told = (await world.get(f"/runs/{run}/explain")).json["reasons"]
         assert told[1]["message"] == f"c failed at attempt 1: child; see run {child}"
+
+
+@run_async
+async def test_a_child_whose_tasks_are_not_registered_yet_is_not_begun(tmp_path: Path) -> None:
+    async with World(tmp_path) as world:
+        early = {"name": "child", "tasks": [{"name": "a", "python": "sales:clean", "package": "reports", "with": {}}]}
+        assert (await world.put("/jobs/child?allow_missing=true", early)).status == 201
+        await world.put("/jobs/parent", {"name": "parent", "tasks": [{"name": "c", "job": "child"}]})
+        run = (await world.post("/jobs/parent/runs", {})).json["id"]
+        view = await until(world, f"/runs/{run}", lambda got: got["state"] == "failed")
+        assert "job child waits for: sales:clean" in view["tasks"][0]["error"]["message"]
+        assert (await world.get(f"/runs?parent={run}")).json["items"] == []
+        await put_package(world, "reports", package(sales=CODE))
+        run = (await world.post("/jobs/parent/runs", {})).json["id"]
+        found = await until(world, f"/runs?parent={run}", lambda got: len(got["items"]) == 1)
+        kept = (await world.get(f"/runs/{found['items'][0]['id']}/definition")).json
+        assert list(kept["packages"]) == ["reports"]

@@ -491,3 +491,22 @@ async def test_agents_are_listed(tmp_path: Path) -> None:
         await world.node.ledger.change(AgentHello("mill-1", "boot", 5, slots=4, labels={"os": "linux"}), SYSTEM)
         agent = (await world.get("/agents")).json["items"][0]
         assert (agent["id"], agent["name"], agent["state"], agent["slots"]) == (5, "mill-1", "away", 4)
+
+
+@run_async
+async def test_the_document_that_a_run_was_made_of_can_be_read(tmp_path: Path) -> None:
+    async with World(tmp_path) as world:
+        made = await world.post("/runs", {"job": {**CHAIN, "name": "once"}})
+        got = await world.get(f"/runs/{made.json['id']}/definition")
+        assert got.status == 200
+        assert got.json["name"] == "once"
+        assert [t["name"] for t in got.json["tasks"]] == ["a", "b", "c"]
+        assert (await world.put("/jobs/once", got.json)).status == 201
+        run = await submitted(world)
+        await world.put("/jobs/hello", {**HELLO, "description": "another"})
+        old = (await world.get(f"/runs/{run}/definition")).json
+        assert old == HELLO | old
+        assert "description" not in old
+        assert (await world.get("/runs/999999/definition")).status == 404
+        edn = await world.get(f"/runs/{run}/definition", headers={"accept": "application/edn"})
+        assert edn.body.startswith(b"{:job/name")

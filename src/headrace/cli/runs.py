@@ -6,9 +6,10 @@ import argparse
 from collections.abc import Sequence
 from typing import Any
 
+from headrace.cli import shapes
 from headrace.cli.follow import Watch, counted, failure, story
 from headrace.cli.pieces import Pieces, who
-from headrace.cli.terminal import Terminal, elapsed, short
+from headrace.cli.terminal import Terminal, elapsed, formatted, short
 from headrace.client import flow
 from headrace.client.sync import Client
 from headrace.model.errors import Invalid
@@ -52,6 +53,7 @@ def add(commands: Any) -> None:
     show.add_argument("id", type=int, metavar="ID")
     show.add_argument("task", nargs="?", metavar="TASK", help="this task alone, or its instance: TASK[3]")
     show.add_argument("--output", action="store_true", help="with the last output of each attempt")
+    show.add_argument("--definition", action="store_true", help="the definition that the run was made of")
     show.add_argument("--as-of", dest="as_of", metavar="INSTANT", help="as it was then, as 2026-03-29T06:00Z")
     show.set_defaults(do=show_run)
     logs = commands.add_parser("logs", help="a run's log")
@@ -112,6 +114,8 @@ def list_runs(args: argparse.Namespace, terminal: Terminal) -> int:
 
 def show_run(args: argparse.Namespace, terminal: Terminal) -> int:
     """``headrace show``."""
+    if args.definition:
+        return show_definition(args, terminal)
     if args.task:
         return show_task(args, terminal)
     with connect(args) as client:
@@ -146,6 +150,17 @@ def show_run(args: argparse.Namespace, terminal: Terminal) -> int:
     if view.state not in ("succeeded", "queued", "running"):
         terminal.line()
         story(terminal, view)
+    return 0
+
+
+def show_definition(args: argparse.Namespace, terminal: Terminal) -> int:
+    """``headrace show ID --definition``: what ``job put`` reads."""
+    if args.task or args.output or args.as_of:
+        raise Invalid("--definition stands alone")
+    with connect(args) as client:
+        found = client.do(flow.definition(args.id))
+    if not terminal.data(found, shapes.definition):
+        terminal.line(formatted(found, "json", shapes.definition))
     return 0
 
 

@@ -217,6 +217,11 @@ def artifact(number: int, task: str, path: str, index: int | None = None) -> Flo
     return response.body
 
 
+def definition(number: int) -> Flow[dict[str, Any]]:
+    """The document that a run was made of."""
+    return expect((yield Request("GET", address("runs", number, "definition"))), dict[str, Any])
+
+
 def explain(number: int) -> Flow[views.ExplainView]:
     """Why it runs, or does not."""
     return expect((yield Request("GET", address("runs", number, "explain"))), views.ExplainView)

@@ -14,8 +14,10 @@ from msgspec import UNSET
 from headrace.codec.params import ParamsSchemas
 from headrace.control.api.saved import Saved, SavedJobs
 from headrace.control.api.values import Values
+from headrace.control.api.waiting import no_longer_waiting
 from headrace.control.graphs import Graphs
 from headrace.control.ids import Ids
+from headrace.control.ledger import Ledger
 from headrace.model.cells import InputMore, ParentRef, RunInput, Value
 from headrace.model.changes import Abandon, Cancel, Change, OutcomeKind, Settle, Stop, Submit
 from headrace.model.errors import Busy, HeadraceError, Invalid, NotFound, StoreError, TooLarge
@@ -41,11 +43,20 @@ class Family:
     """Makes changes of messages."""
 
     def __init__(
-        self, reader: Reader, *, jobs: SavedJobs, graphs: Graphs, ids: Ids, values: Values, clock: Clock
+        self,
+        reader: Reader,
+        ledger: Ledger,
+        *,
+        jobs: SavedJobs,
+        graphs: Graphs,
+        ids: Ids,
+        values: Values,
+        clock: Clock,
     ) -> None:
-        self._reader = reader
-        self._jobs = jobs
-        self._graphs = graphs
+        self.reader = self._reader = reader
+        self.ledger = ledger
+        self.jobs = self._jobs = jobs
+        self.graphs = self._graphs = graphs
         self._ids = ids
         self._values = values
         self._clock = clock
@@ -87,6 +98,8 @@ class Family:
 
     async def _input(self, message: StartChild) -> RunInput:
         saved = await self._saved(message)
+        if saved.record.missing:
+            saved = await no_longer_waiting(self, saved)
         definition = (await self._graphs.load(saved.record.graph)).definition
         params = msgspec.json.decode(message.params)
         if definition.params is not UNSET:

@@ -91,7 +91,9 @@ class Node:
         self.due = DueLoop(store.reader, self.ledger, clock)
         self.jobs = SavedJobs(store.reader, alone=alone)
         self.values = Values(store.reader, store.blobs)
-        family = Family(store.reader, jobs=self.jobs, graphs=self.graphs, ids=self.ids, values=self.values, clock=clock)
+        family = Family(
+            store.reader, self.ledger, jobs=self.jobs, graphs=self.graphs, ids=self.ids, values=self.values, clock=clock
+        )
         self.outbox = OutboxLoop(store.reader, self.ledger, family, clock=clock, fault=fault)
         self.tidy = TidyLoop(store.reader, self.ledger, clock)
         self.links: Links

@@ -25,6 +25,7 @@ from headrace.control.auth import Permission
 from headrace.control.ended import ended_runs
 from headrace.control.graphs import Known
 from headrace.model.cells import TaskCell
+from headrace.model.definition import JobDefinition
 from headrace.model.errors import Invalid, NotFound, Problem, TooLarge
 from headrace.model.ids import WHOLE
 from headrace.model.states import RUN_FINAL, RunState, TaskState
@@ -111,6 +112,12 @@ async def _until_ended(call: Call, run: int, wait: float) -> RunRow:
             await waiters.until(run, future, left)
         finally:
             waiters.drop(run, future)
+
+
+async def get_definition(call: Call) -> Reply:
+    """``GET /runs/{id}/definition``: the document that the run was made of, saved or not."""
+    _, known = await run_of(call)
+    return Reply(known.definition)
 
 
 async def list_tasks(call: Call) -> Reply:
@@ -286,6 +293,9 @@ ROUTES = (
         RunView,
         "One run with its tasks; `wait=30s` answers when it has ended or the time is over",
         (Query("with", "`output`: each attempt's last 64 KiB of stdout and stderr"), Query("wait", "at most 60s")),
+    ),
+    _get(
+        "/runs/{id}/definition", get_definition, JobDefinition, "The definition that the run was made of, as it is kept"
     ),
     _get("/runs/{id}/tasks", list_tasks, Items, "The tasks of a run; a task with `each` shows counts", PAGE),
     _get(

@@ -6,17 +6,34 @@ a package was registered and, so that nothing depends on that call, when somebod
 
 from __future__ import annotations
 
+from typing import Protocol
+
 from headrace.control.api.catalog import Catalog, missing_of, pinned, read_catalog, told_missing
-from headrace.control.api.saved import Saved
-from headrace.control.api.services import Services
+from headrace.control.api.saved import Saved, SavedJobs
 from headrace.control.changes.jobs import JOB, PutJob, read_job
+from headrace.control.graphs import Graphs
+from headrace.control.ledger import Ledger
 from headrace.model.changes import Origin
 from headrace.model.errors import Conflict, Gone
+from headrace.store.port import Reader
 
 ARRIVED = Origin("system", "control", "tasks that the job waited for were registered")
 
 
-async def no_longer_waiting(services: Services, saved: Saved) -> Saved:
+class Saving(Protocol):
+    """What it takes to look at a saved job and to save its next version."""
+
+    @property
+    def reader(self) -> Reader: ...
+    @property
+    def jobs(self) -> SavedJobs: ...
+    @property
+    def graphs(self) -> Graphs: ...
+    @property
+    def ledger(self) -> Ledger: ...
+
+
+async def no_longer_waiting(services: Saving, saved: Saved) -> Saved:
     """The job as it can be run now. Raises Conflict, naming what it still waits for."""
     name = saved.row.name
     newest = await services.jobs.get(name)
@@ -35,7 +52,7 @@ def waits(name: str, missing: tuple[str, ...]) -> Conflict:
     return Conflict(f"job {name} waits for: {', '.join(missing)}: register a package that has it")
 
 
-async def package_arrived(services: Services) -> list[str]:
+async def package_arrived(services: Saving) -> list[str]:
     """Look at every job that waits; gives the names of those that were saved anew."""
     waiting: list[Saved] = []
     after = ""
@@ -49,7 +66,7 @@ async def package_arrived(services: Services) -> list[str]:
     return [saved.row.name for saved in waiting if await _save_anew(services, saved, catalog)]
 
 
-async def _save_anew(services: Services, saved: Saved, catalog: Catalog) -> bool:
+async def _save_anew(services: Saving, saved: Saved, catalog: Catalog) -> bool:
     """Save the next version if fewer tasks are missing now; whoever saved the job meanwhile has the last word."""
     name = saved.row.name
     known = await services.graphs.load(saved.record.graph)
