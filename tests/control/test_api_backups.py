@@ -94,3 +94,75 @@ async def test_a_restore_that_is_refused_at_the_start_is_not_tried_again(tmp_pat
         await backups.restore_if_asked()
     assert "no backup" in (tmp_path / REFUSED).read_text()
     assert await backups.restore_if_asked() is None
+
+
+@run_async
+async def test_a_repeated_request_under_a_key_makes_no_second_backup_and_asks_for_no_second_restore(
+    tmp_path: Path,
+) -> None:
+    told: list[str] = []
+    async with World(tmp_path / "data") as world:
+        backups = serve(world, told)
+        key = {"idempotency-key": "nightly"}
+        first = await world.post("/backup", {}, headers=key)
+        again = await world.post("/backup", {}, headers=key)
+        assert (first.status, again.status) == (201, 201)
+        assert again.json == first.json
+        assert again.headers["location"] == first.headers["location"]
+        assert again.headers["idempotent-replay"] == "true"
+        assert len(backups.kept()) == 1
+        assert (await world.post("/backup", {"name": "b.hrb"}, headers=key)).status == 409
+        body, key = {"name": first.json["name"], "force": True}, {"idempotency-key": "back"}
+        assert (await world.post("/restore", body, headers=key)).status == 202
+        (tmp_path / "data" / ASKED).unlink()
+        assert (await world.post("/restore", body, headers=key)).status == 202
+        assert not (tmp_path / "data" / ASKED).exists()
+        assert len(told) == 1
+
+
+@run_async
+async def test_what_is_done_with_backups_is_written_down_and_seen_by_those_who_may(tmp_path: Path) -> None:
+    async with World(tmp_path / "data") as world:
+        serve(world, [])
+        for name in ("a.hrb", "b.hrb"):
+            await world.post("/backup", {"name": name})
+        await world.call("DELETE", "/api/v1/backups/a.hrb")
+        await world.post("/restore", {"name": "b.hrb", "force": True})
+        events = (await world.get("/events?subject=backups")).json["items"]
+        assert [(e["kind"], e["subject"], e["sequence"]) for e in events] == [
+            ("backup.made", "backups/a.hrb", 1),
+            ("backup.made", "backups/b.hrb", 1),
+            ("backup.removed", "backups/a.hrb", 2),
+            ("backup.restore_asked", "backups/b.hrb", 2),
+        ]
+        assert all(e["actor"].startswith("token:") for e in events)
+        assert (await world.get("/events?subject=backups", role=Role.watcher)).json["items"] == []
+
+
+@run_async
+async def test_backups_are_listed_in_pages(tmp_path: Path) -> None:
+    async with World(tmp_path / "data") as world:
+        folder = serve(world, []).folder
+        folder.mkdir()
+        for name in "abc":
+            (folder / f"{name}.hrb").write_bytes(b"x")
+        page = (await world.get("/backups?limit=2")).json
+        assert [item["name"] for item in page["items"]] == ["a.hrb", "b.hrb"]
+        last = (await world.get(f"/backups?limit=2&cursor={page['next_cursor']}")).json
+        assert ([item["name"] for item in last["items"]], last["next_cursor"]) == (["c.hrb"], None)
+
+
+@run_async
+async def test_bytes_are_given_whatever_is_accepted_and_what_is_in_them_is_negotiated(tmp_path: Path) -> None:
+    async with World(tmp_path / "data") as world:
+        serve(world, [])
+        await world.post("/backup", {"name": "a.hrb"})
+        for accept in ("text/csv", "application/octet-stream", "application/json"):
+            answer = await world.get("/backups/a.hrb", headers={"accept": accept})
+            assert (answer.status, answer.headers["content-type"]) == (200, "application/octet-stream")
+            assert answer.body.startswith((await world.get("/backups/a.hrb")).body[:100])
+        for accept in ("application/json", "*/*", "application/edn"):
+            answer = await world.get("/backups/a.hrb?check=true", headers={"accept": accept})
+            wanted = "application/json" if accept == "*/*" else accept
+            assert (answer.status, answer.headers["content-type"]) == (200, wanted)
+        assert (await world.get("/backups/a.hrb?check=true", headers={"accept": "text/csv"})).status == 406

@@ -290,3 +290,31 @@ def test_fields_of_records_say_what_they_mean() -> None:
     schemas = openapi(ROUTES)["components"]["schemas"]
     assert schemas["Task"]["properties"]["command"]["description"].startswith("A program and its arguments")
     assert schemas["Task"]["properties"]["with"]["description"] == "Arguments of a ``python`` task, by name."
+
+
+def test_bodies_and_pages_are_described_as_they_are() -> None:
+    document = openapi(ROUTES)
+    paths, schemas = document["paths"], document["components"]["schemas"]
+
+    def body(path: str, method: str) -> Any:
+        return paths[f"/api/v1{path}"][method]["requestBody"]["content"]["application/json"]["schema"]
+
+    def answer(path: str) -> Any:
+        return paths[f"/api/v1{path}"]["get"]["responses"]["200"]["content"]["application/json"]["schema"]
+
+    assert body("/jobs", "post")["$ref"].endswith("/JobDefinition")
+    assert body("/import", "post")["$ref"].endswith("/ExportView")
+    assert "required" not in body("/jobs/{name}", "patch")
+    assert body("/jobs/{name}", "patch")["type"] == "object"
+    ends = [one["$ref"].rpartition("/")[2] for one in answer("/runs/{id}/tasks/{task}")["anyOf"]]
+    assert ends == ["TaskView", "TaskPage"]
+    pages = {
+        "/limits": "LimitView", "/packages": "PackageView", "/tasks": "TaskName", "/agents": "AgentView",
+        "/backups": "BackupView", "/runs/{id}/artifacts": "ArtifactView", "/runs/{id}/tasks": "TaskView",
+        "/packages/{name}/versions": "PackageView", "/runs/{id}/events": "EventView",
+    }  # fmt: skip
+    for path, item in pages.items():
+        page = schemas[answer(path)["$ref"].rpartition("/")[2]]
+        assert page["properties"]["items"]["items"]["$ref"].endswith(f"/{item}"), path
+    headers = {p["name"] for p in paths["/api/v1/jobs/{name}"]["patch"]["parameters"] if p["in"] == "header"}
+    assert headers == {"If-Match"}

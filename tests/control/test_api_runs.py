@@ -459,6 +459,13 @@ async def test_artifacts_are_downloads_that_no_browser_runs(tmp_path: Path) -> N
             assert got.headers["content-disposition"].startswith("attachment")
             assert "sandbox" in got.headers["content-security-policy"]
             assert got.headers["content-length"] == str(size)
+        first = (await world.get(f"/runs/{run}/artifacts?limit=2")).json
+        rest = (await world.get(f"/runs/{run}/artifacts?limit=2&cursor={first['next_cursor']}")).json
+        assert ([*first["items"], *rest["items"]], rest["next_cursor"]) == (listed, None)
+        assert (await world.get(f"/runs/{run}/artifacts?cursor=x")).status == 400
+        for accept in ("text/csv", "application/octet-stream", "image/png"):
+            got = await world.get(f"/runs/{run}/artifacts/a/out/r.html", headers={"accept": accept})
+            assert (got.status, got.headers["content-type"]) == (200, "text/html; charset=utf-8")
         named = await world.get(f'/runs/{run}/artifacts/ü"x.csv')
         assert named.headers["content-disposition"] == "attachment; filename*=UTF-8''%C3%BC%22x.csv"
         for path in ("nothing", "../../etc/passwd", "out", "/etc/passwd"):

@@ -124,6 +124,10 @@ async def test_an_import_says_what_became_of_each_and_a_dry_one_writes_nothing(t
             True,
         )
         assert (await world.get("/jobs/other")).status == 404
+        key = {"idempotency-key": "once"}
+        assert (await world.post("/import?dry_run=true", document, headers=key)).json["dry_run"] is True
+        assert (await world.post("/import", document, headers=key)).status == 409
+        assert (await world.post("/import?dry_run=true", document, headers=key)).json["dry_run"] is True
         done = (await world.post("/import?reason=move", document)).json
         assert [tuple(i[k] for k in ("kind", "name", "outcome")) for i in done["items"]] == wanted
         assert (await world.get("/jobs/hello")).json["version"] == 2

@@ -205,8 +205,15 @@ def log_text(number: int, task: str | None = None, index: int | None = None, **w
 
 def artifacts(number: int) -> Flow[list[views.ArtifactView]]:
     """The files that the run left."""
-    response = yield Request("GET", address("runs", number, "artifacts"))
-    return expect(response, views.ArtifactPage).items
+    found: list[views.ArtifactView] = []
+    cursor = None
+    while True:
+        where = query(address("runs", number, "artifacts"), limit=500, cursor=cursor)
+        page = expect((yield Request("GET", where)), views.ArtifactPage)
+        found += page.items
+        cursor = page.next_cursor
+        if cursor is None:
+            return found
 
 
 def artifact(number: int, task: str, path: str, index: int | None = None) -> Flow[bytes]:

@@ -482,6 +482,13 @@ class BackupView(View, kw_only=True, frozen=True):
     troubles: list[str] = []
 
 
+class BackupPage(View, kw_only=True, frozen=True):
+    """A page of backups, by name."""
+
+    items: list[BackupView]
+    next_cursor: str | None = None
+
+
 class Ids(View, kw_only=True, frozen=True):
     """The ids of a batch, in the order of the request."""
 
@@ -497,3 +504,38 @@ class TaskName(View, frozen=True, kw_only=True):
     package: str
     digest: str
     summary: str = ""
+
+
+class TaskNamePage(View, kw_only=True, frozen=True):
+    """A page of registered tasks."""
+
+    items: list[TaskName]
+    next_cursor: str | None = None
+
+
+class AgentPage(View, kw_only=True, frozen=True):
+    """A page of agents, by name."""
+
+    items: list[AgentView]
+    next_cursor: str | None = None
+
+
+class LimitPage(View, kw_only=True, frozen=True):
+    """A page of limits, by name."""
+
+    items: list[LimitView]
+    next_cursor: str | None = None
+
+
+class PackagePage(View, kw_only=True, frozen=True):
+    """A page of packages, or of the versions of one."""
+
+    items: list[PackageView]
+    next_cursor: str | None = None
+
+
+class EventPage(View, kw_only=True, frozen=True):
+    """A page of a run's events, oldest first."""
+
+    items: list[EventView]
+    next_cursor: str | None = None

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from headrace.control.api.call import Call, Reply
-from headrace.control.api.records import Items
 from headrace.control.api.table import BASE, PAGE, Route
 from headrace.control.auth import Permission
 from headrace.control.changes.agents import AGENT, read_agent
-from headrace.model.views import AgentView
+from headrace.model.views import AgentPage, AgentView
 
 
 async def list_agents(call: Call) -> Reply:
@@ -30,7 +29,7 @@ async def list_agents(call: Call) -> Reply:
                 running=0 if offer is None else max(0, offer.slots - offer.free),
             )
         )
-    return Reply(Items(items=items, next_cursor=rows[-1].name if len(rows) == limit else None))
+    return Reply(AgentPage(items=items, next_cursor=rows[-1].name if len(rows) == limit else None))
 
 
 ROUTES = (
@@ -41,7 +40,7 @@ ROUTES = (
         permission=Permission.agents_read,
         handler=list_agents,
         summary="The machines that do the work",
-        response=Items,
+        response=AgentPage,
         query=PAGE,
     ),
 )

@@ -69,6 +69,22 @@ async def ask_all(call: Call, changes: Sequence[Change], tell: Tell, *, segments
     return _reply(tell(list(results)))
 
 
+async def answer_of(call: Call) -> Reply | None:
+    """The first answer under this request's key, where there is one: asked before a deed that no commit can hold back.
+    Raises Conflict when another request has that key.
+    """
+    if call.key is None:
+        return None
+    try:
+        return await answered_before(call, _Nothing())
+    except _Nothing:
+        return None
+
+
+class _Nothing(HeadraceError):
+    """Nobody has asked under this key."""
+
+
 async def answered_before(call: Call, error: HeadraceError) -> Reply:
     """A request that is refused now may have been answered before: that answer again, else the error."""
     result = await call.services.ledger.change(Refuse(error), call.origin, answer=_key(call, lambda _: Told(500, None)))
@@ -96,7 +112,9 @@ class Refuse(Struct, frozen=True):
 
 
 def _key(call: Call, tell: Tell) -> AnswerKey:
-    request = hashlib.sha256(b"\0".join([call.method.encode(), call.path.encode(), call.raw])).digest()
+    # what is asked for stands in the query as well: a dry run is another request than the real one
+    where = call.path.encode() + (b"?" + call.query_text if call.query_text else b"")
+    request = hashlib.sha256(b"\0".join([call.method.encode(), where, call.raw])).digest()
 
     def reply(results: list[Result]) -> Kept:
         told = tell(results)

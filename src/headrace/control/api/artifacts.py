@@ -8,16 +8,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from urllib.parse import quote
 
-from headrace.control.api.call import Call, Reply
+from headrace.control.api.call import LIMIT_MAX, Call, Reply
+from headrace.control.api.cursors import cursor_of, place_of
 from headrace.control.api.lookup import run_of, task_number
-from headrace.control.api.records import Items
-from headrace.control.api.table import BASE, BYTES, Query, Route
+from headrace.control.api.table import ANYTHING, BASE, BYTES, PAGE, Query, Route
 from headrace.control.auth import Permission
 from headrace.control.graphs import Known
 from headrace.control.lineage import artifacts_of
 from headrace.model.errors import Invalid, NotFound
 from headrace.model.ids import WHOLE
-from headrace.model.views import ArtifactView
+from headrace.model.views import ArtifactPage, ArtifactView
 from headrace.store.rows import ArtifactRow, RunRow
 
 TYPES = {
@@ -34,17 +34,23 @@ TYPES = {
 
 
 async def list_artifacts(call: Call) -> Reply:
-    """``GET /runs/{id}/artifacts``."""
+    """``GET /runs/{id}/artifacts``: by task, instance and path."""
     row, known = await run_of(call)
-    rows = await _rows(call, row, known)
-    return Reply(Items(items=[_view(r, known) for r in rows]))
+    limit = call.limit(LIMIT_MAX)
+    after = place_of(call.text("cursor"), tuple[int, int, str])
+    rows = await _rows(call, row, known, after)
+    shown = rows[:limit]
+    following = None if len(rows) <= limit else cursor_of((shown[-1].no, shown[-1].index, shown[-1].path))
+    return Reply(ArtifactPage(items=[_view(r, known) for r in shown], next_cursor=following))
 
 
 async def get_artifact(call: Call) -> Reply:
     """``GET /runs/{id}/artifacts/{path}``: ``?task=`` and ``?index=`` where several tasks left the same path."""
     row, known = await run_of(call)
-    rows = await _rows(call, row, known)
-    found = _named(call, rows, known)
+    found, after = [], None
+    while rows := await _rows(call, row, known, after):
+        found += _named(call, rows, known)
+        after = (rows[-1].no, rows[-1].index, rows[-1].path)
     if not found:
         raise NotFound(f"run {row.cell.run} left no file {call.values['path'][:200]!r}")
     if len(found) > 1:
@@ -63,12 +69,14 @@ async def get_artifact(call: Call) -> Reply:
     return Reply(media=media, headers=headers, stream=call.services.blobs.stream(artifact.digest))
 
 
-async def _rows(call: Call, row: RunRow, known: Known) -> list[ArtifactRow]:
-    """Its own files, and those of the tasks that it has taken over."""
+async def _rows(call: Call, row: RunRow, known: Known, after: tuple[int, int, str] | None = None) -> list[ArtifactRow]:
+    """Its own files, and those of the tasks that it has taken over; those behind ``after``."""
     reader = call.services.reader
     if row.input.more is None or not row.input.more.restarted_from:
-        return list(await reader.artifacts(row.cell.run))
-    return [found for node in known.graph.nodes for found in await artifacts_of(reader, row.cell.run, node.no)]
+        return list(await reader.artifacts(row.cell.run, after=after))
+    nodes = known.graph.nodes if after is None else known.graph.nodes[after[0] :]
+    found = [one for node in nodes for one in await artifacts_of(reader, row.cell.run, node.no)]
+    return found if after is None else [one for one in found if (one.no, one.index, one.path) > after]
 
 
 def _named(call: Call, rows: Sequence[ArtifactRow], known: Known) -> list[ArtifactRow]:
@@ -100,7 +108,8 @@ ROUTES = (
         permission=Permission.runs_read,
         handler=list_artifacts,
         summary="The files that a run left",
-        response=Items,
+        response=ArtifactPage,
+        query=PAGE,
         run_token=True,
     ),
     Route(
@@ -109,7 +118,7 @@ ROUTES = (
         permission=Permission.runs_read,
         handler=get_artifact,
         summary="The bytes of one file; the path may begin with the task's name",
-        media=("*/*",),
+        media=ANYTHING,
         query=(Query("task", "the task that left it"), Query("index", "the instance of a task with `each`")),
         run_token=True,
     ),

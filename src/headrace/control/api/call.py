@@ -58,12 +58,11 @@ class Call:
 
     ``body`` is the decoded request record where the route declares one, else the raw bytes. ``accept`` is the
     negotiated media type of the answer, ``key`` the idempotency key, ``asked`` says that the ledger was asked.
-    ``scope`` is the request as ASGI gives it, ``cookie`` says that the credential came in one.
+    ``query_text`` is the query as it was sent, ``scope`` is the request as ASGI gives it, ``cookie`` says that the credential came in one.
     """
 
     __slots__ = (
         "_query",
-        "_query_text",
         "accept",
         "answer_type",
         "asked",
@@ -75,6 +74,7 @@ class Call:
         "key",
         "method",
         "path",
+        "query_text",
         "raw",
         "scope",
         "services",
@@ -97,7 +97,7 @@ class Call:
         self.scope: Mapping[str, Any] = {}
         self.cookie = False
         self.asked = False
-        self._query_text = query
+        self.query_text = query
         self._query: dict[str, list[str]] | None = None
 
     @property
@@ -109,7 +109,7 @@ class Call:
     @property
     def origin(self) -> Origin:
         """Who asks and from where, for the commit row; and why, where the query says ``reason``."""
-        return Origin(self.caller.name, self.address or "api", self.text("reason") if self._query_text else None)
+        return Origin(self.caller.name, self.address or "api", self.text("reason") if self.query_text else None)
 
     def expected(self) -> int | None:
         """The version that ``If-Match`` names; None when any will do. Raises Invalid for what is no version."""
@@ -126,9 +126,9 @@ class Call:
         """Query parameters by name, in the order given."""
         if self._query is None:
             found: dict[str, list[str]] = {}
-            if self._query_text:
+            if self.query_text:
                 try:
-                    pairs = parse_qsl(self._query_text.decode("ascii"), keep_blank_values=True, max_num_fields=64)
+                    pairs = parse_qsl(self.query_text.decode("ascii"), keep_blank_values=True, max_num_fields=64)
                 except ValueError as error:
                     raise Invalid("the query string is not readable", malformed=True) from error
                 for name, value in pairs:

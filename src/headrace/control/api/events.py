@@ -9,7 +9,6 @@ import msgspec
 
 from headrace.control.api.call import Call, Reply
 from headrace.control.api.lookup import run_of
-from headrace.control.api.records import Items
 from headrace.control.api.stream import start_of, view_of
 from headrace.control.api.table import BASE, PAGE, Kind, Query, Route
 from headrace.control.api.times import seconds_of
@@ -19,7 +18,7 @@ from headrace.control.events.feed import Page
 from headrace.control.events.subjects import Wanted
 from headrace.control.events.views import run_event
 from headrace.model.errors import Invalid
-from headrace.model.views import FeedPage
+from headrace.model.views import EventPage, FeedPage
 
 WAIT_MAX = 60.0
 
@@ -35,7 +34,7 @@ async def get_events(call: Call) -> Reply:
     actors = {c.commit: c.actor for c in commits}
     items = [run_event(h, fact, known, actors.get(h.commit, "")) for h in rows for fact in h.facts]
     following = _text(after + len(rows)) if len(rows) == limit else None
-    return Reply(Items(items=items, next_cursor=following))
+    return Reply(EventPage(items=items, next_cursor=following))
 
 
 async def list_events(call: Call) -> Reply:
@@ -109,7 +108,7 @@ ROUTES = (
         permission=Permission.runs_read,
         handler=get_events,
         summary="What happened to the run, in order",
-        response=Items,
+        response=EventPage,
         query=(*PAGE, Query("after", "the same as cursor")),
         run_token=True,
     ),

@@ -148,6 +148,7 @@ ROUTES = (
         summary="Save a new job; the same content again changes nothing, other content is refused (use PUT)",
         statuses=(201, 200, 409, 422),
         response=JobView,
+        body=JobDefinition,
         accepts=DOCUMENTS,
         query=(ALLOW_MISSING, REASON),
     ),
@@ -174,6 +175,7 @@ ROUTES = (
         handler=check_job,
         summary="Every problem and warning of a definition; saves nothing",
         response=CheckView,
+        body=JobDefinition,
         accepts=DOCUMENTS,
     ),
     Route(
@@ -195,8 +197,10 @@ ROUTES = (
         summary="Save a job; changed content makes the next version",
         statuses=(200, 201, 412, 422),
         response=JobView,
+        body=JobDefinition,
         accepts=DOCUMENTS,
         query=(ALLOW_MISSING, REASON),
+        if_match=True,
     ),
     Route(
         method="PATCH",
@@ -208,5 +212,6 @@ ROUTES = (
         response=JobView,
         accepts=(MERGE_PATCH, *DOCUMENTS),
         query=(ALLOW_MISSING, REASON),
+        if_match=True,
     ),
 )

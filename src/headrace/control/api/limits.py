@@ -11,7 +11,7 @@ from typing import Any
 
 from headrace.control.api.answers import Told, ask_named
 from headrace.control.api.call import Call, Reply
-from headrace.control.api.records import Items, Why
+from headrace.control.api.records import Why
 from headrace.control.api.table import BASE, PAGE, RECORDS, Handler, Route
 from headrace.control.api.views import moment
 from headrace.control.auth import Permission
@@ -22,7 +22,7 @@ from headrace.model.errors import HeadraceError, Invalid, NotFound, Problem
 from headrace.model.ids import WHOLE
 from headrace.model.limits import LIMIT, LimitBody
 from headrace.model.naming import did_you_mean
-from headrace.model.views import HolderView, LimitView
+from headrace.model.views import HolderView, LimitPage, LimitView
 from headrace.store.rows import Entity, HolderRow
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}")
@@ -60,7 +60,7 @@ async def list_limits(call: Call) -> Reply:
     limit = call.limit()
     rows = await call.services.reader.entities(LIMIT, after=call.text("cursor") or "", limit=limit)
     items = [_view(row, await call.services.reader.in_use(row.name)) for row in rows]
-    return Reply(Items(items=list(items), next_cursor=rows[-1].name if len(rows) == limit else None))
+    return Reply(LimitPage(items=list(items), next_cursor=rows[-1].name if len(rows) == limit else None))
 
 
 async def get_limit(call: Call) -> Reply:
@@ -129,7 +129,7 @@ def _route(method: str, more: str, permission: Permission, handler: Handler, sum
 _WRITES = {"accepts": RECORDS, "response": LimitView}
 
 ROUTES = (
-    _route("GET", "", Permission.limits_read, list_limits, "Named limits, by name", response=Items, query=PAGE, as_of=True),
+    _route("GET", "", Permission.limits_read, list_limits, "Named limits, by name", response=LimitPage, query=PAGE, as_of=True),
     _route("GET", "/{name}", Permission.limits_read, get_limit, "A limit and who holds it", response=LimitView, as_of=True),
     _route(
         "PUT", "/{name}", Permission.limits_write, put_limit, "Make or change a limit: slots, or a rate with a burst",

@@ -16,7 +16,7 @@ from headrace.codec.documents import attach, read_document
 from headrace.codec.shape import shape
 from headrace.codec.strict_json import surely_strict
 from headrace.codec.wire import plain
-from headrace.control.api.table import EDN, HTML, JSON, MSGPACK, MSGPACK_OLD, PROBLEM, RECORDS, TEXT
+from headrace.control.api.table import ANYTHING, EDN, HTML, JSON, MSGPACK, MSGPACK_OLD, PROBLEM, RECORDS, TEXT
 from headrace.model.errors import HeadraceError, Invalid, Problem
 
 ALIASES = {MSGPACK_OLD: MSGPACK, "application/x-yaml": "application/yaml", "text/yaml": "application/yaml"}
@@ -39,8 +39,11 @@ class Unsupported(HeadraceError):
 
 
 def media_of(header: bytes | None, offered: tuple[str, ...]) -> str:
-    """The media type of the answer. ``offered`` is in order of preference. Raises NotAcceptable."""
-    if header is None or header in _JSON_BY_DEFAULT:
+    """The media type of the answer. ``offered`` is in order of preference. Raises NotAcceptable.
+
+    Bytes that are what they are (``ANYTHING``) are given to everybody: their own type says what they are.
+    """
+    if header is None or header in _JSON_BY_DEFAULT or offered is ANYTHING:
         return offered[0]
     ranges = _ranges(header)
     best, best_quality = "", 0.0

@@ -16,7 +16,7 @@ from headrace.codec.describe import describe
 from headrace.codec.schema import components_of
 from headrace.control.api.call import LIMIT_MAX
 from headrace.control.api.router import UNSAFE
-from headrace.control.api.table import EDN, MSGPACK, PROBLEM, RECORDS, YAML, Route
+from headrace.control.api.table import EDN, MERGE_PATCH, MSGPACK, PROBLEM, RECORDS, Route
 from headrace.control.auth import ROLES, Permission
 from headrace.model.definition import JobDefinition
 from headrace.model.views import ProblemView
@@ -75,7 +75,7 @@ def openapi(routes: Sequence[Route]) -> dict[str, Any]:
 def _types(routes: Sequence[Route]) -> list[Any]:
     found: dict[str, Any] = {repr(ProblemView): ProblemView, repr(JobDefinition): JobDefinition}
     for route in routes:
-        for type_ in (route.request, route.response):
+        for type_ in (route.request, route.body, route.response, route.also):
             if type_ is not None:
                 found[repr(type_)] = type_
     return list(found.values())
@@ -102,9 +102,12 @@ def _body(route: Route, by_type: dict[str, Any]) -> dict[str, Any]:
     schema: Any = {}
     if route.request is not None:
         schema = by_type[repr(route.request)]
-    elif YAML in route.accepts:
-        schema = by_type[repr(JobDefinition)]
-    return {media: {"schema": schema} for media in route.accepts}
+    elif route.body is not None:
+        schema = by_type[repr(route.body)]
+    patch = {"type": "object", "description": "a JSON merge patch: null takes a field away"}
+    # in every format a merge patch is what the method says
+    schemas = dict.fromkeys(route.accepts, patch if MERGE_PATCH in route.accepts else schema)
+    return {media: {"schema": schemas[media]} for media in route.accepts}
 
 
 def _responses(route: Route, by_type: dict[str, Any]) -> dict[str, Any]:
@@ -119,6 +122,8 @@ def _responses(route: Route, by_type: dict[str, Any]) -> dict[str, Any]:
             found[str(status)] = {"description": words}
             continue
         schema = by_type[repr(route.response)] if route.response is not None else {}
+        if route.also is not None:
+            schema = {"anyOf": [schema, by_type[repr(route.also)]]}
         content = {media: {"schema": schema if media in RECORDS else {}} for media in route.media}
         found[str(status)] = {"description": words, "content": content}
     return found
@@ -144,10 +149,14 @@ def _queries(route: Route) -> list[dict[str, Any]]:
 
 
 def _headers(route: Route) -> list[dict[str, Any]]:
-    if route.method != "POST":
-        return []
-    text = "the same key with the same body gets the first answer again, for 7 days"
-    return [{"name": "Idempotency-Key", "in": "header", "description": text, "schema": {"type": "string"}}]
+    found = []
+    if route.method == "POST":
+        text = "the same key with the same path, query and body gets the first answer again, for 7 days"
+        found.append({"name": "Idempotency-Key", "in": "header", "description": text, "schema": {"type": "string"}})
+    if route.if_match:
+        text = 'only if this is still the version, as in `ETag`: `"3"`; else 412'
+        found.append({"name": "If-Match", "in": "header", "description": text, "schema": {"type": "string"}})
+    return found
 
 
 def _tag(route: Route) -> str:

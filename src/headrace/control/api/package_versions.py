@@ -18,7 +18,7 @@ from headrace.control.api.call import Call, Reply
 from headrace.control.api.catalog import read_catalog
 from headrace.control.api.incoming import WRITTEN_BY_SERVER, incoming_from
 from headrace.control.api.packages import package_view
-from headrace.control.api.records import Items, Reason, Request
+from headrace.control.api.records import Reason, Request
 from headrace.control.api.table import BASE, PACKAGE_BODY_MAX, PAGE, REASON, RECORDS, ZIP, Route
 from headrace.control.api.transfer import Plan, moved_problems, told_import
 from headrace.control.api.views import moment
@@ -29,7 +29,7 @@ from headrace.control.changes.result import Result
 from headrace.control.changes.together import Together
 from headrace.model.errors import Conflict, Invalid, NotFound, Problem
 from headrace.model.states import RunState
-from headrace.model.views import ImportView, PackageView
+from headrace.model.views import ImportView, PackagePage, PackageView
 from headrace.store.rows import Entity, RunFilter
 
 USERS_TOLD = 20
@@ -60,7 +60,7 @@ async def list_package_versions(call: Call) -> Reply:
     if not rows and call.text("cursor") is None:
         raise NotFound(f"there is no package {name[:100]!r}")
     following = str(rows[-1].version) if len(rows) == limit and rows[-1].version > 1 else None
-    return Reply(Items(items=[package_view(row) for row in rows], next_cursor=following))
+    return Reply(PackagePage(items=[package_view(row) for row in rows], next_cursor=following))
 
 
 async def get_digest(call: Call) -> Reply:
@@ -213,7 +213,7 @@ ROUTES = (
         permission=Permission.packages_read,
         handler=list_package_versions,
         summary="Every version of a package, newest first",
-        response=Items,
+        response=PackagePage,
         query=PAGE,
     ),
     Route(

@@ -13,7 +13,7 @@ from functools import partial
 from headrace.codec.scan import scan
 from headrace.control.api.answers import Told, ask_named
 from headrace.control.api.call import Call, Reply
-from headrace.control.api.records import Items
+from headrace.control.api.cursors import cursor_of, place_of
 from headrace.control.api.table import BASE, BYTES, PACKAGE_BODY_MAX, PAGE, ZIP, Query, Route
 from headrace.control.api.views import moment
 from headrace.control.api.waiting import package_arrived
@@ -21,7 +21,7 @@ from headrace.control.auth import Permission
 from headrace.control.changes.packages import PACKAGE, PackageSaved, PutPackage, read_package
 from headrace.control.changes.result import Result
 from headrace.model.errors import Invalid, NotFound, Problem
-from headrace.model.views import PackageView, TaskName
+from headrace.model.views import PackagePage, PackageView, TaskName, TaskNamePage
 from headrace.store.port import Reader
 from headrace.store.rows import Entity
 
@@ -69,7 +69,9 @@ async def list_packages(call: Call) -> Reply:
     limit = call.limit()
     rows = await call.services.reader.entities(PACKAGE, after=call.text("cursor") or "", limit=limit)
     return Reply(
-        Items(items=[package_view(row) for row in rows], next_cursor=rows[-1].name if len(rows) == limit else None)
+        PackagePage(
+            items=[package_view(row) for row in rows], next_cursor=rows[-1].name if len(rows) == limit else None
+        )
     )
 
 
@@ -84,9 +86,8 @@ async def get_package(call: Call) -> Reply:
 
 async def list_task_names(call: Call) -> Reply:
     """``GET /tasks``: every registered task."""
-    limit, after = call.limit(), call.text("cursor") or ""
-    sought = call.text("q")
-    package, _, reference = after.partition("|")
+    limit, sought = call.limit(), call.text("q")
+    package, reference = place_of(call.text("cursor"), tuple[str, str]) or ("", "")
     items: list[TaskName] = []
     async for row in _packages(call.services.reader, package):
         record = read_package(row.image)
@@ -94,9 +95,9 @@ async def list_task_names(call: Call) -> Reply:
             if (row.name, name) <= (package, reference) or (sought is not None and sought not in name):
                 continue
             if len(items) == limit:
-                return Reply(Items(items=list(items), next_cursor=f"{items[-1].package}|{items[-1].reference}"))
+                return Reply(TaskNamePage(items=items, next_cursor=cursor_of((items[-1].package, items[-1].reference))))
             items.append(TaskName(reference=name, package=row.name, digest=record.digest))
-    return Reply(Items(items=list(items)))
+    return Reply(TaskNamePage(items=items))
 
 
 async def _packages(reader: Reader, first: str) -> AsyncIterator[Entity]:
@@ -143,7 +144,7 @@ ROUTES = (
         permission=Permission.packages_read,
         handler=list_packages,
         summary="Registered packages, by name",
-        response=Items,
+        response=PackagePage,
         query=PAGE,
     ),
     Route(
@@ -161,7 +162,7 @@ ROUTES = (
         permission=Permission.tasks_read,
         handler=list_task_names,
         summary="Every task of every registered package",
-        response=Items,
+        response=TaskNamePage,
         query=(*PAGE, Query("q", "references that contain this text")),
     ),
 )

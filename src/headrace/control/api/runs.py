@@ -6,17 +6,15 @@ Reads rows and builds views. Making runs is ``control.api.submit``, changing the
 from __future__ import annotations
 
 import asyncio
-import base64
 from collections.abc import Sequence
-from typing import TypeVar, cast
+from typing import Any
 
-import msgspec
 from msgspec import structs
 
 from headrace.control.api.call import Call, Reply
+from headrace.control.api.cursors import cursor_of, place_of
 from headrace.control.api.lookup import agent_names, children_of, run_of, run_row, task_number
 from headrace.control.api.outputs import with_output
-from headrace.control.api.records import Items
 from headrace.control.api.shown import ENDED_BADLY, LIVE, TASKS_MAX, shown_tasks
 from headrace.control.api.table import BASE, PAGE, Handler, Query, Route
 from headrace.control.api.times import instant_of, seconds_of
@@ -29,11 +27,9 @@ from headrace.model.definition import JobDefinition
 from headrace.model.errors import Invalid, NotFound, Problem, TooLarge
 from headrace.model.ids import WHOLE
 from headrace.model.states import RUN_FINAL, RunState, TaskState
-from headrace.model.views import RunPage, RunView, TaskView
+from headrace.model.views import RunPage, RunView, TaskPage, TaskView
 from headrace.store.rows import RunFilter, RunRow
 
-T = TypeVar("T")
-CURSOR_MAX = 2**62
 WAIT_MAX = 60.0
 
 
@@ -58,12 +54,12 @@ async def list_runs(call: Call) -> Reply:
     )
     cursor = call.text("cursor")
     if sort.endswith("ended_at"):
-        rows, last = await ended_runs(call.services.reader, where, _place(cursor, tuple[int, int, int]))
+        rows, last = await ended_runs(call.services.reader, where, place_of(cursor, tuple[int, int, int]))
         return Reply(
-            RunPage(items=[run_view(row) for row in rows], next_cursor=None if last is None else _cursor(last))
+            RunPage(items=[run_view(row) for row in rows], next_cursor=None if last is None else cursor_of(last))
         )
     page = await call.services.reader.runs_page(structs.replace(where, after=_after(cursor)))
-    following = None if page.last is None else _cursor(page.last)
+    following = None if page.last is None else cursor_of(page.last)
     return Reply(RunPage(items=[run_view(row) for row in page.rows], next_cursor=following))
 
 
@@ -126,8 +122,8 @@ async def list_tasks(call: Call) -> Reply:
     limit, after = call.limit(TASKS_MAX), _after(call.text("cursor")) or (-1, -2)
     cells = await call.services.reader.tasks(row.cell.run, groups_only=True, after=after, limit=limit)
     items = await _views(call, row, known, cells)
-    cursor = _cursor((cells[-1].no, cells[-1].index)) if len(cells) == limit else None
-    return Reply(Items(items=list(items), next_cursor=cursor))
+    cursor = cursor_of((cells[-1].no, cells[-1].index)) if len(cells) == limit else None
+    return Reply(TaskPage(items=list(items), next_cursor=cursor))
 
 
 async def get_task(call: Call) -> Reply:
@@ -158,8 +154,8 @@ async def _instances(call: Call, row: RunRow, known: Known, no: int) -> Reply:
         raise _bad("cursor", "belongs to another list")
     cells = await call.services.reader.tasks(row.cell.run, no=no, after=after, limit=limit)
     items = await _views(call, row, known, cells)
-    cursor = _cursor((no, cells[-1].index)) if len(cells) == limit else None
-    return Reply(Items(items=list(items), next_cursor=cursor))
+    cursor = cursor_of((no, cells[-1].index)) if len(cells) == limit else None
+    return Reply(TaskPage(items=list(items), next_cursor=cursor))
 
 
 async def _views(call: Call, row: RunRow, known: Known, cells: Sequence[TaskCell]) -> list[TaskView]:
@@ -228,25 +224,8 @@ def _parent(call: Call) -> int | None:
     return int(text)
 
 
-def _cursor(place: tuple[int, ...]) -> str:
-    return base64.urlsafe_b64encode(msgspec.msgpack.encode(place)).decode().rstrip("=")
-
-
 def _after(cursor: str | None) -> tuple[int, int] | None:
-    return _place(cursor, tuple[int, int])
-
-
-def _place(cursor: str | None, kind: type[T]) -> T | None:
-    if not cursor:
-        return None
-    try:
-        raw = base64.b64decode(cursor + "=" * (-len(cursor) % 4), altchars=b"-_", validate=True)
-        place = msgspec.msgpack.decode(raw, type=kind)
-        if any(abs(part) > CURSOR_MAX for part in cast(tuple[int, ...], place)):
-            raise ValueError
-    except (ValueError, msgspec.DecodeError) as error:
-        raise _bad("cursor", "is not one of ours") from error
-    return place
+    return place_of(cursor, tuple[int, int])
 
 
 def _bad(name: str, message: str) -> Invalid:
@@ -271,7 +250,9 @@ _LIST = (
 )
 
 
-def _get(path: str, handler: Handler, response: object, summary: str, query: tuple[Query, ...] = ()) -> Route:
+def _get(
+    path: str, handler: Handler, response: object, summary: str, query: tuple[Query, ...] = (), **more: Any
+) -> Route:
     return Route(
         method="GET",
         path=BASE + path,
@@ -282,6 +263,7 @@ def _get(path: str, handler: Handler, response: object, summary: str, query: tup
         query=query,
         run_token="{id}" in path,
         as_of=True,
+        **more,
     )
 
 
@@ -297,13 +279,14 @@ ROUTES = (
     _get(
         "/runs/{id}/definition", get_definition, JobDefinition, "The definition that the run was made of, as it is kept"
     ),
-    _get("/runs/{id}/tasks", list_tasks, Items, "The tasks of a run; a task with `each` shows counts", PAGE),
+    _get("/runs/{id}/tasks", list_tasks, TaskPage, "The tasks of a run; a task with `each` shows counts", PAGE),
     _get(
         "/runs/{id}/tasks/{task}",
         get_task,
         TaskView,
         "One task with its attempts; with `limit` or `cursor`: a page of its instances",
         PAGE,
+        also=TaskPage,
     ),
     _get("/runs/{id}/tasks/{task}/{index}", get_instance, TaskView, "One instance of a task with `each`"),
 )

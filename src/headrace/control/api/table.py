@@ -28,6 +28,8 @@ ZIP = "application/zip"
 PROBLEM = "application/problem+json"
 
 RECORDS = (JSON, EDN, MSGPACK)
+ANYTHING = ("*/*",)
+"""Of an answer whose type its content says."""
 DOCUMENTS = (JSON, EDN, MSGPACK, YAML)
 BASE = "/api/v1"
 BODY_MAX = 4 * 1024 * 1024
@@ -61,7 +63,8 @@ class Route(Struct, frozen=True, kw_only=True):
     """One call of the API.
 
     ``request`` is the record that the body is decoded into (None: the handler reads the body itself, or there is none).
-    ``accepts`` are the media types of the body, ``media`` those of the answer. ``run_token``: a run's own token may
+    ``body`` is the record that describes a body which the handler reads itself, ``also`` another record that a success may
+    answer. ``if_match``: the header ``If-Match`` is looked at. ``accepts`` are the media types of the body, ``media`` those of the answer. ``run_token``: a run's own token may
     call it, for the run that ``{id}`` names. ``socket``: a WebSocket, opened by GET; Origin is checked.
     ``as_of``: it may be asked how things stood at an instant; the handler sees a store of that instant. ``statuses`` are those of success and the errors peculiar to the route;
     every route may answer 400 401 403 404 406 413 429 503 besides.
@@ -75,6 +78,9 @@ class Route(Struct, frozen=True, kw_only=True):
     statuses: tuple[int, ...] = (200,)
     request: Any = None
     response: Any = None
+    also: Any = None
+    body: Any = None
+    if_match: bool = False
     accepts: tuple[str, ...] = ()
     media: tuple[str, ...] = RECORDS
     body_max: int = BODY_MAX

@@ -216,6 +216,7 @@ ROUTES = (
         summary="Make what such a document says so: all of it, or nothing; what it does not name is left alone",
         statuses=(200, 422),
         response=ImportView,
+        body=ExportView,
         accepts=DOCUMENTS,
         body_max=IMPORT_BODY_MAX,
         query=(Query("dry_run", "check and tell what would change; write nothing", Kind.yes), REASON),

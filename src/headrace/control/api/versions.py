@@ -123,6 +123,7 @@ ROUTES = (
         handler=delete_job,
         summary="Delete a job: it takes no more runs; those that are there go on, and its versions stay",
         statuses=(204, 410, 412),
+        if_match=True,
         query=(REASON,),
     ),
     Route(
@@ -132,6 +133,7 @@ ROUTES = (
         handler=restore_job,
         summary="Bring a deleted job back, or make an older version, with the code it ran, the newest again",
         statuses=(200, 412),
+        if_match=True,
         request=Restore,
         response=JobView,
         accepts=RECORDS,

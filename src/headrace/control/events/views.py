@@ -23,6 +23,7 @@ NOUNS = {
     "token": ("tokens", Permission.tokens_any),
     "session": ("sessions", Permission.users_read),
     "user": ("users", Permission.users_read),
+    "backup": ("backups", Permission.system_backup),
 }
 """How a kind of named thing is called in subjects, and who may see its events. Others: kind + s, ``system_read``."""
 

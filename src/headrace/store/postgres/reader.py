@@ -142,10 +142,12 @@ class PostgresReader(PostgresLog, PostgresLists):
         rows = await self._pool.rows("segments", [*key, attempt])
         return [LogSegment(*key, attempt, *row) for row in rows]
 
-    async def artifacts(self, run: int, no: int | None = None) -> list[ArtifactRow]:
+    async def artifacts(
+        self, run: int, no: int | None = None, *, after: tuple[int, int, str] | None = None
+    ) -> list[ArtifactRow]:
         """Files of a run, or of one of its tasks."""
         if no is None:
-            rows = await self._pool.rows("artifacts", [run])
+            rows = await self._pool.rows("artifacts", [run, *(after or (-1, -2, ""))])
         else:
             rows = await self._pool.rows("artifacts_of_no", [run, no])
         return [ArtifactRow(*row) for row in rows]

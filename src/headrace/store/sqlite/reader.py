@@ -130,9 +130,12 @@ class SqliteReader(SqliteLog, SqliteLists):
     async def segments(self, key: TaskKey, attempt: int) -> list[LogSegment]:
         return [LogSegment(*row) for row in await self._ask("segments", (*key, attempt))]
 
-    async def artifacts(self, run: int, no: int | None = None) -> list[ArtifactRow]:
+    async def artifacts(
+        self, run: int, no: int | None = None, *, after: tuple[int, int, str] | None = None
+    ) -> list[ArtifactRow]:
         wanted = ANY if no is None else no
-        return [ArtifactRow(*row) for row in await self._ask("artifacts", (run, wanted, wanted))]
+        values = (run, wanted, wanted, *(after or (-1, -2, "")))
+        return [ArtifactRow(*row) for row in await self._ask("artifacts", values)]
 
     async def with_artifacts(self, runs: Sequence[int]) -> set[int]:
         """Those of these runs whose attempts have left files."""

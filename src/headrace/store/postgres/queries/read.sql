@@ -97,7 +97,8 @@ select first, last, data, digest from segment
 where run = $1 and no = $2 and idx = $3 and attempt = $4 order by first
 
 -- name: artifacts
-select run, no, idx, path, digest, size from artifact where run = $1 order by no, idx, path limit 10000
+select run, no, idx, path, digest, size from artifact where run = $1 and (no, idx, path) > ($2::bigint, $3::bigint, $4::text)
+order by no, idx, path limit 10000
 
 -- name: with_artifacts
 select k.run from unnest($1::bigint[]) as k (run) where exists (select 1 from artifact a where a.run = k.run)

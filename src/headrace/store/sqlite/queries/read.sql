@@ -76,7 +76,7 @@ SELECT run, no, idx, attempt, first, last, data, digest FROM segment
 WHERE run = ? AND no = ? AND idx = ? AND attempt = ? ORDER BY first;
 
 -- name: artifacts
-SELECT run, no, idx, path, digest, size FROM artifact WHERE run = ? AND (? = -9 OR no = ?) ORDER BY no, idx, path LIMIT 10000;
+SELECT run, no, idx, path, digest, size FROM artifact WHERE run = ? AND (? = -9 OR no = ?) AND (no, idx, path) > (?, ?, ?) ORDER BY no, idx, path LIMIT 10000;
 
 -- name: with_artifacts
 SELECT k.value FROM json_each(?) k WHERE EXISTS (SELECT 1 FROM artifact a WHERE a.run = k.value);
