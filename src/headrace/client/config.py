@@ -7,6 +7,7 @@ the CLI. Reads files; writes none.
 from __future__ import annotations
 
 import os
+import re
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
@@ -15,10 +16,11 @@ from typing import Any
 import msgspec
 
 from headrace.codec.shape import problems_of
-from headrace.model.errors import Invalid
+from headrace.model.errors import Invalid, NotAvailable, Problem
 
 PROJECT_FILE = "headrace.toml"
 DEFAULT_PORT = 8420
+LATER = "not available yet: [[logs]] rules"
 
 
 class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -73,8 +75,8 @@ def upwards(start: Path, name: str) -> Path | None:
     return None
 
 
-def project_file(start: Path) -> tuple[Path, dict[str, Any]] | None:
-    """The nearest ``headrace.toml``, or the nearest ``pyproject.toml`` with a table ``[tool.headrace]``."""
+def project_file(start: Path) -> tuple[Path, Any] | None:
+    """The nearest ``headrace.toml``, or the nearest ``pyproject.toml`` with a table ``[tool.headrace]``, and what is in it."""
     for folder in (start, *start.parents):
         own = folder / PROJECT_FILE
         if own.is_file():
@@ -100,21 +102,58 @@ def settings(flags: Mapping[str, Any], environ: Mapping[str, str], start: Path) 
     layers: list[tuple[str, Mapping[str, Any]]] = []
     personal = Path(environ.get("XDG_CONFIG_HOME") or Path.home() / ".config") / "headrace" / "config.toml"
     if personal.is_file():
-        layers.append((str(personal), _toml(personal)))
+        layers.append((str(personal), _checked(personal, _toml(personal))))
     if (project := project_file(start)) is not None:
-        layers.append((str(project[0]), project[1]))
+        layers.append((str(project[0]), _checked(*project)))
     named = {k: environ[f"HEADRACE_{k.upper()}"] for k in found if environ.get(f"HEADRACE_{k.upper()}")}
     layers += [("environment", named), ("flag", {k: v for k, v in flags.items() if v is not None})]
     for origin, table in layers:
-        table = {k: v for k, v in table.items() if k in found or not isinstance(v, dict | list)}
-        strict = origin not in ("environment", "flag")
-        problems = problems_of(table, Config) if strict else []
-        if problems:
-            raise Invalid(f"{origin} has settings that are wrong", problems=tuple(problems))
         for name, value in table.items():
             if name in found:
                 found[name] = Setting(name, _typed(name, value, origin), origin)
     return found
+
+
+def _checked(path: Path, table: Any) -> dict[str, Any]:
+    """The settings in a file. Raises Invalid for all that is none, each with its line; NotAvailable for what comes later."""
+    text, within = path.read_text(), "" if path.name != "pyproject.toml" else "tool.headrace"
+    problems = [_problem(problem, table, text, within) for problem in problems_of(table, Config)]
+    problems.sort(key=lambda problem: problem.line or 0)
+    if problems and all(problem.message == LATER for problem in problems):
+        raise NotAvailable(f"{LATER} ({path}, line {problems[0].line})")
+    if problems:
+        where = f"{path} [{within}]" if within else str(path)
+        raise Invalid(f"{where} has settings that are wrong", problems=tuple(problems))
+    checked: dict[str, Any] = table
+    return checked
+
+
+def _problem(problem: Problem, table: Any, text: str, within: str) -> Problem:
+    """The problem with its line, and what to do instead."""
+    value = table.get(problem.path) if isinstance(table, dict) else None
+    message = problem.message
+    if problem.path == "logs":
+        message = LATER
+    elif isinstance(value, dict):
+        message = f"{message}; settings stand at the top of {f'[{within}]' if within else 'the file'}, without a table"
+    elif isinstance(value, list) and problem.path in Config.__struct_fields__:
+        message = f"{message}; several are one text, with commas"
+    return Problem(problem.path, message, line=_line_of(text, problem.path, within))
+
+
+def _line_of(text: str, key: str, within: str) -> int | None:
+    """Where a key of the table ``within`` (empty: the file) stands, as far as a look at the beginnings of lines tells."""
+    inside, full = not within, f"{within}.{key}" if within else key
+    plain = re.compile(rf"""\s*(["']?){re.escape(key)}\1\s*[=.]""")
+    for number, line in enumerate(text.splitlines(), 1):
+        if header := re.match(r"\s*\[\[?([^\]]+)\]", line):
+            name = re.sub(r"[\s\"']", "", header[1])
+            if f"{name}.".startswith(f"{full}."):
+                return number
+            inside = name == within
+        elif inside and plain.match(line):
+            return number
+    return None
 
 
 def _typed(name: str, value: Any, origin: str) -> Any:
