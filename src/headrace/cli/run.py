@@ -13,7 +13,7 @@ from collections.abc import Iterator, Sequence
 from datetime import datetime, time, timedelta
 from typing import Any
 
-from headrace.cli import shapes, targets
+from headrace.cli import asking, shapes, targets
 from headrace.cli.follow import Watch, story, wait
 from headrace.cli.runs import connect
 from headrace.cli.terminal import Terminal
@@ -31,11 +31,13 @@ def add(commands: Any) -> None:
         help="run a saved job, a definition file, or file.py:job",
         add_help=False,
         description="TARGET is a saved job's name, a definition file (.yaml, .json, .edn), or file.py:job. "
-        "Parameters follow as --name value; one that is called as a flag is written -p name=value.",
+        "Parameters follow as --name value; one that is called as a flag is written -p name=value. On a terminal those "
+        "that are required and missing are asked for.",
     )
     run.add_argument("target", nargs="?", metavar="TARGET")
     run.add_argument("-h", "--help", action="store_true", dest="asks_help", help="with TARGET: its parameters too")
     run.add_argument("-p", dest="pairs", action="append", default=[], metavar="NAME=VALUE", help="a parameter")
+    run.add_argument("--yes", action="store_true", help="ask for nothing: a missing parameter is an error")
     run.add_argument("--wait", action="store_true", help="until it has ended; exit code 1 when it failed")
     run.add_argument("--follow", action="store_true", help="show states and log lines as they come")
     run.add_argument("--dry-run", action="store_true", help="check and show the definition, run nothing")
@@ -133,13 +135,12 @@ def run_target(args: argparse.Namespace, terminal: Terminal) -> int:
         raise Invalid("--version is for a saved job: a file has only what is in it")
     if args.dry_run and target.definition is not None:
         return _dry(target.definition, terminal)
+    params = None if target.definition is None else _params(args, terminal, target.definition.get("params"))
     with server(args, terminal) as client:
         if args.dry_run:
             return _dry(client.jobs.get(target.name, args.job_version), terminal)
-        schema = _schema(client, target, args.job_version)
-        params = targets.parameters(args.rest, args.pairs, schema, args.flags)
-        for slip in targets.slips(args.rest, schema, args.flags):
-            print(f"warning: {slip}", file=sys.stderr)
+        if params is None:
+            params = _params(args, terminal, client.jobs.get(target.name, args.job_version).get("params"))
         options: dict[str, Any] = options_of(args)
         if args.test:
             options["test"] = args.test
@@ -194,12 +195,15 @@ def _dry(definition: dict[str, Any], terminal: Terminal) -> int:
     return 0
 
 
-def _schema(client: Client, target: targets.Target, version: int | None) -> dict[str, Any] | None:
-    if target.definition is not None:
-        schema = target.definition.get("params")
-    else:
-        schema = client.jobs.get(target.name, version).get("params")
-    return schema if isinstance(schema, dict) else None
+def _params(args: argparse.Namespace, terminal: Terminal, schema: Any) -> dict[str, Any]:
+    """The parameters that the words say; on a terminal those that are missing are asked for."""
+    schema = schema if isinstance(schema, dict) else None
+    params = targets.parameters(args.rest, args.pairs, schema, args.flags)
+    for slip in targets.slips(args.rest, schema, args.flags):
+        print(f"warning: {slip}", file=sys.stderr)
+    if schema is None or args.yes or not asking.may_ask(terminal):
+        return params
+    return asking.completed(params, schema, terminal)
 
 
 def _packed(client: Client, target: targets.Target) -> dict[str, Any]:

@@ -185,7 +185,7 @@ def parameters_help(target: str, schema: Mapping[str, Any]) -> str:
         told += [str(one["description"])] if one.get("description") else []
         told += ["required"] if name in required else []
         told += [f"default {msgspec.json.encode(one['default']).decode()}"] if "default" in one else []
-        kinds = sorted(_kinds(one, schema) - {"null"})
+        kinds = sorted(kinds_of(one, schema) - {"null"})
         flag = f"  --{name.replace('_', '-')} {'|'.join(kinds).upper() or 'VALUE'}"
         lines.append(f"{flag:<28}  {'; '.join(told)}".rstrip())
     return "\n".join(lines) + "\n"
@@ -235,7 +235,7 @@ def typed(value: str | None, schema: Mapping[str, Any], root: Mapping[str, Any] 
     """A word as the value that its schema asks for; a word that does not fit stays text, and the server says why."""
     if value is None:
         return True
-    kinds = _kinds(schema, root or {})
+    kinds = kinds_of(schema, root or {})
     if "string" in kinds or (not kinds and not schema) or (not kinds and "enum" in schema and value in schema["enum"]):
         return value if "null" not in kinds or value != "null" else None
     try:
@@ -244,12 +244,13 @@ def typed(value: str | None, schema: Mapping[str, Any], root: Mapping[str, Any] 
         return value
 
 
-def _kinds(schema: Mapping[str, Any], root: Mapping[str, Any]) -> set[str]:
+def kinds_of(schema: Mapping[str, Any], root: Mapping[str, Any]) -> set[str]:
+    """The JSON types that a schema lets through, as far as it says so."""
     kind = schema.get("type")
     kinds = {kind} if isinstance(kind, str) else set(kind or ())
     for part in (*schema.get("anyOf", ()), *schema.get("oneOf", ())):
-        kinds |= _kinds(part, root)
+        kinds |= kinds_of(part, root)
     reference = schema.get("$ref")
     if isinstance(reference, str) and reference.startswith("#/$defs/"):
-        kinds |= _kinds(root.get("$defs", {}).get(reference[8:], {}), root)
+        kinds |= kinds_of(root.get("$defs", {}).get(reference[8:], {}), root)
     return kinds
