@@ -1,7 +1,7 @@
 """Control, wired: settings in; a store, a ledger, the loops and two doors out.
 
-It opens a concrete store; besides it only ``control.backup.process`` names one. It contains no rule; the order of start and end is all it
-decides. Called by ``cli.control`` and tests.
+It opens a concrete store; besides it only ``control.backup.process`` names one. It contains no rule; the order of start
+and end is all it decides. Called by ``cli.control`` and tests.
 """
 
 from __future__ import annotations
