@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from msgspec.structs import fields
+
+from headrace.agent.places import ARTIFACTS_MAX
 from headrace.codec import archive, edn, strict_json, yaml
 from headrace.codec.edn import tokens
 from headrace.codec.shape import MAX_DEPTH
@@ -9,8 +12,10 @@ from headrace.control import lockout
 from headrace.control.api import call, dispatch, guard, records, stream, table, values
 from headrace.control.http import IDLE_S, LINGER_S
 from headrace.core import durations, expression
+from headrace.link.records import Assignment
 from headrace.link.wire import BODY_MAX as AGENT_BODY_MAX
 from headrace.model.ids import RUN_ID_MAX
+from headrace.runner.left import EXIT_STATUS_MAX, RESULT_MAX
 from pages.words import GENERATED
 from pages.words import table as rows_of
 
@@ -75,11 +80,21 @@ def _documents() -> list[tuple[str, str, str]]:
     ]
 
 
+def _log_max() -> int:
+    """What an assignment says when it says nothing."""
+    return next(f.default for f in fields(Assignment) if f.name == "log_max")
+
+
 def _values() -> list[tuple[str, str, str]]:
     return [
         ("a run's number", f"{RUN_ID_MAX:,}", "400"),
         ("values shown in one answer", _kib(values.SHOWN_MAX), "left out; the answer says so"),
         ("the result of one task asked for alone", _kib(values.ALONE_MAX), "left out; the answer says so"),
         ("instances whose results are put together", f"{values.GATHER_MAX:,}", "left out; the answer says so"),
+        ("the log of an attempt", _kib(_log_max()), "head and tail stay; the log says how much is missing between"),
+        ("the result of a command", _kib(RESULT_MAX), "the attempt fails, error `InvalidResult`"),
+        ("the text of an exit status", f"{EXIT_STATUS_MAX:,} bytes", "cut"),
+        ("files that an attempt leaves", f"{ARTIFACTS_MAX:,}", "the attempt fails, error `OutputsLost`"),
+        ("files that a task is given", "no bound", "they travel in pieces"),
         ("a rendered value", _kib(expression.MAX_RENDERED), "the task fails, reason `expression`"),
     ]
