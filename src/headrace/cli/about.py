@@ -10,6 +10,7 @@ from typing import Any
 
 import msgspec
 
+from headrace.cli.runs import connect
 from headrace.cli.terminal import Terminal, formatted
 from headrace.client.config import DEFAULT_PORT, Config, Setting, data_folder, local_server, settings
 from headrace.model.errors import Invalid
@@ -19,7 +20,9 @@ TOKEN_NAME = "admin-token"  # noqa: S105 -- the name of a file
 
 def add(commands: Any) -> None:
     """The words of these commands."""
-    commands.add_parser("version", help="which Headrace this is").set_defaults(do=show_version)
+    which = commands.add_parser("version", help="which Headrace this is")
+    which.add_argument("--server", action="store_true", help="which one the server is, and on what store")
+    which.set_defaults(do=show_version)
     commands.add_parser("config", help="every setting, its value and where it comes from").set_defaults(do=show_config)
     schema = commands.add_parser("schema", help="the JSON Schema of a document")
     schema.add_argument("what", choices=("job", "schedule", "calendar", "subscription", "config"))
@@ -31,6 +34,12 @@ def add(commands: Any) -> None:
 
 def show_version(args: argparse.Namespace, terminal: Terminal) -> int:
     """``headrace version``."""
+    if args.server:
+        with connect(args) as client:
+            told = client.version()
+        if not terminal.data(told):
+            terminal.line(f"headrace {told.version} at {client.url}, Python {told.python}, on {told.store}")
+        return 0
     if not terminal.data({"version": version("headrace")}):
         terminal.line(f"headrace {version('headrace')}")
     return 0

@@ -8,13 +8,15 @@ from __future__ import annotations
 import getpass
 import sys
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from headrace.cli.targets import kinds_of, typed
 from headrace.cli.terminal import Terminal, clean
-from headrace.codec.params import ParamsSchema
 from headrace.model.errors import Invalid, Problem
 from headrace.model.naming import path_text
+
+if TYPE_CHECKING:
+    from headrace.codec.params import ParamsSchema
 
 
 def may_ask(terminal: Terminal) -> bool:
@@ -36,6 +38,8 @@ def completed(params: Mapping[str, Any], schema: dict[str, Any], terminal: Termi
     ]
     if not missing:
         return found
+    from headrace.codec.params import ParamsSchema
+
     checker = ParamsSchema(schema)
     wrong = [p for p in problems(checker, found) if not any(_about(p, name) for name in missing)]
     if wrong:

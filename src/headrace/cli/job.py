@@ -27,6 +27,7 @@ def add(commands: Any) -> None:
     put = job.add_parser("put", help="save a definition (a file, or file.py:job)")
     put.add_argument("target", metavar="FILE")
     put.add_argument("--allow-missing", action="store_true", help="its Python tasks may be registered later")
+    put.add_argument("--reason", help="why; kept with the version")
     put.set_defaults(do=put_job)
     check = job.add_parser("check", help="every problem of definitions, saving nothing")
     check.add_argument("paths", nargs="+", metavar="PATH")
@@ -67,7 +68,7 @@ def put_job(args: argparse.Namespace, terminal: Terminal) -> int:
             for child in target.children:
                 client.jobs.put({**child, "package": name})
             definition = {**definition, "package": name}
-        saved = client.jobs.put(definition, allow_missing=args.allow_missing)
+        saved = client.jobs.put(definition, allow_missing=args.allow_missing, reason=args.reason)
     if not terminal.data(saved, job_view):
         terminal.line(f"job {saved.get('name')} version {saved.get('version')}")
         if saved.get("waits_for"):

@@ -1,4 +1,4 @@
-"""``headrace limit ls|put|show|pause|resume|rm``: how much of something may be used at once, or how often."""
+"""``headrace limit ls|put|patch|show|pause|resume|rm``: how much of something may be used at once, or how often."""
 
 from __future__ import annotations
 
@@ -12,14 +12,16 @@ from headrace.client import flow
 from headrace.model.errors import Invalid
 from headrace.model.views import LimitView
 
+FIELDS = {"slots": "N", "rate": "N/TIME", "burst": "N", "key": "TEXT", "description": "TEXT"}
+
 
 def add(commands: Any) -> None:
     """The words of these commands."""
-    verbs = commands.add_parser("limit", help="named limits: ls, put, show, pause, resume, rm").add_subparsers(
-        required=True, metavar="VERB (ls put show pause resume rm)"
+    verbs = commands.add_parser("limit", help="named limits: ls, put, patch, show, pause, resume, rm").add_subparsers(
+        required=True, metavar="VERB (ls put patch show pause resume rm)"
     )
     verbs.add_parser("ls", help="list limits").set_defaults(do=list_limits)
-    put = verbs.add_parser("put", help="make a limit, or change it")
+    put = verbs.add_parser("put", help="make a limit, or replace it")
     put.add_argument("name")
     put.add_argument("--slots", type=int, metavar="N", help="so many units at once")
     put.add_argument("--rate", metavar="N/TIME", help="so many starts in a time, as 10/1s")
@@ -27,6 +29,11 @@ def add(commands: Any) -> None:
     put.add_argument("--key", metavar="TEXT", help='count apart for each value of this text, as "${params.customer}"')
     put.add_argument("--description", metavar="TEXT", help="for people")
     put.set_defaults(do=put_limit)
+    patch = verbs.add_parser("patch", help="change some fields of a limit; `none` takes one away")
+    patch.add_argument("name")
+    for field, value in FIELDS.items():
+        patch.add_argument(f"--{field}", metavar=value)
+    patch.set_defaults(do=patch_limit)
     for verb, told in (
         ("show", "one limit and who holds it"),
         ("pause", "let nothing that takes from it begin; what runs goes on"),
@@ -73,12 +80,30 @@ def bound(limit: dict[str, Any]) -> str:
 
 def put_limit(args: argparse.Namespace, terminal: Terminal) -> int:
     """``headrace limit put``."""
-    names = ("slots", "rate", "burst", "key", "description")
-    given = {name: value for name in names if (value := getattr(args, name)) is not None}
+    given = {name: value for name in FIELDS if (value := getattr(args, name)) is not None}
     if not given:
         raise Invalid("say what the limit is: --slots N, or --rate N/TIME")
     with connect(args) as client:
         return _told(client.do(flow.put_limit(args.name, given)), terminal)
+
+
+def patch_limit(args: argparse.Namespace, terminal: Terminal) -> int:
+    """``headrace limit patch``."""
+    given = {name: _field(name, text) for name in FIELDS if (text := getattr(args, name)) is not None}
+    if not given:
+        raise Invalid(f"say what is to be changed: {', '.join(f'--{name}' for name in FIELDS)}")
+    with connect(args) as client:
+        return _told(client.do(flow.patch_limit(args.name, given)), terminal)
+
+
+def _field(name: str, text: str) -> Any:
+    if text == "none":
+        return None
+    if FIELDS[name] != "N":
+        return text
+    if not text.isascii() or not text.isdigit():
+        raise Invalid(f"--{name} must be a whole number, or none: not {text!r}")
+    return int(text)
 
 
 def show_limit(args: argparse.Namespace, terminal: Terminal) -> int:

@@ -31,6 +31,7 @@ COMMANDS = {
     "resume": "headrace.cli.verbs",
     "abandon": "headrace.cli.verbs",
     "restart": "headrace.cli.verbs",
+    "amend": "headrace.cli.verbs",
     "artifacts": "headrace.cli.artifacts",
     "stats": "headrace.cli.runs",
     "job": "headrace.cli.job",

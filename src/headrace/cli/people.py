@@ -28,8 +28,12 @@ ROLES = ("admin", "operator", "watcher")
 
 def add(commands: Any) -> None:
     """The words of these commands."""
-    _user(commands.add_parser("user", help="who may log in, and as what: ls, add, passwd, role, rm"))
-    _token(commands.add_parser("token", help="access tokens for programs: ls, create, rm"))
+    _user(
+        commands.add_parser(
+            "user", help="who may log in, and as what: ls, add, show, passwd, role, disable, enable, rm"
+        )
+    )
+    _token(commands.add_parser("token", help="access tokens for programs: ls, create, show, rm"))
     enter = commands.add_parser("login", help="begin a session on a server; later commands use it")
     enter.add_argument("name", metavar="NAME")
     _stdin(enter)
@@ -39,7 +43,7 @@ def add(commands: Any) -> None:
 
 
 def _user(user: argparse.ArgumentParser) -> None:
-    verbs = user.add_subparsers(required=True, metavar="VERB (ls add passwd role rm)")
+    verbs = user.add_subparsers(required=True, metavar="VERB (ls add show passwd role disable enable rm)")
     verbs.add_parser("ls", help="list users").set_defaults(do=list_users)
     new = verbs.add_parser("add", help="make a user; asks for their password")
     new.add_argument("name", metavar="NAME")
@@ -55,23 +59,34 @@ def _user(user: argparse.ArgumentParser) -> None:
     role.add_argument("name", metavar="NAME")
     role.add_argument("role", choices=ROLES)
     role.set_defaults(do=change_role)
+    for verb, told in (("disable", "let a user in no more, nor their tokens"), ("enable", "let a user in again")):
+        shut = verbs.add_parser(verb, help=told)
+        shut.add_argument("name", metavar="NAME")
+        shut.set_defaults(do=disable_user, disabled=verb == "disable")
+    show = verbs.add_parser("show", help="one user")
+    show.add_argument("name", metavar="NAME")
+    show.set_defaults(do=show_user)
     remove = verbs.add_parser("rm", help="delete a user, with their sessions and tokens")
     remove.add_argument("name", metavar="NAME")
     remove.set_defaults(do=remove_user)
 
 
 def _token(token: argparse.ArgumentParser) -> None:
-    verbs = token.add_subparsers(required=True, metavar="VERB (ls create rm)")
+    verbs = token.add_subparsers(required=True, metavar="VERB (ls create show rm)")
     verbs.add_parser("ls", help="list tokens, without their texts").set_defaults(do=list_tokens)
     new = verbs.add_parser("create", help="make a token; its text is printed now and never again")
     new.add_argument("name", metavar="NAME")
     new.add_argument("--role", choices=ROLES, help="default: your own")
+    new.add_argument("--user", metavar="NAME", help="whose it is to be; for those who may see all tokens")
     new.add_argument(
         "--scope", action="append", default=[], metavar="PERMISSION", help="only this permission; may be repeated"
     )
     new.add_argument("--expires", default="90d", metavar="SPAN", help="default 90d")
     new.add_argument("--description", default="", help="what it is for")
     new.set_defaults(do=add_token)
+    show = verbs.add_parser("show", help="one token, without its text")
+    show.add_argument("name", metavar="NAME")
+    show.set_defaults(do=show_token)
     remove = verbs.add_parser("rm", help="revoke a token")
     remove.add_argument("name", metavar="NAME")
     remove.set_defaults(do=remove_token)
@@ -155,6 +170,43 @@ def change_role(args: argparse.Namespace, terminal: Terminal) -> int:
     return 0
 
 
+def disable_user(args: argparse.Namespace, terminal: Terminal) -> int:
+    """``headrace user disable`` and ``enable``."""
+    with connect(args) as client:
+        changed = client.do(people.change_user(args.name, disabled=args.disabled))
+    if not terminal.data(changed):
+        told = "may not log in, and their tokens open nothing" if changed.disabled else "may log in"
+        terminal.line(f"user {changed.name} {told}")
+    return 0
+
+
+def show_user(args: argparse.Namespace, terminal: Terminal) -> int:
+    """``headrace user show``."""
+    with connect(args) as client:
+        user = client.do(people.user(args.name))
+    if not terminal.data(user):
+        terminal.line(f"user {terminal.style(user.name, 'bold')}, {user.role}")
+        terminal.line(f"  may log in  {_said(user)}")
+        terminal.line(f"  since       {terminal.when(user.created_at)}")
+        if user.description:
+            terminal.line(f"  who         {clean(user.description)}")
+    return 0
+
+
+def show_token(args: argparse.Namespace, terminal: Terminal) -> int:
+    """``headrace token show``."""
+    with connect(args) as client:
+        token = client.do(people.token(args.name))
+    if not terminal.data(token):
+        of = f", of {token.user}" if token.user else ""
+        terminal.line(f"token {terminal.style(token.name, 'bold')}, {token.role}{of}")
+        terminal.line(f"  may    {', '.join(token.scopes) or 'all that the role may'}")
+        terminal.line(f"  until  {_until(token, terminal)}")
+        if token.description:
+            terminal.line(f"  for    {clean(token.description)}")
+    return 0
+
+
 def remove_user(args: argparse.Namespace, terminal: Terminal) -> int:
     """``headrace user rm``."""
     with connect(args) as client:
@@ -184,11 +236,9 @@ def _until(token: TokenView, terminal: Terminal) -> str:
 def add_token(args: argparse.Namespace, terminal: Terminal) -> int:
     """``headrace token create``: the text goes to standard output alone, so that a program can take it."""
     with connect(args) as client:
-        made = client.do(
-            people.add_token(
-                name=args.name, role=args.role, scopes=args.scope, expires=args.expires, description=args.description
-            )
-        )
+        asked = {"name": args.name, "role": args.role, "scopes": args.scope, "expires": args.expires}
+        asked |= {"description": args.description} | ({"user": args.user} if args.user else {})
+        made = client.do(people.add_token(**asked))
     if not terminal.data(made):
         print(f"This is shown once; good until {terminal.when(made.expires_at)}:", file=sys.stderr)
         terminal.line(made.token or "")

@@ -79,10 +79,15 @@ def labelled(command: argparse.ArgumentParser) -> None:
     command.add_argument("--reason", help="why; kept with the run")
 
 
+def noted(args: argparse.Namespace) -> dict[str, Any]:
+    """What the flags of ``labelled`` say, as options of a submit."""
+    found = {"priority": args.priority, "reason": args.reason, "labels": labels(args.labels) or None}
+    return {name: value for name, value in found.items() if value is not None}
+
+
 def options_of(args: argparse.Namespace) -> dict[str, Any]:
     """What the flags of ``labelled`` and ``times`` say, as options of a submit."""
-    found = {"priority": args.priority, "reason": args.reason, "labels": labels(args.labels) or None}
-    return {name: value for name, value in found.items() if value is not None} | when(args)
+    return noted(args) | when(args)
 
 
 def labels(pairs: Sequence[str]) -> dict[str, str]:

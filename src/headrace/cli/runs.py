@@ -67,8 +67,10 @@ def add(commands: Any) -> None:
     explain = commands.add_parser("explain", help="why a run runs, does not, or will not")
     explain.add_argument("id", type=int, metavar="ID")
     explain.set_defaults(do=explain_run)
-    statistics = commands.add_parser("stats", help="how the last runs of a job went, and its tasks")
-    statistics.add_argument("job", metavar="JOB")
+    statistics = commands.add_parser(
+        "stats", help="how the last runs of a job went, and its tasks; without one: what the server has to do"
+    )
+    statistics.add_argument("job", nargs="?", metavar="JOB")
     statistics.add_argument("--runs", type=int, metavar="N", help="of so many of the newest ended runs; default 100")
     statistics.set_defaults(do=show_statistics)
 
@@ -243,6 +245,8 @@ def explain_run(args: argparse.Namespace, terminal: Terminal) -> int:
 
 def show_statistics(args: argparse.Namespace, terminal: Terminal) -> int:
     """``headrace stats``."""
+    if args.job is None:
+        return show_stats(args, terminal)
     with connect(args) as client:
         view = client.do(flow.statistics(args.job, args.runs))
     if terminal.data(view):
@@ -258,4 +262,18 @@ def show_statistics(args: argparse.Namespace, terminal: Terminal) -> int:
         seconds = ("", "") if took is None else (f"{took.average:.2f} s", f"{took.most:.2f} s")
         rows.append((name, counted_states, "" if rate is None else f"{rate:.0%}", *seconds))
     terminal.table(("", "ended", "success", "average", "longest"), rows)
+    return 0
+
+
+def show_stats(args: argparse.Namespace, terminal: Terminal) -> int:
+    """``headrace stats`` without a job."""
+    with connect(args) as client:
+        view = client.do(flow.stats())
+    if terminal.data(view):
+        return 0
+    for name, counts in (("runs", view.runs), ("tasks", view.tasks)):
+        told = ", ".join(f"{count} {state}" for state, count in counts.items() if count)
+        terminal.line(f"{name:<9}  {told or 'none that have not ended'}")
+    terminal.line(f"{'agents':<9}  {view.agents} with {view.slots_free} slots free")
+    terminal.line(f"{'so far':<9}  {view.submitted} submitted, {view.settled} settled, {view.commits} commits")
     return 0

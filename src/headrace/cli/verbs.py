@@ -1,4 +1,4 @@
-"""``headrace cancel | stop | pause | resume | abandon | restart``: what is asked of a run that exists."""
+"""``headrace cancel | stop | pause | resume | abandon | restart | amend``: what is asked of a run that exists."""
 
 from __future__ import annotations
 
@@ -8,11 +8,13 @@ from pathlib import Path
 from typing import Any
 
 from headrace.cli.follow import wait
+from headrace.cli.run import finish, labelled, labels, noted, server
 from headrace.cli.runs import connect
 from headrace.cli.targets import OTHERS, parameters
 from headrace.cli.terminal import Terminal
 from headrace.client import flow
 from headrace.client.sync import Client, Run
+from headrace.model.errors import Invalid
 
 VERBS = {
     "cancel": "bring a run to its end: ask, then kill",
@@ -50,17 +52,30 @@ def add(commands: Any) -> None:
         "--file", metavar="FILE", help="register the code of this file (or of its project) first, and take the latest"
     )
     again.add_argument("-p", dest="pairs", action="append", default=[], metavar="NAME=VALUE", help="another parameter")
-    again.add_argument("--reason", help="why; kept with the run")
+    labelled(again)
     again.add_argument("--key", help="idempotency key: the same key gives the same run")
     again.add_argument("--wait", action="store_true", help="until it has ended; exit code 1 when it failed")
     again.add_argument("--follow", action="store_true", help="show states and log lines as they come")
     again.set_defaults(do=restart)
+    change = commands.add_parser("amend", help="change what is noted of a run: priority, labels, phase")
+    change.add_argument("id", type=int, metavar="ID")
+    change.add_argument("--priority", type=int, metavar="N", help="-100 to 100, of what has not begun")
+    change.add_argument(
+        "--label",
+        dest="labels",
+        action="append",
+        default=[],
+        metavar="NAME=VALUE",
+        help="a label, besides those there are; NAME= takes it away; may be repeated",
+    )
+    change.add_argument("--phase", metavar="NAME", help="the phase that the work is in")
+    change.add_argument("--message", metavar="TEXT", help="what is said of the phase")
+    change.set_defaults(do=amend)
 
 
 def restart(args: argparse.Namespace, terminal: Terminal) -> int:
     """``headrace restart``."""
     from headrace.author.bundle import bundle, package_name
-    from headrace.cli.run import finish, server
 
     with server(args, terminal) as client:
         old = client.runs.get(args.id)
@@ -72,9 +87,25 @@ def restart(args: argparse.Namespace, terminal: Terminal) -> int:
             code="latest" if args.file else args.code,
             params=parameters([], args.pairs, _schema(client, old)),
             key=args.key or secrets.token_urlsafe(16),
-            **({"reason": args.reason} if args.reason else {}),
+            **noted(args),
         )
         return finish(args, terminal, client, run)
+
+
+def amend(args: argparse.Namespace, terminal: Terminal) -> int:
+    """``headrace amend``."""
+    fields = {n: value for n in ("priority", "phase", "message") if (value := getattr(args, n)) is not None}
+    given = labels(args.labels)
+    if not fields and not given:
+        raise Invalid("say what is to be changed: --priority, --label, --phase, --message")
+    with connect(args) as client:
+        if given:
+            merged = client.do(flow.run(args.id)).labels | given
+            fields["labels"] = {name: value for name, value in merged.items() if value}
+        view = client.do(flow.amend(args.id, fields))
+    if not terminal.data(view):
+        terminal.line(f"run {view.id} {terminal.state(view.state)}")
+    return 0
 
 
 def _schema(client: Client, run: Run) -> dict[str, Any] | None:

@@ -255,6 +255,11 @@ def statistics(name: str, runs: int | None = None) -> Flow[views.JobStatisticsVi
     return expect((yield Request("GET", where)), views.JobStatisticsView)
 
 
+def stats() -> Flow[views.StatsView]:
+    """What the server has to do, and what it has done since it began."""
+    return expect((yield Request("GET", address("stats"))), views.StatsView)
+
+
 def restart(number: int, options: Mapping[str, Any], key: str | None) -> Flow[views.RunView]:
     """A new run that goes on from an ended one: from, version, code, params, reason, priority, labels."""
     return expect((yield Request("POST", address("runs", number, "restart"), _json(options), key=key)), views.RunView)
