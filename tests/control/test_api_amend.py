@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from api_world import HELLO, World, run_async
+from api_world import HELLO, SECRET, World, run_async
 
 from headrace.control.auth import Role
+from headrace.control.credentials import mint_run_token
+from headrace.model.changes import SYSTEM, Claim
 
 JOB = {**HELLO, "name": "phased", "phases": ["validation", "digest"]}
 
@@ -33,6 +35,31 @@ async def test_what_is_not_given_stays(tmp_path: Path) -> None:
         assert not (await world.get("/runs?label=a=1")).json["items"]
         kinds = [e["kind"] for e in (await world.get(f"/runs/{run}/events")).json["items"]]
         assert kinds.count("run.phase") == 3
+
+
+@run_async
+async def test_an_attempt_says_the_phase_of_its_own_run_and_nothing_else(tmp_path: Path) -> None:
+    async with World(tmp_path) as world:
+        await world.agent()
+        await world.put("/jobs/phased", JOB)
+        run, other = [(await world.post("/jobs/phased/runs", {})).json["id"] for _ in range(2)]
+        await world.node.ledger.ask_many([Claim(run, 0, -1)], SYSTEM)
+        cell = await world.node.store.reader.task((run, 0, -1))
+        assert cell is not None
+        own = mint_run_token(SECRET, run, 0, epoch=cell.epoch, expires_at=2**60)
+        said = await patch(world, run, {"phase": "digest", "message": "half of it"}, token=own)
+        assert (said.status, said.json["phase"], said.json["message"]) == (200, "digest", "half of it")
+        assert (await patch(world, run, {"phase": "lunch"}, token=own)).status == 422
+        for body in ({"priority": 100}, {"labels": {}}, {"phase": "validation", "priority": 1}):
+            assert (await patch(world, run, body, token=own)).status == 403, body
+        assert (await patch(world, other, {"phase": "digest"}, token=own)).status == 403
+        assert (await world.post(f"/runs/{run}/cancel", {}, token=own)).status == 403
+        stale = mint_run_token(SECRET, run, 0, epoch=cell.epoch - 1, expires_at=2**60)
+        assert (await patch(world, run, {"phase": "validation"}, token=stale)).status == 409
+        await world.settle(run)
+        assert (await patch(world, run, {"phase": "validation"}, token=own)).status == 409
+        got = (await world.get(f"/runs/{run}")).json
+        assert (got["phase"], got["priority"]) == ("digest", 0)
 
 
 @run_async

@@ -88,9 +88,10 @@ def test_the_matrix_is_red_without_any_one_permission_and_with_any_one_more(role
         assert wrong({**ROLES, role: ROLES[role] ^ {permission}}), (role, permission)
 
 
-def test_a_run_token_reads_and_nothing_else() -> None:
+def test_a_run_token_reads_and_says_what_its_run_does_and_nothing_else() -> None:
     assert ROLES[Role.run] == {Permission.public, Permission.runs_read}
-    assert all(r.method == "GET" and "{id}" in r.path for r in ROUTES if r.run_token)
+    assert all("{id}" in r.path for r in ROUTES if r.run_token)
+    assert {name_of(r) for r in ROUTES if r.run_token and r.method != "GET"} == {"PATCH /api/v1/runs/{id}"}
 
 
 def test_what_changes_something_asks_for_more_than_reading() -> None:

@@ -14,9 +14,11 @@ from headrace.control.api.table import BASE, MERGE_PATCH, RECORDS, Route
 from headrace.control.api.views import run_view
 from headrace.control.auth import Permission
 from headrace.control.changes.result import Result
+from headrace.control.credentials import RunClaim
 from headrace.model.changes import Amend
-from headrace.model.errors import Invalid, Problem
+from headrace.model.errors import Conflict, Forbidden, Invalid, Problem
 from headrace.model.naming import did_you_mean
+from headrace.model.states import TASK_LEASED
 from headrace.model.views import RunView
 from headrace.store.rows import RunRow
 
@@ -24,6 +26,8 @@ from headrace.store.rows import RunRow
 async def amend_run(call: Call) -> Reply:
     """``PATCH /runs/{id}``."""
     body: AmendRun = call.body
+    if call.caller.claim is not None:
+        await _of_its_own(call, call.caller.claim, body)
     row, known = await run_of(call)
     phases = known.definition.phases
     if phases and body.phase is not UNSET and body.phase not in phases:
@@ -37,6 +41,15 @@ async def amend_run(call: Call) -> Reply:
         None if body.message is UNSET else body.message,
     )
     return await ask(call, change, partial(_told, row))
+
+
+async def _of_its_own(call: Call, claim: RunClaim, body: AmendRun) -> None:
+    """An attempt says what its run is doing, and nothing else; one that is over or stale says nothing any more."""
+    if body.priority is not UNSET or body.labels is not UNSET:
+        raise Forbidden("a run's own token may change phase and message, and nothing else")
+    cell = await call.services.reader.task((claim.run, claim.no, claim.index))
+    if cell is None or cell.state not in TASK_LEASED or cell.epoch != claim.epoch:
+        raise Conflict("the attempt that this token was made for is over")
 
 
 def _told(row: RunRow, results: list[Result]) -> Told:
@@ -55,5 +68,6 @@ ROUTES = (
         request=AmendRun,
         response=RunView,
         accepts=(*RECORDS, MERGE_PATCH),
+        run_token=True,
     ),
 )

@@ -65,7 +65,7 @@ class Route(Struct, frozen=True, kw_only=True):
     ``request`` is the record that the body is decoded into (None: the handler reads the body itself, or there is none).
     ``body`` is the record that describes a body which the handler reads itself, ``also`` another record that a success may
     answer. ``if_match``: the header ``If-Match`` is looked at. ``accepts`` are the media types of the body, ``media`` those of the answer. ``run_token``: a run's own token may
-    call it, for the run that ``{id}`` names. ``socket``: a WebSocket, opened by GET; Origin is checked.
+    call it, for the run that ``{id}`` names; where that changes something, the handler asks what the attempt may. ``socket``: a WebSocket, opened by GET; Origin is checked.
     ``as_of``: it may be asked how things stood at an instant; the handler sees a store of that instant. ``statuses`` are those of success and the errors peculiar to the route;
     every route may answer 400 401 403 404 406 413 429 503 besides.
     """
