@@ -252,7 +252,7 @@ async def test_the_description_is_served_and_names_every_route(tmp_path: Path) -
         schema = (await world.call("GET", "/api/schemas/job.json")).json
         jsonschema.Draft202012Validator.check_schema(schema)
         jsonschema.validate(HELLO, schema)
-        for noun in ("schedule", "calendar", "subscription"):
+        for noun in ("schedule", "calendar", "subscription", "config"):
             jsonschema.Draft202012Validator.check_schema((await world.call("GET", f"/api/schemas/{noun}.json")).json)
 
 

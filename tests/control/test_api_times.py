@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -47,6 +48,21 @@ async def test_a_run_that_nobody_took_in_time_is_canceled(tmp_path: Path) -> Non
         run = (await world.post("/jobs/hello/runs", {"expires": "20ms"})).json["id"]
         got = (await world.get(f"/runs/{run}?wait=20s")).json
         assert (got["state"], got["reason"]) == ("canceled", "expired")
+
+
+@run_async
+async def test_what_is_to_begin_later_expires_counted_from_then(tmp_path: Path) -> None:
+    async with World(tmp_path) as world:
+        await world.put("/jobs/hello", HELLO)
+        at = (await world.post("/jobs/hello/runs", {"at": AT, "expires": "1m"})).json
+        assert (at["begins_at"], at["expires_at"]) == (AT, AT.replace("06:00:00", "06:01:00"))
+        later = (await world.post("/jobs/hello/runs", {"delay": "4h", "expires": "1m"})).json
+        begins, ends = (datetime.fromisoformat(later[name]) for name in ("begins_at", "expires_at"))
+        assert ends - begins == timedelta(minutes=1)
+        past = (await world.post("/jobs/hello/runs", {"at": "2001-01-01T00:00:00Z", "expires": "1h"})).json
+        assert datetime.fromisoformat(past["expires_at"]) - datetime.fromisoformat(past["created_at"]) >= timedelta(
+            hours=1
+        )
 
 
 @pytest.mark.parametrize(

@@ -228,3 +228,13 @@ async def test_a_submit_finds_out_that_a_waiting_job_need_not_wait_any_more(tmp_
         await services.ledger.change(PutJob(definition, document, missing=("sales:clean",)), SYSTEM)
         assert (await world.get("/jobs/report")).json["waits_for"] == ["sales:clean"]
         assert (await world.post("/jobs/report/runs", {})).json["version"] == 2
+
+
+@run_async
+async def test_who_saves_a_job_before_its_tasks_is_told_the_way(tmp_path: Path) -> None:
+    async with World(tmp_path) as world:
+        refused = await world.put("/jobs/report", PYTHON)
+        assert refused.status == 422
+        (told,) = [p["message"] for p in refused.json["problems"]]
+        assert "no registered package" in told
+        assert told.endswith("allow_missing=true")

@@ -12,7 +12,7 @@ import msgspec
 
 from headrace.cli.runs import connect
 from headrace.cli.terminal import Terminal, formatted
-from headrace.client.config import DEFAULT_PORT, Config, Setting, data_folder, local_server, settings
+from headrace.client.config import DEFAULT_PORT, Setting, data_folder, local_server, settings
 from headrace.model.errors import Invalid
 
 TOKEN_NAME = "admin-token"  # noqa: S105 -- the name of a file
@@ -83,12 +83,9 @@ def _shown(setting: Setting, folder: Path) -> Any:
 
 def show_schema(args: argparse.Namespace, terminal: Terminal) -> int:
     """``headrace schema job|schedule|calendar|subscription|config``."""
-    from headrace.codec.schema import DRAFT, schema_of, schemas
+    from headrace.codec.schema import schemas
 
-    if args.what == "config":
-        schema = {"$schema": DRAFT, "title": "Headrace configuration", **schema_of(Config)}
-    else:
-        schema = schemas()[args.what]
+    schema = schemas()[args.what]
     if args.install:
         return _install(args.what, schema, terminal)
     if not terminal.data(schema):

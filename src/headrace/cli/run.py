@@ -104,7 +104,7 @@ def times(command: argparse.ArgumentParser) -> None:
         "--at", metavar="WHEN", help="begin then: 2026-03-29T06:00 (here), …T06:00Z, or the next 06:00"
     )
     command.add_argument("--delay", metavar="SPAN", help="begin so much later: 30s, 10m, 2h")
-    command.add_argument("--expires", metavar="SPAN", help="cancel it when it has not begun after so long")
+    command.add_argument("--expires", metavar="SPAN", help="cancel it when it has not begun so long after it may begin")
 
 
 def when(args: argparse.Namespace) -> dict[str, str]:

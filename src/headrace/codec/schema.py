@@ -9,6 +9,7 @@ from typing import Any
 
 import msgspec
 
+from headrace.model.config import Config
 from headrace.model.definition import KINDS, JobDefinition
 from headrace.model.schedule import Calendar, Schedule, Subscription
 
@@ -24,10 +25,11 @@ def job_schema() -> dict[str, Any]:
 
 
 def schemas() -> dict[str, dict[str, Any]]:
-    """Every document of ours by its noun: job, schedule, calendar, subscription."""
+    """Every document of ours by its noun: job, schedule, calendar, subscription, config."""
     others: dict[str, Any] = {"schedule": Schedule, "calendar": Calendar, "subscription": Subscription}
     made = {noun: {"$schema": DRAFT, "title": f"Headrace {noun}", **schema_of(type_)} for noun, type_ in others.items()}
-    return {"job": job_schema(), **made}
+    config = {"$schema": DRAFT, "title": "Headrace configuration", **schema_of(Config)}
+    return {"job": job_schema(), **made, "config": config}
 
 
 def schema_of(type_: Any) -> dict[str, Any]:

@@ -60,6 +60,9 @@ async def definition_of(call: Call, name: str | None = None) -> Incoming:
     return await named_definition(call, document, name, allow_missing=call.yes("allow_missing"))
 
 
+WAY_OUT = "; to save the job before its tasks are registered, allow_missing=true"
+
+
 async def named_definition(call: Call, document: Document, name: str | None, *, allow_missing: bool) -> Incoming:
     """The definition that a document holds, under the name that the path gives it. Raises Invalid."""
     data = document.data
@@ -88,7 +91,10 @@ def incoming_from(document: Document, catalog: Catalog, *, allow_missing: bool) 
     def rules(definition: JobDefinition) -> list[Problem]:
         if allow_missing:
             missing.extend(missing_of(definition, catalog))
-        return check(definition, known_tasks=with_missing(catalog, missing))
+        found = check(definition, known_tasks=with_missing(catalog, missing))
+        if allow_missing or not missing_of(definition, catalog):
+            return found
+        return [structs.replace(p, message=p.message + WAY_OUT) if p.path.endswith("python") else p for p in found]
 
     definition = definition_from(document, rules)
     return Incoming(pinned(definition, catalog, missing), told_missing(missing))

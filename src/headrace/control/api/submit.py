@@ -178,7 +178,8 @@ def timed(body: NewRun, now: int) -> InputMore | None:
         begin = at or 0
     if problems:
         raise Invalid("1 problem" if len(problems) == 1 else f"{len(problems)} problems", problems=tuple(problems))
-    expires = now + millis(body.expires) * 1000 if body.expires is not UNSET else 0
+    # a run that is to begin later has that much time from then on
+    expires = min(max(now, begin) + millis(body.expires) * 1000, _FAR) if body.expires is not UNSET else 0
     return InputMore(
         begin_at=begin, expires_at=expires, test=("print" if body.test == "print" else "noop") if body.test else ""
     )

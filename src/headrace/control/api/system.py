@@ -126,6 +126,6 @@ ROUTES = (
             handler=partial(_schema, noun),
             summary=f"The JSON Schema of a {noun} as a document",
         )
-        for noun in ("job", "schedule", "calendar", "subscription")
+        for noun in ("job", "schedule", "calendar", "subscription", "config")
     ),
 )
