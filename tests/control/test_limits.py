@@ -353,3 +353,28 @@ async def test_the_next_begins_by_itself_when_the_rate_lets_it(tmp_path: Path) -
 
 async def _all_out(world: World, runs: list[int]) -> bool:
     return await out(world, runs) == runs
+
+
+@run_async
+async def test_limits_are_made_deleted_restored_and_sought(tmp_path: Path) -> None:
+    async with World(tmp_path) as world:
+        body = {"name": "crm", "slots": 2, "description": "the Customers"}
+        made = await world.post("/limits", body)
+        assert (made.status, made.headers["location"]) == (201, "/api/v1/limits/crm")
+        assert (await world.post("/limits", body)).status == 200
+        assert (await world.post("/limits", {**body, "slots": 3})).status == 409
+        assert (await world.post("/limits", {**body, "name": "C R M"})).status == 422
+        await world.post("/limits", {"name": "mail", "slots": 1})
+        for sought, found in (("cust", ["crm"]), ("ai", ["mail"]), ("x", []), ("", ["crm", "mail"])):
+            items = (await world.get(f"/limits?q={sought}")).json["items"]
+            assert [item["name"] for item in items] == found
+        first = (await world.get("/limits?limit=1&q=m")).json
+        rest = (await world.get(f"/limits?limit=1&q=m&cursor={first['next_cursor']}")).json
+        assert [i["name"] for i in first["items"] + rest["items"]] == ["crm", "mail"]
+        await world.call("DELETE", "/api/v1/limits/crm")
+        assert (await world.get("/limits/crm")).status == 404
+        back = await world.post("/limits/crm/restore")
+        assert (back.status, back.json["slots"], back.json["version"]) == (200, 2, 3)
+        assert (await world.post("/limits/crm/restore")).json["version"] == 3
+        assert (await world.post("/limits/nothing/restore")).status == 404
+        assert (await world.post("/limits", body, role=Role.operator)).status == 403

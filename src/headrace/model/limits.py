@@ -58,6 +58,14 @@ class LimitBody(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, o
     description: Annotated[str, Meta(max_length=4096)] | None = None
 
 
+class NewLimit(LimitBody, frozen=True, kw_only=True):
+    """A named limit that is not there yet: with its name."""
+
+    edn_namespace: ClassVar[str] = "limit"
+
+    name: str
+
+
 def gate_name(job: str) -> str:
     """The name under which runs of a job are counted."""
     return GATE_PREFIX + job

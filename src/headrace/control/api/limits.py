@@ -12,29 +12,55 @@ from typing import Any
 from headrace.control.api.answers import Told, ask_named
 from headrace.control.api.call import Call, Reply
 from headrace.control.api.records import Why
-from headrace.control.api.table import BASE, PAGE, RECORDS, Handler, Route
+from headrace.control.api.table import BASE, PAGE, RECORDS, Handler, Query, Route
 from headrace.control.api.views import moment
 from headrace.control.auth import Permission
-from headrace.control.changes.limits import DeleteLimit, LimitSaved, PatchLimit, PauseLimit, PutLimit, read_limit
+from headrace.control.changes.limits import (
+    DeleteLimit,
+    LimitSaved,
+    PatchLimit,
+    PauseLimit,
+    PutLimit,
+    RestoreLimit,
+    read_limit,
+)
 from headrace.control.changes.result import Result
 from headrace.core.limits import limit_of
 from headrace.model.errors import HeadraceError, Invalid, NotFound, Problem
 from headrace.model.ids import WHOLE
-from headrace.model.limits import LIMIT, LimitBody
+from headrace.model.limits import LIMIT, LimitBody, NewLimit
 from headrace.model.naming import did_you_mean
 from headrace.model.views import HolderView, LimitPage, LimitView
 from headrace.store.rows import Entity, HolderRow
 
+LOOKED_PAGES = 10
+"""So many pages are looked at for one in which a text is sought; it may end short and have a next one."""
 _NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}")
+
+
+async def post_limit(call: Call) -> Reply:
+    """``POST /limits``: new 201, the same content again 200, other content 409."""
+    body: NewLimit = call.body
+    change = PutLimit(_checked(body.name), limit_of(body), create=True)
+    return await ask_named(call, change, partial(_told, await call.services.reader.in_use(body.name)))
 
 
 async def put_limit(call: Call) -> Reply:
     """``PUT /limits/{name}``: new 201, else 200. Counts at once for what has not begun."""
-    name = call.values["name"]
+    body: LimitBody = call.body
+    change = PutLimit(_checked(call.values["name"]), limit_of(body))
+    return await ask_named(call, change, partial(_told, await _in_use(call)))
+
+
+def _checked(name: str) -> str:
     if not _NAME.fullmatch(name):
         raise Invalid("1 problem", problems=(Problem("name", "lower-case letters, digits, _ and -, at most 63"),))
-    body: LimitBody = call.body
-    return await ask_named(call, PutLimit(name, limit_of(body)), partial(_told, await _in_use(call)))
+    return name
+
+
+async def restore_limit(call: Call) -> Reply:
+    """``POST /limits/{name}/restore``: a deleted one is there again, as it was."""
+    return await ask_named(call, RestoreLimit(call.values["name"]), partial(_told, await _in_use(call)))
 
 
 async def patch_limit(call: Call) -> Reply:
@@ -57,10 +83,20 @@ async def delete_limit(call: Call) -> Reply:
 
 async def list_limits(call: Call) -> Reply:
     """``GET /limits``: by name, with what is in use."""
-    limit = call.limit()
-    rows = await call.services.reader.entities(LIMIT, after=call.text("cursor") or "", limit=limit)
-    items = [_view(row, await call.services.reader.in_use(row.name)) for row in rows]
-    return Reply(LimitPage(items=list(items), next_cursor=rows[-1].name if len(rows) == limit else None))
+    limit, sought, after = call.limit(), (call.text("q") or "").lower(), call.text("cursor") or ""
+    reader = call.services.reader
+    items: list[LimitView] = []
+    for _ in range(LOOKED_PAGES):
+        rows = await reader.entities(LIMIT, after=after, limit=limit)
+        for row in rows:
+            after = row.name
+            if sought in row.name or sought in read_limit(row.image).description.lower():
+                items.append(_view(row, await reader.in_use(row.name)))
+                if len(items) == limit:
+                    return Reply(LimitPage(items=items, next_cursor=after))
+        if len(rows) < limit:
+            return Reply(LimitPage(items=items))
+    return Reply(LimitPage(items=items, next_cursor=after))
 
 
 async def get_limit(call: Call) -> Reply:
@@ -127,9 +163,20 @@ def _route(method: str, more: str, permission: Permission, handler: Handler, sum
 
 
 _WRITES = {"accepts": RECORDS, "response": LimitView}
+_RESTORES = {"response": LimitView}
+_LIST = (Query("q", "with this text in name or description"), *PAGE)
 
 ROUTES = (
-    _route("GET", "", Permission.limits_read, list_limits, "Named limits, by name", response=LimitPage, query=PAGE, as_of=True),
+    _route("GET", "", Permission.limits_read, list_limits, "Named limits, by name", response=LimitPage, query=_LIST, as_of=True),
+    _route(
+        "POST", "", Permission.limits_write, post_limit,
+        "Make a limit; the same content again changes nothing, other content is refused (use PUT)",
+        statuses=(201, 200, 409, 422), request=NewLimit, **_WRITES,
+    ),
+    _route(
+        "POST", "/{name}/restore", Permission.limits_write, restore_limit, "Bring a deleted limit back, as it was",
+        statuses=(200, 404), **_RESTORES,
+    ),
     _route("GET", "/{name}", Permission.limits_read, get_limit, "A limit and who holds it", response=LimitView, as_of=True),
     _route(
         "PUT", "/{name}", Permission.limits_write, put_limit, "Make or change a limit: slots, or a rate with a burst",

@@ -12,7 +12,7 @@ from msgspec import Struct, structs
 
 from headrace.control.changes.named import Decided, Rows
 from headrace.core.limits import body_of, limit_of
-from headrace.model.errors import Invalid, NotFound, Problem
+from headrace.model.errors import Conflict, Invalid, NotFound, Problem
 from headrace.model.limits import LIMIT, Limit, LimitBody
 from headrace.store.rows import Entity, EntityKey
 
@@ -70,9 +70,10 @@ def _rate(limit: Limit) -> tuple[int, int, int]:
 
 
 class PutLimit(_OfOne, frozen=True):
-    """The limit is this from now on; a pause by hand survives it."""
+    """The limit is this from now on; a pause by hand survives it. ``create``: only when it is new, or this already."""
 
     limit: Limit
+    create: bool = False
 
     def decide(self, rows: Rows, now: int) -> Decided:
         """New, unchanged, or the next version."""
@@ -81,7 +82,23 @@ class PutLimit(_OfOne, frozen=True):
         if old is not None:
             before = read_limit(old.image)
             limit = structs.replace(limit, paused=before.paused, reason=before.reason)
+            if self.create and body_of(before) != body_of(limit):
+                raise Conflict(f"there is a limit {self.name} with another content: use PUT to change it")
         return self._save(rows, limit, now, b"saved")
+
+
+class RestoreLimit(_OfOne, frozen=True):
+    """A deleted limit is there again, as it was."""
+
+    def decide(self, rows: Rows, now: int) -> Decided:
+        """Never there: NotFound. There already: unchanged."""
+        old = rows.entities.get((LIMIT, self.name))
+        if old is None or not old.deleted_at:
+            there = self._there(rows)
+            return Decided(LimitSaved("unchanged", there, read_limit(there.image)))
+        limit = structs.replace(read_limit(old.image), since=now)
+        entity = Entity(LIMIT, self.name, old.version + 1, old.created_at, now, _encode(limit), facts=b"restored")
+        return Decided(LimitSaved("changed", entity, limit), entities=(entity,))
 
 
 class PatchLimit(_OfOne, frozen=True):
