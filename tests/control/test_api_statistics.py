@@ -69,3 +69,25 @@ async def test_the_reads_are_bounded_however_many_runs_there_are(tmp_path: Path)
             TASK_RUNS,
             {"succeeded": TASK_RUNS},
         )
+
+
+@run_async
+async def test_statistics_and_diffs_are_told_of_an_instant(tmp_path: Path) -> None:
+    async with World(tmp_path) as world:
+        await world.agent(slots=1_000)
+        await world.put("/jobs/j", JOB)
+        run = (await world.post("/jobs/j/runs", {})).json["id"]
+        await world.settle(run, 0, kind=OutcomeKind.failed)
+        await world.put("/jobs/j", {**JOB, "description": "second"})
+        then = (await world.get("/jobs/j")).json["updated_at"]
+        statistics, diff = (await world.get("/jobs/j/statistics")).json, (await world.get("/jobs/j/diff")).json
+        assert (statistics["runs"], diff["after"]) == (1, 2)
+        again = (await world.post("/jobs/j/runs", {})).json["id"]
+        await world.settle(again, 0, kind=OutcomeKind.failed)
+        await world.put("/jobs/j", {**JOB, "description": "third"})
+        assert (await world.get("/jobs/j/statistics")).json["runs"] == 2
+        assert (await world.get(f"/jobs/j/statistics?as_of={then}")).json == statistics
+        assert (await world.get(f"/jobs/j/diff?as_of={then}")).json == diff
+        early = "2001-01-01T00:00:00Z"
+        assert (await world.get(f"/jobs/j/statistics?as_of={early}")).status == 404
+        assert (await world.get(f"/jobs/j/diff?as_of={early}")).status == 404

@@ -238,3 +238,15 @@ async def test_who_saves_a_job_before_its_tasks_is_told_the_way(tmp_path: Path) 
         (told,) = [p["message"] for p in refused.json["problems"]]
         assert "no registered package" in told
         assert told.endswith("allow_missing=true")
+
+
+@run_async
+async def test_versions_of_a_package_are_told_of_an_instant(tmp_path: Path) -> None:
+    async with World(tmp_path) as world:
+        first = (await put_package(world, "reports", package(sales=CODE))).json
+        second = (await put_package(world, "reports", package(sales=CODE + b"\n# 2\n"))).json
+        then = first["created_at"]
+        page = (await world.get(f"/packages/reports/versions?as_of={then}")).json
+        assert [item["digest"] for item in page["items"]] == [first["digest"]]
+        assert (await world.get(f"/packages/reports/{first['digest']}?as_of={then}")).status == 200
+        assert (await world.get(f"/packages/reports/{second['digest']}?as_of={then}")).status == 404

@@ -187,7 +187,7 @@ def test_a_poison_outcome_is_recorded_and_the_feed_moves_on(tmp_path: Path) -> N
         found = await w.ledger.deliver(delivery(stale, nobody, settle(d2), after=3, artifacts=files))
         assert [isinstance(f, Result) for f in found] == [False, False, True]
         assert await cursor(w) == 3
-        assert w.ledger.counters.refused == 2
+        assert (w.ledger.counters.refused, w.ledger.counters.stale) == (2, 1)
         history = await w.store.reader.history(d1.key[0])
         assert isinstance(history[-1].facts[0], OutcomeRejected)
         assert [h.version for h in history] == [1, 2]

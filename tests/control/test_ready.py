@@ -5,13 +5,16 @@ from __future__ import annotations
 import asyncio
 import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 from api_world import HELLO, World, run_async
+from tests.control.whole import until
 
 from headrace.control import node as node_module
 from headrace.control.app import open_control
 from headrace.control.changes.admin import RunSecret
+from headrace.control.progress import Progress
 from headrace.control.settings import ControlSettings
 from headrace.model.changes import SYSTEM
 
@@ -78,3 +81,31 @@ async def test_control_takes_the_key_of_its_store_and_tells_its_progress(tmp_pat
     control = await open_control(settings)
     assert control.node.secret == before
     await control.close()
+
+
+@run_async
+async def test_readiness_tells_how_much_there_is_to_do_and_since_when_nothing_begins(tmp_path: Path) -> None:
+    async with World(tmp_path) as world:
+        world.serve(ready=world.node.problems, progress=Progress(lambda: world.node.placement.given_out))
+        elsewhere = {**HELLO, "agent": {"labels": {"gpu": "yes"}}}
+        await world.put("/jobs/hello", elsewhere)
+        await world.post("/jobs/hello/runs", {})
+
+        async def told() -> dict[str, Any]:
+            answer = await world.call("GET", "/health/ready", role=None)
+            assert answer.status == 200
+            return dict(answer.json)
+
+        first = await told()
+        assert {k: first[k] for k in ("status", "runs_open", "tasks_ready", "tasks_leased", "slots_free")} == {
+            "status": "ready", "runs_open": 1, "tasks_ready": 1, "tasks_leased": 0, "slots_free": 0,
+        }  # fmt: skip
+        assert first["nothing_begins_since"] is None, "nobody has room"
+        await world.agent(slots=2)
+        since = (await told())["nothing_begins_since"]
+        assert since is not None
+        assert (await told())["nothing_begins_since"] == since
+        await world.post("/runs", {"job": {**HELLO, "name": "other"}})
+        await until(lambda: world.node.placement.given_out == 1)
+        later = (await told())["nothing_begins_since"]
+        assert later > since, "something was given out between the looks"

@@ -25,6 +25,7 @@ from headrace.control.connect import connect
 from headrace.control.credentials import mint_token
 from headrace.control.folder import DataFolder
 from headrace.control.node import Node
+from headrace.control.progress import Progress
 from headrace.control.server import Doors, bind
 from headrace.control.settings import ControlSettings
 from headrace.control.tls import check_doors, context_of, names_of, url_of
@@ -104,6 +105,7 @@ async def open_control(settings: ControlSettings, *, fault: Fault = no_fault) ->
         agents=links.calls,
         offers=node.placement.offers,
         ready=node.problems,
+        progress=Progress(lambda: node.placement.given_out),
         hosts=names_of(settings, url),
         alone=alone,
         store_name="postgres" if settings.store else "sqlite",

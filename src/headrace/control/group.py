@@ -29,7 +29,7 @@ from headrace.core.stepping import apply, step
 from headrace.core.work import Command, Dispatch, Follow, Freed, Keys, Step, StopAttempt, Tell, Waits, Working
 from headrace.model.cells import RunCell
 from headrace.model.changes import Change, Origin, Settle, Started, Submit
-from headrace.model.errors import Conflict, HeadraceError, Refused
+from headrace.model.errors import Conflict, HeadraceError, Refused, Stale
 from headrace.model.limits import LIMIT
 from headrace.model.ports import Dice
 from headrace.model.states import RunState, TaskState
@@ -70,6 +70,7 @@ class Group:
         self.follows: dict[Origin, list[Change]] = {}
         self.bad: list[Bad] = []
         self.refused = 0
+        self.stale = 0
         self._writer = writer
         self._working = working
         self._loader = Loader(writer, graphs, lists, working)
@@ -307,6 +308,7 @@ class Group:
     def _reject(self, unit: Unit, change: Change, error: HeadraceError) -> None:
         """An outcome that cannot be applied is recorded, and the feed moves on."""
         self.refused += 1
+        self.stale += isinstance(error, Stale)
         if unit.delivery is None or not isinstance(change, Settle | Started):
             return
         run = self._working.runs.get(change.run)

@@ -379,6 +379,7 @@ class Ledger:
         counters.groups += 1
         counters.changes += changes
         counters.refused += group.refused
+        counters.stale += group.stale
         counters.submitted += group.submitted
         counters.settled += sum(len(unit.delivery.settles) for unit in units if unit.delivery is not None and unit.over)
         counters.sizes.add(changes)

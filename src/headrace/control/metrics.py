@@ -44,6 +44,8 @@ class Counters(Struct):
     groups: int = 0
     changes: int = 0
     refused: int = 0
+    stale: int = 0
+    """Of those refused: outcomes of attempts that were not the newest any more."""
     deferred: int = 0
     unknown: int = 0
     away: int = 0

@@ -80,6 +80,10 @@ class PastReader:
             live = structs.replace(live, after=page.last)
         return RunsPage(rows, live.after)
 
+    async def runs(self, where: RunFilter) -> list[RunRow]:
+        """The rows of ``runs_page``."""
+        return (await self.runs_page(where)).rows
+
     async def runs_by_id(self, runs: Sequence[int]) -> list[RunRow]:
         """Those that were there, as they were."""
         return await self._runs(await self._reader.runs_by_id(runs))

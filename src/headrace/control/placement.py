@@ -106,6 +106,8 @@ class Placement:
         self.durations = Durations()
         self.waiting: frozenset[int] = frozenset()
         """Classes with ready rows that had to wait: what becomes ready later queues behind them."""
+        self.given_out = 0
+        """Attempts that were given to agents since the start."""
         self._agents: dict[int, Linked] = {}
         self._owner: dict[Name, int] = {}
         self._listeners: list[Callable[[], None]] = []
@@ -138,6 +140,7 @@ class Placement:
     def took(self, agent: int, name: Name, klass: int) -> None:
         """The attempt is the agent's now."""
         linked = self._agents.get(agent)
+        self.given_out += 1
         if linked is not None:
             linked.held[name] = klass
             self._owner[name] = agent

@@ -18,7 +18,7 @@ from headrace.core.moving import REFUSED_ONCE, REPEAT, end, halted_state, make_r
 from headrace.core.policy import LOST, LOST_IN_A_ROW, QUARANTINED, SHORT_WAIT_US, another, delay_us
 from headrace.model.cells import TaskCell, TaskMore
 from headrace.model.changes import Claim, Lose, OutcomeKind, Settle, Started, Wake
-from headrace.model.errors import Refused
+from headrace.model.errors import Refused, Stale
 from headrace.model.facts import TaskHeld, TaskRetrying, TaskStarted
 from headrace.model.ids import WHOLE
 from headrace.model.states import TASK_LEASED, TaskState
@@ -39,9 +39,9 @@ def leased(draft: Draft, change: Started | Settle | Lose) -> TaskCell | None:
     """The cell if this epoch owns it now; None when what the change says is already done. Refuses stale epochs."""
     cell = named(draft, change)
     if change.epoch < cell.epoch:
-        raise Refused(_says(draft, cell, change, "stale"))
+        raise Stale(_says(draft, cell, change, "stale"))
     if change.epoch > cell.epoch:
-        raise Refused(_says(draft, cell, change, "unknown epoch"))
+        raise Stale(_says(draft, cell, change, "unknown epoch"))
     return cell if cell.state in TASK_LEASED else None
 
 

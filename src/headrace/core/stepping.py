@@ -21,7 +21,7 @@ from headrace.core.waking import wake
 from headrace.core.work import Step, Working
 from headrace.model.cells import RunCell
 from headrace.model.changes import OF_THE_RUN, Admit, Change, Claim, Lose, Settle, Started, Submit, Wake
-from headrace.model.errors import Refused
+from headrace.model.errors import Refused, Stale
 from headrace.model.states import RunState, TaskState
 
 NOTHING = Step()
@@ -98,7 +98,7 @@ def _quick(graph: Graph, working: Working, run: RunCell, change: Change, now: in
 def _too_late(run: RunCell, change: Change) -> Step:
     """An abandoned run is over, whatever its agents say: until the sweep has fenced its tasks, its state does."""
     if isinstance(change, Settle | Started):
-        raise Refused(f"run {run.run} is abandoned: {type(change).__name__} with epoch {change.epoch} refused")
+        raise Stale(f"run {run.run} is abandoned: {type(change).__name__} with epoch {change.epoch} refused")
     return NOTHING
 
 

@@ -6,6 +6,7 @@
     │   └── Gone           it was there and is deleted; the message says how it comes back 410
     ├── Conflict           the state of things forbids it; names entity and state         409
     │   ├── Refused        a change that core refused                                     409
+    │   │   └── Stale      by its epoch: an attempt that is over or another one's         409
     │   └── Outdated       ``If-Match`` named a version that is not the newest any more   412
     ├── Unauthorized / Forbidden                                                          401 / 403
     ├── TooLarge                                                                          413
@@ -88,6 +89,10 @@ class Conflict(HeadraceError):
 
 class Refused(Conflict):
     """Core refused a change and left everything as it was; names the entity, its state and the change."""
+
+
+class Stale(Refused):
+    """An outcome of an attempt that is not the newest any more: nothing it says is taken."""
 
 
 class Outdated(Conflict):

@@ -302,6 +302,21 @@ class HealthView(View, kw_only=True, frozen=True):
     status: State
 
 
+class ReadyView(HealthView, kw_only=True, frozen=True):
+    """That the server makes progress, in numbers of its whole store; ``slots_free`` are those of this control's agents.
+
+    ``nothing_begins_since``: since a look at which tasks were ready and an agent had room, nothing was given out: they may
+    wait for labels or limits, as explain tells. ``changes_wait_seconds``: since the last commit, while changes wait.
+    """
+
+    runs_open: int
+    tasks_ready: int
+    tasks_leased: int
+    slots_free: int
+    changes_wait_seconds: float
+    nothing_begins_since: datetime | None = None
+
+
 class EventView(View, kw_only=True, frozen=True):
     """One event. ``sequence`` is the dense version within its subject."""
 

@@ -76,6 +76,11 @@ def _ledger(call: Call, out: Exposition) -> None:
         ("ledger_groups", "Groups of changes committed.", counters.groups),
         ("ledger_changes", "Changes decided.", counters.changes),
         ("ledger_refused", "Changes refused.", counters.refused),
+        (
+            "ledger_stale",
+            "Outcomes refused by their epoch: of attempts that were not the newest any more.",
+            counters.stale,
+        ),
         ("ledger_deferred", "Changes put off because another control held their rows.", counters.deferred),
         ("ledger_unknown", "Groups of which nobody could say whether they were committed.", counters.unknown),
         ("ledger_away", "Tries to commit while the store was away.", counters.away),

@@ -214,6 +214,7 @@ ROUTES = (
         handler=list_package_versions,
         summary="Every version of a package, newest first",
         response=PackagePage,
+        as_of=True,
         query=PAGE,
     ),
     Route(
@@ -221,6 +222,7 @@ ROUTES = (
         path=BASE + "/packages/{name}/{digest}",
         permission=Permission.packages_read,
         handler=get_digest,
+        as_of=True,
         summary="One version of a package, or its bytes (`Accept: application/zip`)",
         response=PackageView,
         media=(*RECORDS, ZIP),

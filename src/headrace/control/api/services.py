@@ -21,6 +21,7 @@ from headrace.control.ledger import Ledger
 from headrace.control.lockout import Lockout
 from headrace.control.metrics import Requests
 from headrace.control.passwords import Passwords
+from headrace.control.progress import Progress
 from headrace.core.work import Offer
 from headrace.link.port import AgentCalls
 from headrace.model.ports import Clock
@@ -81,4 +82,5 @@ class Services:
     backups: Backups | None = None
     begin_anew: Callable[[str], None] = stay
     """End this life of control once the answer is on its way; whoever supervises it starts the next."""
+    progress: Progress = field(default_factory=Progress)
     schemas: ParamsSchemas = field(default_factory=ParamsSchemas)

@@ -117,6 +117,7 @@ ROUTES = (
         handler=job_statistics,
         summary="How the last ended runs of a job went, and each of its tasks: states, success rate, seconds",
         response=JobStatisticsView,
+        as_of=True,
         query=(Query("runs", f"how many of the newest ended runs: {RUNS}, at most {RUNS_MAX}", Kind.whole),),
     ),
 )

@@ -15,9 +15,10 @@ from headrace.control.api.call import Call, Reply
 from headrace.control.api.openapi import openapi
 from headrace.control.api.pages import docs_page
 from headrace.control.api.table import BASE, HTML, JSON, Handler, Route
+from headrace.control.api.views import instant
 from headrace.control.auth import Permission
 from headrace.model.errors import Busy
-from headrace.model.views import HealthView, VersionView
+from headrace.model.views import HealthView, ReadyView, VersionView
 
 ONLY_STYLE = b"default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'"
 """A page may use its own style and nothing else."""
@@ -33,8 +34,21 @@ async def ready(call: Call) -> Reply:
     problems = list(call.services.ready())
     if problems:
         raise Busy(f"not ready: {'; '.join(problems)}")
-    await call.services.reader.counts()
-    return Reply(HealthView(status="ready"))
+    services = call.services
+    counts = await services.reader.counts()
+    free = sum(max(0, offer.free) for offer in services.offers())
+    stalled = services.progress.look(counts["ready"], free, services.clock.now())
+    return Reply(
+        ReadyView(
+            status="ready",
+            runs_open=counts["runs"],
+            tasks_ready=counts["ready"],
+            tasks_leased=counts["leased"],
+            slots_free=free,
+            changes_wait_seconds=services.ledger.stuck_for,
+            nothing_begins_since=instant(stalled),
+        )
+    )
 
 
 async def version(call: Call) -> Reply:
@@ -103,7 +117,7 @@ def _public(path: str, handler: Handler) -> Route:
         handler=handler,
         summary="Whether the server " + ("makes progress" if path.endswith("ready") else "answers"),
         statuses=(200, 503) if path.endswith("ready") else (200,),
-        response=HealthView,
+        response=ReadyView if path.endswith("ready") else HealthView,
     )
 
 

@@ -155,6 +155,7 @@ ROUTES = (
         handler=diff_versions,
         summary="What two versions of a job differ in",
         response=JobDiffView,
+        as_of=True,
         query=(
             Query("from", "the earlier version; default: the one before", Kind.whole),
             Query("to", "the later version; default: the newest", Kind.whole),
