@@ -7,7 +7,7 @@ import asyncio
 import pytest
 from kit import Life, MemoryDisk, job, run
 
-from headrace.link.records import Assignment, AttemptName, Outcome, Start, StopOrder, Welcome
+from headrace.link.records import Artifact, Assignment, AttemptName, Outcome, Start, StopOrder, Welcome
 from headrace.model.changes import OutcomeKind
 from headrace.model.errors import LinkError, Refused
 
@@ -257,6 +257,19 @@ def test_an_attempt_that_cannot_be_journaled_is_refused() -> None:
         life.disk.full = True
         life.hands.end(1)
         assert [o.run for o in await outcomes(life)] == [1], "an outcome is told even when it cannot be written"
+
+    run(main())
+
+
+def test_the_files_of_a_fenced_attempt_are_let_go_because_no_outcome_names_them() -> None:
+    async def main() -> None:
+        life = Life()
+        await life.calls.start(Start(1, [job(1)]))
+        life.hands.kill = lambda name: None  # type: ignore[method-assign] # it takes a while to die
+        await life.calls.stop(stop(job(1), fence=True))
+        life.blobs.kept["d1"] = b"1"
+        life.hands.end(1, OutcomeKind.failed, artifacts=(Artifact("a", "d1", 1),))
+        assert (await outcomes(life), life.blobs.kept) == ([], {})
 
     run(main())
 

@@ -201,6 +201,8 @@ class Attempts:
             self.outbox.ended(work)
         if not work.fenced:
             self._fresh.append(self._outcome(work, end, seal))
+        elif end.artifacts:
+            self._aside.release(f.digest for f in end.artifacts)
         self._schedule_flush()
 
     def end(self) -> None:

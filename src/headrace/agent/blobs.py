@@ -7,11 +7,13 @@ Must never build a path from anything but a checked digest. Called by ``agent.at
 from __future__ import annotations
 
 import hashlib
+import itertools
 import os
 import shutil
+import threading
 from collections import Counter
 from collections.abc import Iterable
-from typing import Protocol
+from typing import IO, Protocol
 
 from headrace.link.records import Artifact
 from headrace.link.wire import check_digest
@@ -48,7 +50,9 @@ class FileBlobs:
         for shelf in (self._out, self._in):
             os.makedirs(shelf, mode=0o700, exist_ok=True)
         self._counts: Counter[str] = Counter()
-        self._n = 0
+        self._lock = threading.Lock()
+        """Held while a file of ``out`` appears or goes and its count changes: files are kept in threads."""
+        self._numbers = itertools.count(1)
         self._arriving: dict[str, _Arriving] = {}
         for name in os.listdir(self._in):
             if name.startswith("."):
@@ -56,37 +60,37 @@ class FileBlobs:
         self._cached = sum(e.stat().st_size for e in os.scandir(self._in))
 
     def put(self, data: bytes) -> str:
-        """Keep a result; gives its digest."""
+        """Keep a result; gives its digest. Raises OSError."""
         digest = hashlib.sha256(data).hexdigest()
-        self._counts[digest] += 1
-        if not os.path.exists(self._path(self._out, digest)):
-            self._write(self._out, digest, data)
+        with self._lock:
+            if not os.path.exists(self._path(self._out, digest)):
+                self._write(self._out, digest, data)
+            self._counts[digest] += 1
         return digest
 
     def keep_file(self, path: str, shown: str) -> Artifact:
         """Keep a file an attempt left, as ``shown``. May run in a thread. Raises OSError."""
         fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
-        with open(fd, "rb") as source:
-            self._n += 1
-            part = os.path.join(self._out, f".part-{os.getpid()}-{self._n}")
-            hashed, size = hashlib.sha256(), 0
-            with open(part, "xb") as kept:
-                while piece := source.read(1 << 20):
-                    hashed.update(piece)
-                    kept.write(piece)
-                    size += len(piece)
-        digest = hashed.hexdigest()
-        os.replace(part, self._path(self._out, digest))
-        self._counts[digest] += 1
+        part = self._part(self._out)
+        try:
+            with open(fd, "rb") as source:
+                digest, size = _copied(source, part)
+            with self._lock:
+                os.replace(part, self._path(self._out, digest))
+                self._counts[digest] += 1
+        except OSError:
+            _unlink(part)
+            raise
         return Artifact(shown, digest, size)
 
     def release(self, digests: Iterable[str]) -> None:
         """An outcome that named these is acknowledged."""
         for digest in digests:
-            self._counts[digest] -= 1
-            if self._counts[digest] <= 0:
-                del self._counts[digest]
-                _unlink(self._path(self._out, digest))
+            with self._lock:
+                self._counts[digest] -= 1
+                if self._counts[digest] <= 0:
+                    del self._counts[digest]
+                    _unlink(self._path(self._out, digest))
 
     def keep_only(self, digests: Iterable[str]) -> None:
         """At start: these are still named by outcomes, the rest is nobody's."""
@@ -163,8 +167,7 @@ class FileBlobs:
         return os.path.join(shelf, check_digest(digest))
 
     def _part(self, shelf: str) -> str:
-        self._n += 1
-        return os.path.join(shelf, f".part-{os.getpid()}-{self._n}")
+        return os.path.join(shelf, f".part-{os.getpid()}-{next(self._numbers)}")
 
     def _write(self, shelf: str, digest: str, data: bytes) -> None:
         part = self._part(shelf)
@@ -189,6 +192,17 @@ class FileBlobs:
             if entry.name != spare and not entry.name.startswith("."):
                 self._cached -= entry.stat().st_size
                 _unlink(entry.path)
+
+
+def _copied(source: IO[bytes], part: str) -> tuple[str, int]:
+    """Digest and size of what was copied into a new file."""
+    hashed, size = hashlib.sha256(), 0
+    with open(part, "xb") as kept:
+        while piece := source.read(1 << 20):
+            hashed.update(piece)
+            kept.write(piece)
+            size += len(piece)
+    return hashed.hexdigest(), size
 
 
 class _Arriving:

@@ -98,7 +98,15 @@ class FilePlace:
         for shown in found:
             if not shown.isprintable() and shown.encode(errors="replace").decode() != shown:
                 raise OSError(f"the name of a file that was left is not UTF-8: {shown!r}")
-        return tuple(self._places.blobs.keep_file(path, shown) for shown, path in sorted(found.items()))
+        kept: list[Artifact] = []
+        try:
+            for shown, path in sorted(found.items()):
+                kept.append(self._places.blobs.keep_file(path, shown))
+        except OSError:
+            # No outcome will name those before it: nobody else would ever let them go.
+            self._places.blobs.release(file.digest for file in kept)
+            raise
+        return tuple(kept)
 
     def give_params(self, params: bytes) -> None:
         """Write the parameter file, unless it is there as it must be. Raises OSError."""
