@@ -71,6 +71,14 @@ class MemoryDisk:
 class MemoryBlobs:
     def __init__(self) -> None:
         self.kept: dict[str, bytes] = {}
+        self.needed: list[str] = []
+
+    def need(self, digests: Any) -> None:
+        self.needed += digests
+
+    def spare(self, digests: Any) -> None:
+        for digest in digests:
+            self.needed.remove(digest)
 
     def put(self, data: bytes) -> str:
         digest = f"d{len(data)}"

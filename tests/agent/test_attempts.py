@@ -7,7 +7,7 @@ import asyncio
 import pytest
 from kit import Life, MemoryDisk, job, run
 
-from headrace.link.records import Artifact, Assignment, AttemptName, Outcome, Start, StopOrder, Welcome
+from headrace.link.records import Artifact, Assignment, AttemptName, InputFile, Outcome, Start, StopOrder, Welcome
 from headrace.model.changes import OutcomeKind
 from headrace.model.errors import LinkError, Refused
 
@@ -257,6 +257,31 @@ def test_an_attempt_that_cannot_be_journaled_is_refused() -> None:
         life.disk.full = True
         life.hands.end(1)
         assert [o.run for o in await outcomes(life)] == [1], "an outcome is told even when it cannot be written"
+
+    run(main())
+
+
+def test_inputs_are_needed_from_the_acceptance_of_an_attempt_to_its_end_whatever_that_is() -> None:
+    async def main() -> None:
+        life = Life(slots=1)
+        held = [job(n, inputs=(InputFile("a", f"d{n}", 1),)) for n in range(1, 5)]
+        life.disk.full = True
+        await life.calls.start(Start(1, held))
+        assert life.blobs.needed == []
+        life.disk.full = False
+        for _ in range(2):
+            await life.calls.start(Start(1, held))
+        assert life.blobs.needed == ["d1", "d2", "d3", "d4"]
+        await life.calls.stop(stop(held[1], take_back=True))
+        await life.calls.stop(stop(held[2], fence=True))
+        life.hands.end(1)
+        assert life.blobs.needed == ["d4"]
+        both = [job(4, epoch=2, inputs=held[3].inputs), job(4, epoch=3, inputs=held[3].inputs)]
+        await life.calls.start(Start(1, both))
+        assert life.blobs.needed == ["d4"]
+        await asyncio.sleep(0)
+        life.hands.end(4)
+        assert life.blobs.needed == []
 
     run(main())
 

@@ -60,3 +60,27 @@ def test_files_that_could_not_all_be_kept_leave_nothing_behind(tmp_path: Path) -
     with pytest.raises(OSError, match="directory"):
         place.harvest()
     assert [p.name for p in (tmp_path / "blobs" / "out").iterdir()] == [sha(b"b")]
+
+
+def test_what_an_attempt_needs_stays_until_it_needs_it_no_longer(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("headrace.agent.blobs.CACHE_MAX", 10)
+    blobs = FileBlobs(str(tmp_path))
+    told = blobs.put(b"told")
+    blobs.take(sha(b"cached"), b"cached")
+    blobs.take(sha(b"old"), b"old")
+    for _ in range(2):
+        blobs.need([told, sha(b"cached"), sha(b"not here")])
+    blobs.release([told])
+    blobs.take(sha(b"another"), b"another")
+    assert [blobs.has(sha(d)) for d in (b"told", b"cached", b"old", b"another")] == [True, True, False, True]
+    blobs.spare([told, sha(b"cached"), sha(b"not here")])
+    assert blobs.has(told)
+    blobs.put(b"told")
+    blobs.spare([told, sha(b"cached"), sha(b"not here")])
+    assert blobs.has(told), "an outcome names it"
+    blobs.release([told])
+    assert not blobs.has(told)
+    blobs.take(sha(b"the last"), b"the last")
+    assert not blobs.has(sha(b"cached"))

@@ -192,6 +192,24 @@ def test_inputs_are_put_in_place_by_digest_and_a_missing_one_refuses_the_attempt
     run(main())
 
 
+def test_an_input_that_another_outcome_brought_stays_while_an_attempt_waits_for_it(tmp_path: Path) -> None:
+    async def main() -> None:
+        async with Running(tmp_path / "agent", slots=1) as agent:
+            (file,) = (await agent.one(sh(1, "echo 7 > $HEADRACE_OUTPUTS/n"))).artifacts
+            go = tmp_path / "go"
+            os.mkfifo(go)
+            inputs = (InputFile("n", file.digest, file.size),)
+            await agent.start(sh(2, f"cat {go}"), sh(3, "cat $HEADRACE_INPUTS/n", inputs=inputs))
+            await agent.calls.outcomes(1, 0, 1)  # acknowledges the outcome that named it
+            await asyncio.to_thread(go.write_text, "")
+            told = await agent.outcomes(2)
+            assert (told[3].kind, text(told[3])) == (OutcomeKind.succeeded, "7\n")
+            await agent.calls.outcomes(3, 0, 1)
+            assert await agent.calls.has_blobs([file.digest]) == []
+
+    run(main())
+
+
 async def first_page(agent: Running, name: AttemptName) -> LogPage:
     """Its log's first page; there is no log until it has printed something."""
     while True:

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import socket
 from pathlib import Path
 from typing import Any
 
-from kit import job
+import pytest
+from kit import Clock, job
 from test_python_executor import TestPlace, Told
 
 from headrace.agent.executors.seat import Held, Seat
-from headrace.link.records import Assignment
+from headrace.link.records import Assignment, InputFile
 from headrace.model.changes import OutcomeKind
+from headrace.model.errors import Invalid, NotFound
 from headrace.runner.memory import make_memory
 from headrace.runner.protocol import Done, Ok, frame
 
@@ -40,7 +43,7 @@ class Bench:
         self.folder = folder
         self.owner = Owner()
         ours, self.runner = socket.socketpair()
-        self.seat = Seat(1, "", ours, make_memory(), scratch=str(folder / "scratch"), owner=self.owner)
+        self.seat = Seat(1, "", ours, make_memory(), scratch=str(folder / "scratch"), owner=self.owner, clock=Clock())
 
     def held(self, number: int, a: Assignment | None = None, place: Any = None) -> tuple[Held, Told]:
         told = Told()
@@ -66,6 +69,40 @@ def test_a_result_that_cannot_be_read_fails_its_call_and_what_is_told_behind_it_
         assert (end.kind, end.started_at, end.ended_at) == (OutcomeKind.failed, 5, 9)
         assert end.reason == "its result could not be read: No such file or directory"
         assert bench.owner.ended == [1, 2]
+        bench.close()
+
+    asyncio.run(main())
+
+
+class Bare:
+    """A place that cannot be made."""
+
+    def __init__(self, error: Exception) -> None:
+        self._error = error
+
+    def make(self) -> None:
+        raise self._error
+
+
+@pytest.mark.parametrize(
+    ("error", "kind"),
+    [
+        (NotFound("this agent has no such bytes"), OutcomeKind.refused),
+        (OSError(errno.ENOSPC, "No space left on device"), OutcomeKind.refused),
+        (OSError(errno.ENOTDIR, "Not a directory"), OutcomeKind.failed),
+        (Invalid("not a path of an input file"), OutcomeKind.failed),
+    ],
+)
+def test_a_call_whose_input_is_gone_is_refused_at_no_cost(tmp_path: Path, error: Exception, kind: OutcomeKind) -> None:
+    async def main() -> None:
+        bench = Bench(tmp_path)
+        a = job(1, kind="python", inputs=(InputFile("a", "0" * 64, 1),))
+        (one, first), (two, second) = bench.held(1, a, Bare(error)), bench.held(2)
+        bench.seat.give([one, two])
+        end = await first.end
+        assert (end.kind, end.started_at, end.ended_at > 1_000_000) == (kind, 0, True)
+        assert str(error) in (end.reason or "")
+        assert (bench.owner.ended, list(bench.seat.calls), second.end.done()) == ([1], [2], False)
         bench.close()
 
     asyncio.run(main())

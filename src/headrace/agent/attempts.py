@@ -34,13 +34,19 @@ _EMPTY = Seal()
 
 
 class Aside(Protocol):
-    """Where large results go."""
+    """Where large results go and input files are."""
 
     def put(self, data: bytes) -> str:
         """Keep these bytes; gives their digest."""
 
     def release(self, digests: Iterable[str]) -> None:
         """The outcome that named these is acknowledged."""
+
+    def need(self, digests: Iterable[str]) -> None:
+        """An attempt that is here has these as input: they stay."""
+
+    def spare(self, digests: Iterable[str]) -> None:
+        """It needs them no longer."""
 
     def keep_only(self, digests: Iterable[str]) -> None:
         """At start: everything else is nobody's."""
@@ -245,12 +251,15 @@ class Attempts:
         if held is not None:
             self._fence(held)
         work = self._works[key] = Work(self, a, executor)
+        if a.inputs:
+            self._aside.need(f.digest for f in a.inputs)
         fresh.append(work)
         return ""
 
     def _give_up(self, fresh: list[Work], refused: list[tuple[AttemptName, str]], why: str) -> Accepted:
         for work in fresh:
-            del self._works[(work.a.run, work.a.no, work.a.index)]
+            if work.phase is Phase.queued:
+                self._forgotten(work)
         return Accepted([*refused, *((w.name, why) for w in fresh)], 0)
 
     def _enqueue(self, work: Work) -> None:
@@ -337,10 +346,8 @@ class Attempts:
         if work.timer is not None:
             work.timer.cancel()
             work.timer = None
-        key = (work.a.run, work.a.no, work.a.index)
-        if self._works.get(key) is work:
-            del self._works[key]
-        self._recent.add(key, work.a.epoch)
+        self._forgotten(work)
+        self._recent.add((work.a.run, work.a.no, work.a.index), work.a.epoch)
         if work.place is not None:
             self._places.clear(work.place)
         if work.log_ is None:
@@ -349,6 +356,13 @@ class Attempts:
             self.spool.drop(work.name)
             return _EMPTY
         return self.spool.close(work.log_)
+
+    def _forgotten(self, work: Work) -> None:
+        key = (work.a.run, work.a.no, work.a.index)
+        if self._works.get(key) is work:
+            del self._works[key]
+        if work.a.inputs:
+            self._aside.spare(f.digest for f in work.a.inputs)
 
     def _outcome(self, work: Work, end: Ending, seal: Seal) -> Outcome:
         a = work.a

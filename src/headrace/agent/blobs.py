@@ -30,6 +30,10 @@ class Blobs(Protocol):
 
     def release(self, digests: Iterable[str]) -> None: ...
 
+    def need(self, digests: Iterable[str]) -> None: ...
+
+    def spare(self, digests: Iterable[str]) -> None: ...
+
     def keep_only(self, digests: Iterable[str]) -> None: ...
 
     def take(self, digest: str, data: bytes) -> None: ...
@@ -50,6 +54,7 @@ class FileBlobs:
         for shelf in (self._out, self._in):
             os.makedirs(shelf, mode=0o700, exist_ok=True)
         self._counts: Counter[str] = Counter()
+        self._needed: Counter[str] = Counter()
         self._lock = threading.Lock()
         """Held while a file of ``out`` appears or goes and its count changes: files are kept in threads."""
         self._numbers = itertools.count(1)
@@ -90,7 +95,22 @@ class FileBlobs:
                 self._counts[digest] -= 1
                 if self._counts[digest] <= 0:
                     del self._counts[digest]
-                    _unlink(self._path(self._out, digest))
+                    if digest not in self._needed:
+                        _unlink(self._path(self._out, digest))
+
+    def need(self, digests: Iterable[str]) -> None:
+        """An attempt that is here has these as input: they stay, if they are here."""
+        self._needed.update(digests)
+
+    def spare(self, digests: Iterable[str]) -> None:
+        """It needs them no longer."""
+        for digest in digests:
+            self._needed[digest] -= 1
+            if self._needed[digest] <= 0:
+                del self._needed[digest]
+                with self._lock:
+                    if digest not in self._counts:
+                        _unlink(self._path(self._out, digest))
 
     def keep_only(self, digests: Iterable[str]) -> None:
         """At start: these are still named by outcomes, the rest is nobody's."""
@@ -189,7 +209,7 @@ class FileBlobs:
         for entry in entries:
             if self._cached <= CACHE_MAX // 2:
                 return
-            if entry.name != spare and not entry.name.startswith("."):
+            if entry.name != spare and entry.name not in self._needed and not entry.name.startswith("."):
                 self._cached -= entry.stat().st_size
                 _unlink(entry.path)
 

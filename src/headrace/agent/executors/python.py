@@ -222,7 +222,7 @@ class PythonExecutor:
                 ours.close()
                 os.close(memory)
                 raise
-        seat = self._seats[id] = Seat(id, package, ours, memory, scratch=scratch, owner=self)
+        seat = self._seats[id] = Seat(id, package, ours, memory, scratch=scratch, owner=self, clock=self._clock)
         if package:
             self._packages.pin(package)
         return seat

@@ -18,7 +18,8 @@ from headrace.agent.executors.left import is_short
 from headrace.agent.executors.port import Ending, Place, Report
 from headrace.link.records import Artifact, Assignment
 from headrace.model.changes import OutcomeKind
-from headrace.model.errors import HeadraceError
+from headrace.model.errors import HeadraceError, NotFound
+from headrace.model.ports import Clock
 from headrace.runner.memory import read_making, read_memory
 from headrace.runner.protocol import (
     FROM_RUNNER,
@@ -89,7 +90,9 @@ class Held:
 class Seat:
     """One runner process of one package."""
 
-    def __init__(self, id: int, package: str, sock: socket.socket, memory: int, *, scratch: str, owner: Owner) -> None:
+    def __init__(
+        self, id: int, package: str, sock: socket.socket, memory: int, *, scratch: str, owner: Owner, clock: Clock
+    ) -> None:
         self.id = id
         self.package = package
         self.scratch = scratch
@@ -100,6 +103,7 @@ class Seat:
         self.code: int | None = None
         self._eof = False
         self._owner = owner
+        self._clock = clock
         self._sock = sock
         self._memory = memory
         self._out = bytearray()
@@ -128,8 +132,10 @@ class Seat:
                 calls.append(held.call())
             except (OSError, HeadraceError) as e:
                 self._owner.over(held)
-                kind, status = (OutcomeKind.refused, None) if is_short(e) else (OutcomeKind.failed, "error")
-                held.report.ended(Ending(kind, 0, 0, status, reason=f"no working folder: {e}"))
+                # An input that is not here any more is sent again; it is not the task that failed.
+                passing = is_short(e) or isinstance(e, NotFound)
+                kind, status = (OutcomeKind.refused, None) if passing else (OutcomeKind.failed, "error")
+                held.report.ended(Ending(kind, 0, self._clock.now(), status, reason=f"no working folder: {e}"))
                 continue
             held.seat = self
             self.calls[held.id] = held
