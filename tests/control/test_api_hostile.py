@@ -47,6 +47,7 @@ BODIES = {
     "json: infinity": Hostile(JSON, RUN, b'{"params":{"a":-Infinity}}', "Infinity"),
     "json: a long number": Hostile(JSON, RUN, f'{{"params":{{"a":{NUMBER}}}}}'.encode(), "10,000 digits"),
     "json: a long fraction": Hostile(JSON, RUN, f'{{"params":{{"a":1e{NUMBER}}}}}'.encode(), "number"),
+    "json: a long whole number": Hostile(JSON, RUN, b'{"params":{"a":18446744073709551616}}', "64 bits"),
     "json: half a character": Hostile(JSON, RUN, b'{"reason":"\\ud800"}', "malformed"),
     "json: no text": Hostile(JSON, RUN, b'{"reason":"\xff"}', "UTF-8"),
     "edn: deep vectors": Hostile(EDN, RUN, b'{:params {"a" ' + b"[" * DEEP + b"]" * DEEP + b"}}", "deeper than 100"),
