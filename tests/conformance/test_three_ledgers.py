@@ -61,10 +61,12 @@ async def ledgers(dsn: str, count: int, commands: list[Command]) -> AsyncIterato
     made = [
         Ledger(
             store, Graphs(store.reader), clock=Ahead(3 * no), dice=random.Random(no), room=Room(),
-            on_commands=commands.extend, node=no,
+            on_commands=commands.extend,
         )
         for no, store in enumerate(stores)
     ]  # fmt: skip
+    for no, ledger in enumerate(made, 1):
+        ledger.node = no
     working = [asyncio.ensure_future(ledger.run()) for ledger in made]
     try:
         yield made

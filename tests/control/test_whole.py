@@ -13,6 +13,7 @@ import uvloop
 
 from control.whole import Whole, until
 from headrace.agent.spool import decode_inline
+from headrace.control.changes.agents import AGENT, read_agent
 from headrace.core.work import Dispatch
 from headrace.link.records import LogRecord, Seal, StopOrder
 from headrace.model.changes import SYSTEM, Cancel
@@ -358,5 +359,28 @@ def test_nothing_is_held_when_all_is_done(tmp_path: Path, count: int) -> None:
             await whole.ended(runs)
             assert not whole.node.placement.agents()[0].held
             assert not await whole.node.store.reader.leased(1, None, 10)
+
+    run(work())
+
+
+def test_commits_and_the_agents_row_name_the_life_of_control_that_wrote_them(tmp_path: Path) -> None:
+    async def work() -> None:
+        async with Whole(tmp_path) as whole:
+            nodes, linked = [], []
+            for life in range(2):
+                if life:
+                    await whole.stop_control()
+                    await whole.start_control()
+                (r,) = await whole.submit(command("true"))
+                await whole.ended([r])
+                reader = whole.node.store.reader
+                history = await reader.history(r)
+                nodes.append({row.node for row in await reader.commits([row.commit for row in history])})
+                agent = await reader.entity((AGENT, "a"))
+                assert agent is not None
+                linked.append({read_agent(agent.image).node})
+            assert linked == nodes
+            assert nodes[0] != nodes[1]
+            assert 0 not in nodes[0] | nodes[1]
 
     run(work())

@@ -74,7 +74,6 @@ class Ledger:
         on_doubt: Callable[[], None] = lambda: None,
         on_commit: Callable[[], None] = lambda: None,
         fault: Fault = no_fault,
-        node: int = 1,
         bounds: Bounds = Bounds(),  # noqa: B008  frozen
         worked: Callable[[], float] | None = None,
     ) -> None:
@@ -91,7 +90,8 @@ class Ledger:
         self._on_commit = on_commit
         self._away = 0
         self._fault = fault
-        self._node = node
+        self.node = 0
+        """The number of this life of a control, which commits name; known before the first."""
         self._bounds = bounds
         self._lists = Lists()
         self._queue = Waiting(bounds)
@@ -334,7 +334,7 @@ class Ledger:
             keys=self.limit_keys,
         )
         now = self._last_now = max(self._clock.now(), self._last_now)
-        recorder = Recorder(now=now, node=self._node, commit=commit)
+        recorder = Recorder(now=now, node=self.node, commit=commit)
         group = Group(
             self._store.writer, self.graphs, working, recorder,
             dice=self._dice, bounds=self._bounds, lists=self._lists, now=now,

@@ -168,7 +168,7 @@ class Session:
     async def _pulses(self, bell: Doorbell, link: ControlLink) -> None:
         while True:
             record = await bell.recv()
-            answer = link.heard(record, self._s.clock.monotonic())
+            answer = link.heard(record)
             if answer is not None:
                 await bell.send(answer)
             if link.pulse is not None and link.pulse.bell:
@@ -215,7 +215,7 @@ class Links:
         link.opened()
         try:
             async with asyncio.timeout(HELLO_S):
-                link.heard(await bell.recv(), self._s.clock.monotonic())
+                link.heard(await bell.recv())
             if link.hello is None:
                 raise LinkError("no hello")
             await self._linked(bell, link, link.hello)
@@ -271,6 +271,7 @@ class Links:
             hello.agent,
             hello.boot,
             number,
+            node=self._s.ledger.node,
             slots=hello.slots,
             labels=hello.labels,
             version=hello.version,

@@ -122,7 +122,7 @@ class Recorder:
         if known.one and decided.run is None and before is not None:
             decided = structs.replace(decided, run=structs.replace(before, version=before.version + 1))
         if decided.values:
-            decided = self._keep_values(change, decided)
+            decided = self._keep_values(decided)
         run = decided.run
         if isinstance(change, Submit):
             self._new_runs[change.run] = change.input
@@ -306,7 +306,7 @@ class Recorder:
         self.rows += 2 + 2 * len(decided.tasks)
         self.size += ROW_SIZE * (1 + 2 * len(decided.tasks))
 
-    def _keep_values(self, change: Change, decided: Step) -> Step:
+    def _keep_values(self, decided: Step) -> Step:
         """Values that stand aside; where result and error of one attempt both would, the error stays in its cell."""
         seen: dict[TaskKey, Value] = {}
         tasks = list(decided.tasks)

@@ -45,11 +45,8 @@ CONTROL_MOVES: dict[tuple[LinkState, str], LinkState] = {
     (LinkState.apart, "opened"): LinkState.greeting,
     (LinkState.greeting, "hello"): LinkState.linked,
     (LinkState.linked, "pulse"): LinkState.linked,
-    (LinkState.greeting, "cut"): LinkState.apart,
-    (LinkState.linked, "cut"): LinkState.apart,
-    (LinkState.apart, "cut"): LinkState.apart,
 }
-"""(state, event) -> state, for control's end."""
+"""(state, event) -> state, for control's end, which lives as long as its doorbell."""
 
 
 def _move(moves: dict[tuple[LinkState, str], LinkState], state: LinkState, event: str) -> LinkState:
@@ -127,28 +124,27 @@ class AgentLink:
 
 
 class ControlLink:
-    """Control's end of the link of one agent."""
+    """Control's end of the link of one agent, for as long as one doorbell is open."""
 
     def __init__(self) -> None:
         self.state = LinkState.apart
         self.hello: Hello | None = None
         self.link_epoch = 0
         self.pulse: Pulse | None = None
-        self._heard_at = 0.0
 
     def opened(self) -> None:
         """A doorbell was opened; hello must come."""
         self.state = _move(CONTROL_MOVES, self.state, "opened")
 
-    def heard(self, record: object, at: float) -> PulseAnswer | None:
+    def heard(self, record: object) -> PulseAnswer | None:
         """A record came in; the answer is to be sent at once. After a ``Hello`` call ``welcome``."""
         if isinstance(record, Hello):
             self.state = _move(CONTROL_MOVES, self.state, "hello")
-            self.hello, self._heard_at = record, at
+            self.hello = record
             return None
         if isinstance(record, Pulse):
             self.state = _move(CONTROL_MOVES, self.state, "pulse")
-            self.pulse, self._heard_at = record, at
+            self.pulse = record
             return PulseAnswer(record.n)
         raise LinkError(f"control does not take {type(record).__name__} on a doorbell")
 
@@ -158,18 +154,6 @@ class ControlLink:
             raise LinkError(f"no welcome for a link that is {self.state}")
         self.link_epoch = link_epoch
         return Welcome(agent, link_epoch, after)
-
-    def cut(self) -> None:
-        """The doorbell is closed."""
-        self.state = _move(CONTROL_MOVES, self.state, "cut")
-
-    def stalled(self, seconds: float) -> None:
-        """The node itself stood still: nobody is to blame for pulses that were not read meanwhile."""
-        self._heard_at += seconds
-
-    def silent(self, at: float) -> float:
-        """Seconds since the last record."""
-        return at - self._heard_at
 
 
 class Reconciled(Struct, frozen=True):

@@ -331,7 +331,7 @@ class Store(Protocol):
     def identity(self) -> Identity: ...
 
     async def reserve_ids(self, what: str, count: int) -> int:
-        """A block of ``count`` numbers ('run', 'commit', 'graph', 'agent') for this node; gives the first. Never given twice."""
+        """A block of ``count`` numbers ('run', 'commit', 'graph', 'agent', 'node') for this node; gives the first. Never given twice."""
 
     def hear(self, on_hint: Callable[[Hint], None]) -> None:
         """From now on tell of what other nodes commit, and them of what is committed here. ``on_hint`` returns at once.

@@ -15,7 +15,7 @@ FIRST_DAY = 20_453
 RESTORED = "restored"
 """The key of ``meta`` that tells control of a restore whose unfinished attempts are to be looked at."""
 
-STEPS = (("run", 10_000_000), ("commit", 10_000_000), ("graph", 1_000_000), ("agent", 1_000))
+STEPS = (("run", 10_000_000), ("commit", 10_000_000), ("graph", 1_000_000), ("agent", 1_000), ("node", 1_000))
 """Numbers go on at the next multiple of these: whatever was given out after the backup is never given out again."""
 
 UNFINISHED_MAX = 1000

@@ -188,7 +188,7 @@ class Logbook:
         live = [h.cell for h in heads if h.cell.state in TASK_LEASED and h.cell.agent]
         position = Position(no, index, kept)
         full = len(heads) == WINDOW and self._index is None
-        if behind or full or not await self._whole_over(no, index) or len(lines) >= limit:
+        if behind or full or not await self._whole_over() or len(lines) >= limit:
             return Page(lines, position, over=False, live=live, away=away)
         if self._no is None and (record := run_record(self._row, self._known, await self._skipped())) is not None:
             lines.append(Line(RUN_ITSELF, WHOLE, 0, record))
@@ -198,7 +198,7 @@ class Logbook:
         group = await self._reader.task((self._row.cell.run, no, WHOLE))
         return group is None or group.state in TASK_FINAL
 
-    async def _whole_over(self, no: int, index: int) -> bool:
+    async def _whole_over(self) -> bool:
         if self._row.cell.state in RUN_FINAL:
             return True
         if self._no is None:

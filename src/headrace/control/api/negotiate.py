@@ -17,7 +17,7 @@ from headrace.codec.shape import shape
 from headrace.codec.strict_json import surely_strict
 from headrace.codec.wire import plain
 from headrace.control.api.table import ANYTHING, EDN, HTML, JSON, MSGPACK, MSGPACK_OLD, PROBLEM, RECORDS, TEXT
-from headrace.model.errors import HeadraceError, Invalid, Problem
+from headrace.model.errors import HeadraceError, Invalid
 
 ALIASES = {MSGPACK_OLD: MSGPACK, "application/x-yaml": "application/yaml", "text/yaml": "application/yaml"}
 T = TypeVar("T")
@@ -140,11 +140,6 @@ def problem_media(header: bytes | None) -> str:
 def header_of(media: str) -> bytes:
     """The ``Content-Type`` of an answer."""
     return f"{media}; charset=utf-8".encode() if media in {TEXT, HTML} else media.encode()
-
-
-def problem_at(path: str, message: str) -> Invalid:
-    """One thing wrong with a request (422)."""
-    return Invalid("1 problem", problems=(Problem(path, message),))
 
 
 def _ranges(header: bytes) -> list[tuple[str, float]]:

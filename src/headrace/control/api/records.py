@@ -208,13 +208,6 @@ class Accepted(View, frozen=True, kw_only=True):
     state: State
 
 
-class RunEvents(View, frozen=True, kw_only=True):
-    """A page of a run's events."""
-
-    items: list[Any] = field(default_factory=list)
-    next_cursor: str | None = None
-
-
 class Items(View, frozen=True, kw_only=True):
     """A page of anything that has no page record of its own."""
 

@@ -33,10 +33,6 @@ class SavedJobs:
         self._known: OrderedDict[str, Saved] = OrderedDict()
         self._generation = 0
 
-    def at_hand(self, name: str) -> Saved | None:
-        """What is known without reading."""
-        return self._known.get(name)
-
     async def get(self, name: str) -> Saved | None:
         """The newest version, or None when there is no such job (or it was deleted)."""
         known = self._known.get(name)

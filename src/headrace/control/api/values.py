@@ -15,7 +15,7 @@ from headrace.core.results import result_keys, run_result
 from headrace.core.work import Working
 from headrace.model.cells import TaskCell, Value
 from headrace.model.errors import TooLarge
-from headrace.model.ids import WHOLE, TaskKey
+from headrace.model.ids import WHOLE
 from headrace.model.states import TASK_FINAL, RunState, TaskState
 from headrace.store.port import Blobs, Reader
 from headrace.store.rows import RunRow
@@ -120,9 +120,3 @@ class Values:
             if len(cells) < 500:
                 return results
             after = (group.no, cells[-1].index)
-
-
-def key_text(key: TaskKey, known: Known) -> str:
-    """A task as logs and texts name it: ``clean`` or ``per-region[3]``."""
-    name = known.graph.nodes[key[1]].name
-    return name if key[2] == WHOLE else f"{name}[{key[2]}]"

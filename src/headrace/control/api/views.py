@@ -17,7 +17,7 @@ from headrace.control.graphs import Known
 from headrace.core.expression import MISSING, MissingValue, render_text, walk
 from headrace.core.moving import REPEAT
 from headrace.core.scope import labels_of
-from headrace.model.cells import Counts, RunCell, TaskCell
+from headrace.model.cells import Counts, TaskCell
 from headrace.model.errors import TooLarge
 from headrace.model.ids import WHOLE
 from headrace.model.states import TASK_LEASED, AttemptState, TaskState
@@ -288,8 +288,3 @@ class _LabelScope:
             item = self._cell.item
             return MISSING if item is None or item.data is None else walk(msgspec.json.decode(item.data), path)
         return walk({"id": self._cell.run}, path) if root == "run" and path else MISSING
-
-
-def state_of(cell: RunCell) -> str:
-    """A run's state as its name."""
-    return cell.state.name

@@ -18,7 +18,7 @@ _encode = msgspec.msgpack.Encoder().encode
 
 
 class AgentRecord(Struct, frozen=True, array_like=True):
-    """The image of an agent. ``boot`` counts its lives; ``after`` is the last outcome of this life that is applied."""
+    """The image of an agent. ``node`` is the life of a control that it is, or was, linked to; ``boot`` counts its own lives; ``after`` is the last outcome of this life that is applied."""
 
     number: int
     boot: int
@@ -33,21 +33,19 @@ class AgentRecord(Struct, frozen=True, array_like=True):
 
 
 class AgentLinked(Struct, frozen=True):
-    """What ``AgentHello`` gives. ``reborn``: a new life, so what the older one held is lost."""
+    """What ``AgentHello`` gives."""
 
     number: int
     boot: int
     link_epoch: int
     after: int
-    reborn: bool
-    before: AgentRecord | None = None
 
 
 read_agent = msgspec.msgpack.Decoder(AgentRecord).decode
 
 
 class AgentHello(Struct, frozen=True):
-    """An agent opened its doorbell to this node. ``number`` is a reserved one, used when the agent is new."""
+    """An agent opened its doorbell to ``node``. ``number`` is a reserved one, used when the agent is new."""
 
     name: str
     boot_id: str
@@ -85,7 +83,7 @@ class AgentHello(Struct, frozen=True):
             _encode(record),
             facts=b"born" if reborn else b"linked",
         )
-        return Decided(AgentLinked(number, boot, epoch, after, reborn, before), entities=(entity,))
+        return Decided(AgentLinked(number, boot, epoch, after), entities=(entity,))
 
 
 def advanced(entity: Entity, boot_id: str, after: int) -> Entity:

@@ -78,10 +78,6 @@ class Starter(Loop):
         self._pending.extend(commands)
         self.wake()
 
-    def drop(self, run: int) -> None:
-        """Forget what was not sent of this run (it is being fenced)."""
-        self._pending = deque(d for d in self._pending if d.key[0] != run)
-
     def queued(self) -> set[AttemptName]:
         """Attempts that wait here to be sent."""
         return {AttemptName(*d.key, d.epoch) for d in self._pending}
