@@ -12,7 +12,8 @@ from pages.words import GENERATED, table
 INTRO = """# Command line
 
 `headrace COMMAND …`. Every command has `--help`. Colours, progress and cut columns are for terminals; in a pipe lines
-are plain and whole. `--json` prints one JSON document on stdout, and an error as one JSON object on stderr.
+are plain and whole. `--json` prints one JSON document on stdout (`headrace events`: one per event), and an error as one
+JSON object on stderr.
 """
 EXITS = (
     ("0", "done; for a command that waits for a run: the run succeeded"),

@@ -16,7 +16,12 @@ PAGE = 500
 
 def add(commands: Any) -> None:
     """The words of this command."""
-    events = commands.add_parser("events", help="what happened, of everything, in order")
+    events = commands.add_parser(
+        "events",
+        help="what happened, of everything, in order",
+        description="What happened, of everything, in order. With --json one JSON document per event and line (JSON Lines), "
+        "as they come, and no document around them; --edn likewise. Each has its cursor: --after goes on behind it.",
+    )
     events.add_argument("--follow", "-f", action="store_true", help="go on with what happens, from now on")
     events.add_argument(
         "--subject",
@@ -51,7 +56,7 @@ def list_events(args: argparse.Namespace, terminal: Terminal) -> int:
 
 
 def _print(event: FeedEvent, terminal: Terminal) -> None:
-    if terminal.data(event):
+    if terminal.item(event):
         return
     said = {name: value for name, value in event.body.items() if value not in (None, "")}
     terminal.line(

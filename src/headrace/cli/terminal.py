@@ -75,6 +75,19 @@ class Terminal:
         print(formatted(value, self.form, record), file=self.out, flush=True)
         return True
 
+    def item(self, value: Any) -> bool:
+        """Like ``data``, for one of many that come one after the other: each is a document on a line of its own."""
+        if self.form == "text":
+            return False
+        if self.form == "json":
+            text = msgspec.json.encode(value).decode()
+        else:
+            from headrace.codec import edn
+
+            text = edn.write(value, ours=True).decode()
+        print(text, file=self.out, flush=True)
+        return True
+
     def when(self, instant: datetime | str | None) -> str:
         """An instant in the reader's zone (UTC with ``--utc``); today's without the date."""
         if instant is None:

@@ -14,24 +14,25 @@ import msgspec
 from headrace.model.definition import JobDefinition
 
 
-def _sim(how: str, ms: int, *more: object) -> list[str]:
+def played(how: str, ms: int, *more: object) -> list[str]:
+    """The argv of simulated work, as ``testing.sim.executor`` reads it."""
     return ["sim", how, str(ms), *(str(m) for m in more)]
 
 
 def _single(dice: Random) -> list[dict[str, Any]]:
-    return [{"name": "only", "command": _sim(dice.choice(("ok", "ok", "fail", "chatty")), dice.randint(1, 400))}]
+    return [{"name": "only", "command": played(dice.choice(("ok", "ok", "fail", "chatty")), dice.randint(1, 400))}]
 
 
 def _retried(dice: Random) -> list[dict[str, Any]]:
     retries = {"max": 3, "delay": "100ms", "jitter": 0.2}
-    return [{"name": "only", "command": _sim("flaky", 30, dice.randint(2, 4)), "retries": retries}]
+    return [{"name": "only", "command": played("flaky", 30, dice.randint(2, 4)), "retries": retries}]
 
 
 def _chain(dice: Random) -> list[dict[str, Any]]:
     tasks: list[dict[str, Any]] = []
     bad = dice.randint(0, 7)
     for n in range(dice.randint(2, 6)):
-        task: dict[str, Any] = {"name": f"t{n}", "command": _sim("fail" if n == bad else "ok", dice.randint(1, 60))}
+        task: dict[str, Any] = {"name": f"t{n}", "command": played("fail" if n == bad else "ok", dice.randint(1, 60))}
         if n:
             task["needs"] = [f"t{n - 1}"]
         tasks.append(task)
@@ -40,12 +41,12 @@ def _chain(dice: Random) -> list[dict[str, Any]]:
 
 def _handled(dice: Random) -> list[dict[str, Any]]:
     return [
-        {"name": "a", "command": _sim(dice.choice(("ok", "fail")), dice.randint(1, 100))},
-        {"name": "b", "needs": ["a"], "command": _sim("ok", 20)},
-        {"name": "c", "needs": ["b"], "command": _sim("ok", 20)},
-        {"name": "d", "needs": [{"task": "a", "state": "failed"}], "command": _sim("ok", 20)},
-        {"name": "e", "needs": {"any": ["c", "d"]}, "command": _sim("ok", 20)},
-        {"name": "last", "finally": True, "command": _sim("ok", 10)},
+        {"name": "a", "command": played(dice.choice(("ok", "fail")), dice.randint(1, 100))},
+        {"name": "b", "needs": ["a"], "command": played("ok", 20)},
+        {"name": "c", "needs": ["b"], "command": played("ok", 20)},
+        {"name": "d", "needs": [{"task": "a", "state": "failed"}], "command": played("ok", 20)},
+        {"name": "e", "needs": {"any": ["c", "d"]}, "command": played("ok", 20)},
+        {"name": "last", "finally": True, "command": played("ok", 10)},
     ]
 
 
@@ -53,33 +54,33 @@ def _fanned(dice: Random) -> list[dict[str, Any]]:
     many: dict[str, Any] = {
         "name": "many",
         "each": "${tasks.list.result}",
-        "command": _sim(dice.choice(("ok", "ok", "flaky")), dice.randint(1, 40), 2),
+        "command": played(dice.choice(("ok", "ok", "flaky")), dice.randint(1, 40), 2),
         "retries": 1,
     }
     if dice.random() < 0.5:
         many["concurrency"] = dice.randint(1, 3)
     return [
-        {"name": "list", "command": _sim("fanout", 10, dice.randint(0, 12))},
+        {"name": "list", "command": played("fanout", 10, dice.randint(0, 12))},
         many,
-        {"name": "sum", "needs": ["many"], "command": _sim("ok", 10)},
+        {"name": "sum", "needs": ["many"], "command": played("ok", 10)},
     ]
 
 
 def _stubborn(dice: Random) -> list[dict[str, Any]]:
-    return [{"name": "only", "command": _sim("stubborn", 1), "timeout": f"{dice.randint(1, 5)}s", "grace": "500ms"}]
+    return [{"name": "only", "command": played("stubborn", 1), "timeout": f"{dice.randint(1, 5)}s", "grace": "500ms"}]
 
 
 def _once(dice: Random) -> list[dict[str, Any]]:
-    return [{"name": "only", "command": _sim("ok", dice.randint(50, 2000)), "on_lost": "fail"}]
+    return [{"name": "only", "command": played("ok", dice.randint(50, 2000)), "on_lost": "fail"}]
 
 
 def _stopping(dice: Random) -> list[dict[str, Any]]:
     return [
-        {"name": "a", "command": _sim("fail", dice.randint(1, 50))},
-        {"name": "b", "command": _sim("ok", 200)},
-        {"name": "c", "needs": ["b"], "command": _sim("ok", 20)},
-        {"name": "d", "needs": [{"task": "a", "state": "failed"}], "command": _sim("ok", 20)},
-        {"name": "e", "needs": ["d"], "command": _sim("ok", 20)},
+        {"name": "a", "command": played("fail", dice.randint(1, 50))},
+        {"name": "b", "command": played("ok", 200)},
+        {"name": "c", "needs": ["b"], "command": played("ok", 20)},
+        {"name": "d", "needs": [{"task": "a", "state": "failed"}], "command": played("ok", 20)},
+        {"name": "e", "needs": ["d"], "command": played("ok", 20)},
     ]
 
 
@@ -95,18 +96,18 @@ def _family(dice: Random) -> list[dict[str, Any]]:
     if dice.random() < 0.2:
         child["repeat"] = {"times": 2, "delay": "50ms"}
     return [
-        {"name": "a", "command": _sim("ok", dice.randint(1, 50))},
+        {"name": "a", "command": played("ok", dice.randint(1, 50))},
         child,
-        {"name": "after", "needs": [{"task": "child", "state": "ended"}], "command": _sim("ok", 10)},
+        {"name": "after", "needs": [{"task": "child", "state": "ended"}], "command": played("ok", 10)},
     ]
 
 
 def _timed(dice: Random) -> list[dict[str, Any]]:
     return [
         {"name": "wait", "wait": {"for": f"{dice.randint(1, 3000)}ms"}},
-        {"name": "late", "delay": f"{dice.randint(1, 1500)}ms", "command": _sim("ok", 10)},
-        {"name": "often", "repeat": {"times": 3, "delay": "100ms"}, "command": _sim("ok", dice.randint(1, 60))},
-        {"name": "end", "needs": ["wait", "late", "often"], "command": _sim("ok", 10)},
+        {"name": "late", "delay": f"{dice.randint(1, 1500)}ms", "command": played("ok", 10)},
+        {"name": "often", "repeat": {"times": 3, "delay": "100ms"}, "command": played("ok", dice.randint(1, 60))},
+        {"name": "end", "needs": ["wait", "late", "often"], "command": played("ok", 10)},
     ]
 
 
@@ -117,9 +118,9 @@ LEAVES = 5
 def leaves() -> list[JobDefinition]:
     """The jobs that are saved before the users come."""
     works: list[list[dict[str, Any]]] = [
-        [{"name": "only", "command": _sim("ok", 30)}],
-        [{"name": "only", "command": _sim("flaky", 20, 2), "retries": {"max": 1, "delay": "50ms"}}],
-        [{"name": "only", "command": _sim("fail", 300)}],
+        [{"name": "only", "command": played("ok", 30)}],
+        [{"name": "only", "command": played("flaky", 20, 2), "retries": {"max": 1, "delay": "50ms"}}],
+        [{"name": "only", "command": played("fail", 300)}],
         [{"name": "first", "wait": {"for": "700ms"}}, {"name": "then", "job": "leaf-0", "needs": ["first"]}],
     ]
     return [msgspec.convert({"name": f"leaf-{n}", "tasks": tasks}, JobDefinition) for n, tasks in enumerate(works)]

@@ -9,22 +9,38 @@ import os
 import shutil
 import sys
 import tempfile
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
+from headrace.model.definition import JobDefinition
 from headrace.model.errors import HeadraceError
+from headrace.testing.sim.acted import OwnJobs
 from headrace.testing.sim.checker import check, held, resume, unfinished
 from headrace.testing.sim.loop import Stuck
 from headrace.testing.sim.world import HEALED_S, Outcome, Plan, World
 
 
-def simulate(seed: int, plan: Plan | None = None) -> Outcome:
-    """Run the world of this seed and check it. Never raises for a broken invariant: they are in ``Outcome.broken``."""
+def simulate(
+    seed: int,
+    plan: Plan | None = None,
+    *,
+    jobs: Sequence[JobDefinition | Mapping[str, Any]] = (),
+    params: Mapping[str, Mapping[str, Any]] | None = None,
+) -> Outcome:
+    """Run the world of this seed and check it. Never raises for a broken invariant: they are in ``Outcome.broken``.
+
+    ``jobs``: definitions that are submitted instead of made ones, their tasks' work played by dice; ``params`` are their
+    parameters, by the job's name. Raises Invalid when those do not fit the schema.
+    """
+    own = OwnJobs(jobs, params or {})
+    own.check()
     hook, collecting = sys.unraisablehook, gc.isenabled()
     # What dead processes leave (coroutines, open files) is collected at the end and without a word, not amidst a world.
     gc.disable()
     gc.freeze()
     try:
-        outcome = _simulate(seed, plan)
+        outcome = _simulate(seed, plan, own)
         sys.unraisablehook = lambda _: None
         gc.collect()
     finally:
@@ -35,9 +51,9 @@ def simulate(seed: int, plan: Plan | None = None) -> Outcome:
     return outcome
 
 
-def _simulate(seed: int, plan: Plan | None) -> Outcome:
+def _simulate(seed: int, plan: Plan | None, own: OwnJobs) -> Outcome:
     folder = Path(tempfile.mkdtemp(prefix="headrace-sim-", dir=_memory()))
-    world = World(seed, folder, plan)
+    world = World(seed, folder, plan, own)
     asyncio.set_event_loop(world.loop)
     try:
         world.loop.run_until_complete(_whole(world))

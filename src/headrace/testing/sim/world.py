@@ -26,6 +26,7 @@ from headrace.model.definition import JobDefinition
 from headrace.model.errors import Busy, LinkError, Refused
 from headrace.model.ports import Fault
 from headrace.model.states import RUN_FINAL
+from headrace.testing.sim.acted import OwnJobs
 from headrace.testing.sim.executor import START, Ground
 from headrace.testing.sim.jobs import definition, leaves, weight
 from headrace.testing.sim.loop import Killed, Process, VirtualLoop, current
@@ -84,7 +85,7 @@ class Outcome(Struct):
 class World:
     """The pieces of one simulation and what they went through."""
 
-    def __init__(self, seed: int, folder: Path, plan: Plan | None = None) -> None:
+    def __init__(self, seed: int, folder: Path, plan: Plan | None = None, own: OwnJobs | None = None) -> None:
         self.dice = Random(seed)
         self.plan = plan or Plan.of(self.dice)
         self.outcome = Outcome(seed)
@@ -99,7 +100,8 @@ class World:
         self.machine = self._machine("agent")
         self.zombies: list[Machine] = []
         """Machines that were given up and replaced, and that are still there."""
-        self.jobs = [definition(self.dice, n) for n in range(JOBS)]
+        self.own = own or OwnJobs()
+        self.jobs = self.own.definitions(self.dice) or [definition(self.dice, n) for n in range(JOBS)]
         self.acknowledged: dict[str, int] = {}
         self.submitted = 0
         self.cancelled: set[int] = set()
@@ -289,7 +291,7 @@ class World:
             raise LinkError("down")
         graph = await node.ledger.keep(job)
         run = await node.ids.take()
-        given = RunInput(run, graph, job.name, None, self.clock.now(), more=times)
+        given = RunInput(run, graph, job.name, None, self.clock.now(), self.own.given(job), more=times)
 
         def reply(results: list[Result]) -> Reply:
             return Reply(201, f"/runs/{run}", encode_body(run))
