@@ -28,14 +28,14 @@ JOB = b'{"name":"noop","tasks":[{"name":"noop","command":["true"]}]}'
 async def serve(data: Path, ready: int, stop: int) -> None:
     """Control with its API on a free port; writes ``port token`` to a pipe and serves until the other one closes."""
     from headrace.control.api import Services, build_api
-    from headrace.control.api.saved import SavedJobs
-    from headrace.control.api.values import Values
     from headrace.control.auth import Auth, Role
     from headrace.control.clock import SystemClock
     from headrace.control.connect import connect
     from headrace.control.credentials import mint_token, put_token
     from headrace.control.node import Node
+    from headrace.control.saved import SavedJobs
     from headrace.control.server import Doors, bind
+    from headrace.control.values import Values
     from headrace.model.changes import SYSTEM
     from headrace.store.sqlite.store import open_sqlite
 

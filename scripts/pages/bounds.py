@@ -8,8 +8,8 @@ from headrace.agent.places import ARTIFACTS_MAX
 from headrace.codec import archive, edn, strict_json, yaml
 from headrace.codec.edn import tokens
 from headrace.codec.shape import MAX_DEPTH
-from headrace.control import lockout
-from headrace.control.api import call, dispatch, guard, records, stream, table, values
+from headrace.control import lockout, values
+from headrace.control.api import call, dispatch, guard, records, stream, table
 from headrace.control.http import IDLE_S, LINGER_S
 from headrace.core import durations, expression
 from headrace.link.records import Assignment

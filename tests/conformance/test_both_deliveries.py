@@ -10,9 +10,9 @@ from tests.control.ledger_world import ALICE, FreeRoom, HandClock, settle
 
 from headrace.control.changes.agents import AgentHello
 from headrace.control.changes.result import Result
+from headrace.control.delivery import Delivery
 from headrace.control.graphs import Graphs
 from headrace.control.ledger import Ledger
-from headrace.control.loops.outcomes import Delivery
 from headrace.core.work import Command, Dispatch
 from headrace.model.cells import RunInput
 from headrace.model.changes import Submit

@@ -16,14 +16,14 @@ from urllib.parse import quote
 import msgspec
 
 from headrace.control.api import Services, build_api
-from headrace.control.api.saved import SavedJobs
-from headrace.control.api.values import Values
 from headrace.control.auth import Auth, Role
 from headrace.control.changes.people import SetUser
 from headrace.control.clock import SystemClock
 from headrace.control.connect import connect
 from headrace.control.credentials import mint_token, put_token
 from headrace.control.node import Node
+from headrace.control.saved import SavedJobs
+from headrace.control.values import Values
 from headrace.model.changes import SYSTEM, Claim, OutcomeKind, Settle
 from headrace.model.ports import Clock
 from headrace.store.port import Store

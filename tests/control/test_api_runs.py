@@ -9,8 +9,8 @@ from typing import Any
 import msgspec
 from api_world import HELLO, World, run_async
 
-from headrace.control.api.values import SHOWN_MAX
 from headrace.control.auth import Role
+from headrace.control.values import SHOWN_MAX
 from headrace.link.records import LogRecord, Seal, StreamSeal
 from headrace.model.cells import Value
 from headrace.model.changes import SYSTEM, OutcomeKind

@@ -18,8 +18,8 @@ from headrace.control import group
 from headrace.control.changes.agents import AGENT, read_agent
 from headrace.control.changes.jobs import PutJob
 from headrace.control.changes.result import AnswerKey, Reply, Result
+from headrace.control.delivery import Delivery
 from headrace.control.group import Bounds
-from headrace.control.loops.outcomes import Delivery
 from headrace.core import stepping
 from headrace.core.graph import Graph
 from headrace.core.work import Dispatch, Ended, Step, StopAttempt, Working

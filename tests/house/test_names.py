@@ -89,3 +89,13 @@ def test_only_these_files_name_a_concrete_store() -> None:
         "testing/sim/disk.py",
         "testing/sim/processes.py",
     }
+
+
+def test_the_api_is_above_the_rest_of_control() -> None:
+    named = re.compile(r"^\s*(from|import) headrace\.control(\.api\b| import .*\bapi\b)", re.MULTILINE)
+    found = {
+        str(p.relative_to(SOURCE / "control"))
+        for p in FILES
+        if (SOURCE / "control") in p.parents and named.search(p.read_text())
+    }
+    assert {p for p in found if not p.startswith("api/")} == {"app.py"}

@@ -12,12 +12,12 @@ import msgspec
 from msgspec import UNSET
 
 from headrace.codec.params import ParamsSchemas
-from headrace.control.api.saved import Saved, SavedJobs
-from headrace.control.api.values import Values
-from headrace.control.api.waiting import no_longer_waiting
 from headrace.control.graphs import Graphs
 from headrace.control.ids import Ids
 from headrace.control.ledger import Ledger
+from headrace.control.missing import no_longer_waiting
+from headrace.control.saved import Saved, SavedJobs
+from headrace.control.values import Values
 from headrace.model.cells import InputMore, ParentRef, RunInput, Value
 from headrace.model.changes import Abandon, Cancel, Change, OutcomeKind, Settle, Stop, Submit
 from headrace.model.errors import Busy, HeadraceError, Invalid, NotFound, StoreError, TooLarge

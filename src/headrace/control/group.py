@@ -14,11 +14,11 @@ from msgspec import Struct, structs
 from headrace.control.changes.agents import AGENT, advanced
 from headrace.control.changes.named import Decided, Rows
 from headrace.control.changes.result import ANSWERS_KEPT_US, KEY_USED, Result
+from headrace.control.delivery import Delivery
 from headrace.control.failures import Bad, is_bad
 from headrace.control.graphs import Graphs, Known
 from headrace.control.lists import Lists
 from headrace.control.loading import Loader
-from headrace.control.loops.outcomes import Delivery
 from headrace.control.placement import Name
 from headrace.control.recording import Recorder
 from headrace.control.unit import Answered, Unit

@@ -16,12 +16,12 @@ from msgspec import structs
 from headrace.control.changes.jobs import KeepDocument, classes_of, document_of
 from headrace.control.changes.named import NamedChange
 from headrace.control.changes.result import AnswerKey, Result
+from headrace.control.delivery import Delivery
 from headrace.control.failures import Failures
 from headrace.control.graphs import Graphs
 from headrace.control.group import Bounds, Group
 from headrace.control.ids import Ids
 from headrace.control.lists import Lists
-from headrace.control.loops.outcomes import Delivery
 from headrace.control.metrics import Counters
 from headrace.control.recording import Recorder
 from headrace.control.unit import Answered, Unit

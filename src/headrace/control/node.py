@@ -11,9 +11,6 @@ import logging
 from collections.abc import Callable, Coroutine
 from typing import Any
 
-from headrace.control.api.saved import SavedJobs
-from headrace.control.api.values import Values
-from headrace.control.api.waiters import Waiters
 from headrace.control.assign import Assigner
 from headrace.control.changes.limits import read_limit
 from headrace.control.clock import SteadyClock
@@ -32,6 +29,9 @@ from headrace.control.loops.due import DueLoop
 from headrace.control.loops.outbox import OutboxLoop
 from headrace.control.loops.tidy import TidyLoop
 from headrace.control.placement import Placement
+from headrace.control.saved import SavedJobs
+from headrace.control.values import Values
+from headrace.control.waiters import Waiters
 from headrace.core.work import Command
 from headrace.link.records import Hello
 from headrace.model.limits import LIMIT

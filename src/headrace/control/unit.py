@@ -10,7 +10,7 @@ from collections.abc import Collection, Sequence
 
 from headrace.control.changes.named import NamedChange
 from headrace.control.changes.result import AnswerKey, Result
-from headrace.control.loops.outcomes import Delivery
+from headrace.control.delivery import Delivery
 from headrace.model.cells import RunCell
 from headrace.model.changes import Change, Origin
 from headrace.model.errors import HeadraceError

@@ -6,11 +6,11 @@ from dataclasses import replace
 from typing import cast
 
 from headrace.control.api.call import Call
-from headrace.control.api.saved import SavedJobs
 from headrace.control.api.times import instant_of
-from headrace.control.api.values import Values
 from headrace.control.events.cursor import Gone
 from headrace.control.past import PastReader
+from headrace.control.saved import SavedJobs
+from headrace.control.values import Values
 from headrace.model.errors import Invalid, Problem
 from headrace.store.port import Reader
 

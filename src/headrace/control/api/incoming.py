@@ -12,7 +12,8 @@ from msgspec import Struct, structs
 
 from headrace.codec.documents import Document, definition_from, read_document
 from headrace.control.api.call import Call
-from headrace.control.api.catalog import (
+from headrace.control.api.negotiate import AT_ONCE, apart
+from headrace.control.catalog import (
     Catalog,
     missing_of,
     pinned,
@@ -21,7 +22,6 @@ from headrace.control.api.catalog import (
     uses_python,
     with_missing,
 )
-from headrace.control.api.negotiate import AT_ONCE, apart
 from headrace.core.check import check
 from headrace.model.definition import JobDefinition
 from headrace.model.errors import Invalid, Problem

@@ -6,9 +6,9 @@ from msgspec import structs
 
 from headrace.control.api.call import Call, Reply
 from headrace.control.api.records import JobListing
-from headrace.control.api.saved import Saved
 from headrace.control.api.views import instant, moment
 from headrace.control.changes.jobs import JOB, JobRecord, read_job
+from headrace.control.saved import Saved
 from headrace.model.errors import Invalid, Problem
 from headrace.model.job_view import JobView
 from headrace.store.rows import Entity

@@ -15,7 +15,6 @@ from headrace.codec.patches import merge_patch
 from headrace.codec.positions import Positions
 from headrace.control.api.answers import Told, ask_named
 from headrace.control.api.call import Call, Reply
-from headrace.control.api.catalog import read_catalog, unpinned
 from headrace.control.api.incoming import WRITTEN_BY_SERVER, Incoming, definition_of, document_of, named_definition
 from headrace.control.api.job_list import job_view, list_jobs
 from headrace.control.api.lookup import no_job
@@ -23,6 +22,7 @@ from headrace.control.api.records import CheckView, JobListing
 from headrace.control.api.table import BASE, DOCUMENTS, MERGE_PATCH, PAGE, REASON, Kind, Query, Route
 from headrace.control.api.views import moment
 from headrace.control.auth import Permission
+from headrace.control.catalog import read_catalog, unpinned
 from headrace.control.changes.jobs import JobSaved, PutJob
 from headrace.control.changes.result import Result
 from headrace.core.check import check, warnings

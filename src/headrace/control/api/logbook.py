@@ -16,8 +16,8 @@ import msgspec
 from msgspec import Struct
 
 from headrace.control.api.system_records import NAMED, attempt_record, cut_record, run_record
-from headrace.control.api.values import Values
 from headrace.control.graphs import Known
+from headrace.control.values import Values
 from headrace.link.port import AgentCalls
 from headrace.link.records import AttemptName, LogRecord, Seal
 from headrace.model.cells import TaskCell

@@ -12,8 +12,8 @@ from typing import Any
 
 from msgspec import UNSET
 
-from headrace.control.api.catalog import package_of, read_catalog
 from headrace.control.api.records import AnyRun
+from headrace.control.catalog import package_of, read_catalog
 from headrace.core.check import NOT_YET
 from headrace.model.definition import JobDefinition, Task
 from headrace.model.errors import Invalid, Problem

@@ -15,7 +15,6 @@ from msgspec import Meta
 from headrace.codec.documents import Document
 from headrace.control.api.answers import Told, ask_named
 from headrace.control.api.call import Call, Reply
-from headrace.control.api.catalog import read_catalog
 from headrace.control.api.incoming import WRITTEN_BY_SERVER, incoming_from
 from headrace.control.api.packages import package_view
 from headrace.control.api.records import Reason, Request
@@ -23,6 +22,7 @@ from headrace.control.api.table import BASE, PACKAGE_BODY_MAX, PAGE, REASON, REC
 from headrace.control.api.transfer import Plan, moved_problems, told_import
 from headrace.control.api.views import moment
 from headrace.control.auth import Permission
+from headrace.control.catalog import read_catalog
 from headrace.control.changes.jobs import JOB, PutJob, read_job
 from headrace.control.changes.packages import PACKAGE, PackageRecord, RemovePackage, RollbackPackage, read_package
 from headrace.control.changes.result import Result

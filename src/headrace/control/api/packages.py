@@ -16,10 +16,10 @@ from headrace.control.api.call import Call, Reply
 from headrace.control.api.cursors import cursor_of, place_of
 from headrace.control.api.table import BASE, BYTES, PACKAGE_BODY_MAX, PAGE, ZIP, Query, Route
 from headrace.control.api.views import moment
-from headrace.control.api.waiting import package_arrived
 from headrace.control.auth import Permission
 from headrace.control.changes.packages import PACKAGE, PackageSaved, PutPackage, read_package
 from headrace.control.changes.result import Result
+from headrace.control.missing import package_arrived
 from headrace.model.errors import Invalid, NotFound, Problem
 from headrace.model.views import PackagePage, PackageView, TaskName, TaskNamePage
 from headrace.store.port import Reader

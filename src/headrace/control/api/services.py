@@ -10,9 +10,6 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from headrace.codec.params import ParamsSchemas
-from headrace.control.api.saved import SavedJobs
-from headrace.control.api.values import Values
-from headrace.control.api.waiters import Waiters
 from headrace.control.auth import Auth
 from headrace.control.backup.service import Backups
 from headrace.control.events.tail import Tail
@@ -22,6 +19,9 @@ from headrace.control.lockout import Lockout
 from headrace.control.metrics import Requests
 from headrace.control.passwords import Passwords
 from headrace.control.progress import Progress
+from headrace.control.saved import SavedJobs
+from headrace.control.values import Values
+from headrace.control.waiters import Waiters
 from headrace.core.work import Offer
 from headrace.link.port import AgentCalls
 from headrace.model.ports import Clock

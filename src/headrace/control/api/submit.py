@@ -21,10 +21,10 @@ from headrace.control.api.records import BATCH_RUNS_MAX, BATCH_TASKS_MAX, AnyRun
 from headrace.control.api.table import BASE, BATCH_BODY_MAX, RECORDS, Route
 from headrace.control.api.times import NO_INSTANT, micros
 from headrace.control.api.views import instant, moment
-from headrace.control.api.waiting import no_longer_waiting
 from headrace.control.auth import Permission
 from headrace.control.changes.result import Result
 from headrace.control.graphs import Known
+from headrace.control.missing import no_longer_waiting
 from headrace.core.check import NOT_YET
 from headrace.core.durations import millis
 from headrace.core.rehearsal import rehearsed

@@ -16,10 +16,10 @@ from headrace.codec.documents import Document, attach
 from headrace.codec.shape import shape
 from headrace.control.api.answers import Told, ask_named
 from headrace.control.api.call import Call, Reply
-from headrace.control.api.catalog import Catalog, read_catalog, unpinned
 from headrace.control.api.incoming import WRITTEN_BY_SERVER, document_of, incoming_from
 from headrace.control.api.table import BASE, DOCUMENTS, IMPORT_BODY_MAX, REASON, Kind, Query, Route
 from headrace.control.auth import Permission
+from headrace.control.catalog import Catalog, read_catalog, unpinned
 from headrace.control.changes.jobs import JOB, PutJob, read_job
 from headrace.control.changes.limits import PutLimit, read_limit
 from headrace.control.changes.named import NamedChange

@@ -16,11 +16,11 @@ from headrace.control.api.call import Call, Reply
 from headrace.control.api.jobs import told_job
 from headrace.control.api.lookup import no_job
 from headrace.control.api.records import Restore
-from headrace.control.api.saved import Saved
 from headrace.control.api.table import BASE, PAGE, REASON, RECORDS, Kind, Query, Route
 from headrace.control.api.views import moment
 from headrace.control.auth import Permission
 from headrace.control.changes.jobs import JOB, DeleteJob, RestoreJob, read_job
+from headrace.control.saved import Saved
 from headrace.model.errors import NotFound
 from headrace.model.job_view import JobView
 from headrace.model.views import JobDiffView, JobVersionPage, JobVersionView

@@ -12,8 +12,8 @@ from typing import Any
 import msgspec
 from msgspec import structs
 
-from headrace.control.api.values import ALONE_MAX, SHOWN_MAX, Room, Values
 from headrace.control.graphs import Known
+from headrace.control.values import ALONE_MAX, SHOWN_MAX, Room, Values
 from headrace.core.expression import MISSING, MissingValue, render_text, walk
 from headrace.core.moving import REPEAT
 from headrace.core.scope import labels_of

@@ -13,8 +13,9 @@ from typing import Protocol
 import msgspec
 from msgspec import structs
 
+from headrace.control.delivery import Delivery
 from headrace.control.loops.loop import Backoff, Loop, whole
-from headrace.control.placement import WINDOW, Linked, Name, Placement
+from headrace.control.placement import WINDOW, Linked, Placement
 from headrace.link.port import AgentCalls
 from headrace.link.records import Feed, Outcome, StartedNote
 from headrace.model.cells import INLINE_MAX, Value
@@ -28,21 +29,6 @@ WAIT_MS = 20_000
 LOST_BYTES = "the agent lost what the attempt made"
 
 _ENCODER = msgspec.msgpack.Encoder()
-
-
-class Delivery(msgspec.Struct, frozen=True):
-    """What one reading of a feed asks of the ledger: one commit, or several of which the last moves the cursor (agent,
-    boot, ``after``). ``artifacts`` are the files of each outcome, by attempt: kept in the commit that accepts it.
-    """
-
-    agent: int
-    name: str
-    boot: int
-    boot_id: str
-    after: int
-    settles: list[Settle]
-    started: list[Started]
-    artifacts: dict[Name, list[ArtifactRow]]
 
 
 class Applies(Protocol):

@@ -1,7 +1,7 @@
 """Saved jobs by name, at hand for submits.
 
 Where this process alone writes the store, a job is read once and forgotten when it is saved or deleted here; otherwise
-it is read each time, because another node may have saved it. Never writes. Called by the handlers of jobs and submits.
+it is read each time, because another node may have saved it. Never writes. Called by handlers and ``control.family``.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Who waits for a run: long polls and followed logs, woken when something about it was committed.
 
 Memory of this process only; a waiter that hears nothing looks again by itself after a while, because another node may
-have committed. Told by the app (``ended``, ``changed``), awaited by handlers.
+have committed. Told by ``control.node``, awaited by handlers.
 """
 
 from __future__ import annotations

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from headrace.control.api.catalog import Catalog, missing_of, pinned, read_catalog, told_missing
-from headrace.control.api.saved import Saved, SavedJobs
+from headrace.control.catalog import Catalog, missing_of, pinned, read_catalog, told_missing
 from headrace.control.changes.jobs import JOB, PutJob, read_job
 from headrace.control.graphs import Graphs
 from headrace.control.ledger import Ledger
+from headrace.control.saved import Saved, SavedJobs
 from headrace.model.changes import Origin
 from headrace.model.errors import Conflict, Gone
 from headrace.store.port import Reader

@@ -1,7 +1,7 @@
 """Values as answers show them: results and errors decoded, wherever their text is kept.
 
 Reads only, bounded. A run's result is worked out from its definition when it is asked for; nothing stores it twice.
-Called by the views of runs and tasks.
+Called by the views of runs and tasks, and by ``control.family``.
 """
 
 from __future__ import annotations
