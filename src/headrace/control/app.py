@@ -106,6 +106,7 @@ async def open_control(settings: ControlSettings, *, fault: Fault = no_fault) ->
         offers=node.placement.offers,
         ready=node.problems,
         progress=Progress(lambda: node.placement.given_out),
+        limbo=node.check_limbo(),
         hosts=names_of(settings, url),
         alone=alone,
         store_name="postgres" if settings.store else "sqlite",

@@ -26,9 +26,11 @@ from headrace.control.links import LinkedCalls, Links, Services
 from headrace.control.loops.admit import AdmitLoop
 from headrace.control.loops.claim import ClaimLoop
 from headrace.control.loops.due import DueLoop
+from headrace.control.loops.limbo import LimboCheck
 from headrace.control.loops.outbox import OutboxLoop
 from headrace.control.loops.tidy import TidyLoop
 from headrace.control.placement import Placement
+from headrace.control.progress import Progress
 from headrace.control.saved import SavedJobs
 from headrace.control.values import Values
 from headrace.control.waiters import Waiters
@@ -204,6 +206,19 @@ class Node:
         self.due.alarm(0)
         self.outbox.wake()
         self.waiters.everybody()
+
+    def check_limbo(self) -> LimboCheck:
+        """Begin to look each minute whether something will happen to every open run; gives the check, which counts."""
+        check = LimboCheck(
+            self.store.reader,
+            self.ledger,
+            self.clock,
+            offers=self.placement.offers,
+            progress=Progress(lambda: self.placement.given_out),
+            look_again=self._look_again,
+        )
+        self.own(check.run())
+        return check
 
     def own(self, work: Coroutine[Any, Any, None]) -> None:
         """Run a loop; its failure is this process's failure."""

@@ -86,6 +86,11 @@ def _ledger(call: Call, out: Exposition) -> None:
         ("ledger_away", "Tries to commit while the store was away.", counters.away),
     ):
         out.value(f"headrace_{name}_total", "counter", text, value)
+    if (limbo := call.services.limbo) is not None:
+        out.value(
+            "headrace_limbo_looked_total", "counter", "Looks whether something will happen to a run.", limbo.looked
+        )
+        out.value("headrace_limbo_found_total", "counter", "Runs to which nothing was going to happen.", limbo.found)
     out.histogram("headrace_ledger_group_size", "Changes of a group.", counters.sizes)
     out.histogram("headrace_ledger_group_seconds", "From a group's first load until it is durable.", counters.seconds)
     out.value("headrace_ledger_stuck_seconds", "gauge", "Since the last commit, while changes wait.", ledger.stuck_for)

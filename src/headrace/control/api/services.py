@@ -16,6 +16,7 @@ from headrace.control.events.tail import Tail
 from headrace.control.graphs import Graphs
 from headrace.control.ledger import Ledger
 from headrace.control.lockout import Lockout
+from headrace.control.loops.limbo import LimboCheck
 from headrace.control.metrics import Requests
 from headrace.control.passwords import Passwords
 from headrace.control.progress import Progress
@@ -83,4 +84,6 @@ class Services:
     begin_anew: Callable[[str], None] = stay
     """End this life of control once the answer is on its way; whoever supervises it starts the next."""
     progress: Progress = field(default_factory=Progress)
+    limbo: LimboCheck | None = None
+    """Looks for runs to which nothing will happen, where somebody looks."""
     schemas: ParamsSchemas = field(default_factory=ParamsSchemas)
