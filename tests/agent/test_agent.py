@@ -62,6 +62,19 @@ def test_it_answers_json_and_curl_too(tmp_path: Path) -> None:
             assert (await curl(f"{base}/outcomes?after=-1&link=1"))[0] == 400
             assert (await curl(f"{base}/blobs/../../etc/passwd", "--path-as-is"))[0] == 404
             assert (await curl(f"{base}/blobs/..%2f..%2fetc%2fpasswd", "--path-as-is"))[0] in {400, 404}
+            assert await curl(f"{base}/packages") == (200, {"packages": []})
+            status, held = await curl(f"{base}/attempts/1.0.-1.1")
+            assert (status, held["run"], held["epoch"]) == (200, 1, 1)
+            assert (await curl(f"{base}/attempts/2.0.-1.1"))[0] == 404
+            assert (await curl(f"{base}/attempts/../x", "--path-as-is"))[0] in {400, 404}
+            status, described = await curl(f"{base}/api/openapi.json")
+            assert (status, described["openapi"]) == (200, "3.1.0")
+            assert {"/metrics", "/spec", "/attempts/{name}"} <= described["paths"].keys()
+            status, problem = await curl("-X", "POST", f"{base}/join")
+            assert (status, problem["detail"][:17]) == (501, "not available yet")
+            argv = ["curl", "-s", "--unix-socket", agent.settings.socket, f"{base}/metrics"]
+            told = await asyncio.to_thread(subprocess.run, argv, capture_output=True, check=True)
+            assert b"headrace_agent_slots 4\n" in told.stdout
             status, problem = await curl(f"{base}/nothing")
             assert (status, problem["status"]) == (404, 404)
 

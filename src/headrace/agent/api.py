@@ -12,13 +12,14 @@ from typing import Any, TypeVar
 
 import msgspec
 
+from headrace.agent.about import METRICS, attempt, metrics, openapi
 from headrace.agent.calls import Calls
 from headrace.codec import edn
 from headrace.codec.wire import EDN, decode
 from headrace.link.records import AttemptName, Start, StopOrder
 from headrace.link.server import Asked, Told
 from headrace.link.wire import BODY_MAX, FETCH_PIECE, JSON, MSGPACK, PACKAGE_MAX, check_digest, parse_name
-from headrace.model.errors import HeadraceError, Invalid, NotFound, Refused, TooLarge
+from headrace.model.errors import HeadraceError, Invalid, NotAvailable, NotFound, Refused, TooLarge
 
 T = TypeVar("T")
 
@@ -100,6 +101,8 @@ class AgentApi:
             problem = {"title": type(e).__name__, "status": e.status, "detail": str(e), "kind": _kind(e)}
             media = request.media_out
             return Told(e.status, "application/problem+json" if media == JSON else media, _written(problem, media))
+        if isinstance(answer, Told):
+            return answer
         if isinstance(answer, bytes):
             return Told(200, "application/octet-stream", answer)
         if answer is None:
@@ -124,13 +127,26 @@ class AgentApi:
                 return await calls.has_blobs(r.record(list[str]))
             case ("POST", "/packages/which"):
                 return await calls.has_packages(r.record(list[str]))
-            case ("GET", "/spec"):
-                return dict(self._spec())
-            case ("GET", "/health"):
-                return {"status": "ok"}
             case ("POST", "/drain"):
                 return self._drain()
-        return await self._named(r)
+        return self._about(r) or await self._named(r)
+
+    def _about(self, r: Request) -> Any:
+        """What it tells tools of itself; None for another route."""
+        match (r.method, r.path):
+            case ("GET", "/spec"):
+                return dict(self._spec())
+            case ("GET", "/metrics"):
+                return Told(200, METRICS, metrics(self._spec()))
+            case ("GET", "/packages"):
+                return {"packages": self._calls.packages()}
+            case ("GET", "/api/openapi.json"):
+                return Told(200, JSON, _JSON.encode(openapi(str(self._spec()["version"]))))
+            case ("POST", "/join"):
+                raise NotAvailable("not available yet: agents that join over the network")
+            case ("GET", "/health"):
+                return {"status": "ok"}
+        return None
 
     async def _named(self, r: Request) -> Any:
         """Routes with a name in their path."""
@@ -139,6 +155,8 @@ class AgentApi:
             case ("GET", ["", "attempts", name, "logs"]):
                 after, limit = r.number("after", 0), r.number("limit", 500)
                 return await self._calls.logs(parse_name(name), after, limit, r.number("wait", 0))
+            case ("GET", ["", "attempts", name]):
+                return attempt(await self._calls.held(), parse_name(name))
             case ("GET", ["", "blobs", digest]):
                 return self._calls.piece(check_digest(digest), r.number("offset", 0), r.number("limit", FETCH_PIECE))
             case ("PUT", ["", "blobs", digest]):

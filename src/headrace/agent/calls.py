@@ -37,6 +37,8 @@ class Packages(Protocol):
 
     def has(self, digest: str) -> bool: ...
 
+    def kept(self) -> list[str]: ...
+
     async def put(self, digest: str, data: bytes) -> None: ...
 
 
@@ -46,6 +48,10 @@ class NoPackages:
     def has(self, digest: str) -> bool:
         """Nothing is here."""
         return False
+
+    def kept(self) -> list[str]:
+        """Nothing."""
+        return []
 
     async def put(self, digest: str, data: bytes) -> None:
         """Accepted and forgotten: nothing here will ever ask for it."""
@@ -98,6 +104,10 @@ class Calls:
     async def held(self) -> Held:
         """See ``AgentCalls``."""
         return self._attempts.held()
+
+    def packages(self) -> list[str]:
+        """Digests of the packages that are here."""
+        return self._packages.kept()
 
     async def logs(self, name: AttemptName, after: int, limit: int, wait_ms: int) -> LogPage:
         """See ``AgentCalls``."""

@@ -42,6 +42,10 @@ class FilePackages:
         """Whether the whole package is here."""
         return digest in self._roots or (is_digest(digest) and os.path.exists(self._path(digest, ROOTS_FILE)))
 
+    def kept(self) -> list[str]:
+        """Digests of the whole packages that are here."""
+        return sorted(name for name in os.listdir(self._folder) if self.has(name))
+
     async def put(self, digest: str, data: bytes) -> None:
         """Keep this package. Raises Invalid when it is not what its digest says, or no good archive."""
         if not is_digest(digest):
