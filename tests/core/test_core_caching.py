@@ -196,3 +196,12 @@ def test_a_start_that_is_told_after_the_end_changes_nothing():
     order = mill.take()
     mill.settle(order)
     assert not mill.one(Started(*order.key, order.epoch, mill.now)).tasks
+
+
+def test_a_finally_program_is_known_by_the_files_of_the_ordinary_tasks_that_it_needs():
+    mill = Remembering(job({"name": "a"}, {"name": "f", "finally": True, "needs": ["a"], **FOR}))
+    do(mill, 1)
+    mill.remember("f")
+    do(mill, 2)
+    assert mill.at("f", run=2).reason is None
+    assert mill.at("f", run=2).more.cache != mill.at("f").more.cache

@@ -136,7 +136,7 @@ def _gate(definition: doc.JobDefinition) -> GateRule | None:
 
 
 def _linked(bare: list[Node], finals: set[int]) -> tuple[Node, ...]:
-    """Nodes with edges and pending counts; what a ``finally`` task needs of ordinary ones goes to its gate."""
+    """Nodes with edges and pending counts. Those of a ``finally`` task's needs that are ordinary ones are its gate too."""
     edges: list[list[Edge]] = [[] for _ in bare]
     linked = []
     for node in bare:
