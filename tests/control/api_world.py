@@ -116,6 +116,7 @@ class World:
             waiters=node.waiters,
             tail=node.tail,
             offers=node.placement.offers,
+            waiting=lambda: node.placement.waiting,
             **more,
         )
         self.app = build_api(self.services)

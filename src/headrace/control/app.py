@@ -104,6 +104,7 @@ async def open_control(settings: ControlSettings, *, fault: Fault = no_fault) ->
         tail=node.tail,
         agents=links.calls,
         offers=node.placement.offers,
+        waiting=lambda: node.placement.waiting,
         ready=node.problems,
         progress=Progress(lambda: node.placement.given_out),
         limbo=node.check_limbo(),

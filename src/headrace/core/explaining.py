@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import UTC, datetime
 
+from headrace.core.classes import base_of
 from headrace.core.eligible import Reason, eligible, held_back, may_begin, stopped
 from headrace.core.moving import DELAYED, REPEAT
 from headrace.core.nodes import Graph, Node
@@ -54,7 +55,7 @@ def explain(
     elif task.state == TaskState.held:
         found.append(Reason("held", f"{_called(node, task)} waits for a person{_because(task)}", node.name))
     elif not stopped(node, run):
-        found.extend(_limited(task, working, now) or _unplaced(node, run, working, offers))
+        found.extend(_limited(task, working, now) or _unplaced(node, run, task, working, offers))
     return list(dict.fromkeys(found))
 
 
@@ -97,15 +98,15 @@ def _limited(task: TaskCell, working: Working, now: int) -> list[Reason]:
     return [hold.reason] if hold else []
 
 
-def _unplaced(node: Node, run: RunCell, working: Working, offers: Sequence[Offer]) -> list[Reason]:
-    """Why no agent takes a ready task; empty when one does."""
+def _unplaced(node: Node, run: RunCell, task: TaskCell, working: Working, offers: Sequence[Offer]) -> list[Reason]:
+    """Why no agent takes a ready task, or that one does next."""
     if not offers:
         return [Reason("no_agent", "no agent is linked")]
     found: list[Reason] = []
     for offer in offers:
         decision = eligible(node, run, offer)
         if decision.ok:
-            if node.klass in working.waiting:
+            if base_of(task.klass) in working.waiting:
                 return [Reason("queued", "older tasks of the same kind are served first", node.name)]
             return [Reason("next", "an agent has room: it is given out next", _agent(offer))]
         found.extend(decision.reasons)

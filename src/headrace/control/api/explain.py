@@ -13,12 +13,13 @@ from headrace.control.api.views import Children, instant
 from headrace.control.auth import Permission
 from headrace.control.changes.limits import read_limit
 from headrace.control.graphs import Known
+from headrace.core.classes import base_of
 from headrace.core.eligible import Reason
 from headrace.core.explaining import explain
 from headrace.core.limits import tick_under, waits_at_gate
 from headrace.core.work import Working
 from headrace.model.cells import RunCell, RunMore, TaskCell
-from headrace.model.ids import WHOLE
+from headrace.model.ids import WHOLE, TaskKey
 from headrace.model.limits import GATE_PREFIX, LIMIT
 from headrace.model.states import RUN_FINAL, TASK_FINAL, TASK_LEASED, RunState, TaskState
 from headrace.model.views import ExplainView, HolderView, ReasonView
@@ -46,8 +47,10 @@ async def get_explain(call: Call) -> Reply:
     await load_limits(call, working, all_cells)
     if waits_at_gate(run):
         return Reply(_view("waits for its turn", [await _turn(call, run)]))
+    waiting, heads = services.waiting(), await _heads(call, all_cells)
     for cell in all_cells:
         if cell.state not in TASK_FINAL and len(found) < REASONS_MAX:
+            working.waiting = frozenset() if heads.get(cell.klass) == cell.key else waiting
             child = children.get((cell.no, cell.index, cell.epoch))
             found.extend(explain(known.graph, run, cell, working, offers, now=services.clock.now(), child=child))
     due = [reason.at for reason in found if reason.at]
@@ -55,6 +58,16 @@ async def get_explain(call: Call) -> Reply:
     if run.more is not None and run.more.begin_at:
         decision = "waits for its time"
     return Reply(_view(decision, list(dict.fromkeys(found)), min(due, default=0), more=more))
+
+
+async def _heads(call: Call, cells: Sequence[TaskCell]) -> dict[int, TaskKey]:
+    """Which task is the next one of each class in which some of these wait."""
+    found: dict[int, TaskKey] = {}
+    waiting = call.services.waiting()
+    for klass in {c.klass for c in cells if c.state is TaskState.ready and base_of(c.klass) in waiting}:
+        for row in await call.services.reader.ready(klass, 1):
+            found[klass] = (row.run, row.no, row.index)
+    return found
 
 
 async def _turn(call: Call, run: RunCell) -> Reason:

@@ -73,6 +73,8 @@ class Services:
     waiters: Waiters = field(default_factory=Waiters)
     agents: Callable[[int], AgentCalls | None] = no_agent
     offers: Callable[[], Sequence[Offer]] = no_offers
+    waiting: Callable[[], frozenset[int]] = frozenset
+    """Placements of which ready tasks wait for room (explain)."""
     ready: Callable[[], Sequence[str]] = tuple
     hosts: tuple[str, ...] = ()
     alone: bool = True
