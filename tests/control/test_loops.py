@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from collections.abc import Coroutine, Sequence
 from typing import Any
 
@@ -16,15 +17,17 @@ from headrace.control.loops.dispatch import Starter
 from headrace.control.loops.due import DueLoop
 from headrace.control.placement import Linked, Placement
 from headrace.control.supply import Unable
+from headrace.core.classes import klass_of
 from headrace.core.graph import Placement as Class
 from headrace.core.render import Rendered
-from headrace.core.work import Dispatch, Offer
+from headrace.core.work import Dispatch, Offer, Waits
 from headrace.link.records import Accepted, Assignment, AttemptName, InputFile, Start
 from headrace.link.wire import BODY_MAX
 from headrace.model.changes import Change, Claim, Origin, OutcomeKind, Settle, Wake
 from headrace.model.errors import Busy, Invalid, LinkError, Refused, StoreAway, StoreError
+from headrace.model.limits import Limit, LimitKey
 from headrace.model.ports import no_fault
-from headrace.store.rows import DueRow, ReadyRow
+from headrace.store.rows import DueRow, Entity, ReadyRow
 
 ANY, LABELED, WAIT = 1, 2, 3
 
@@ -53,13 +56,24 @@ class Rows:
         self.rows = rows
         self.dues = due or []
         self.reads: list[int] = []
+        self.learned = 0
+        self.limits: dict[str, Limit] = {}
+        self.pages: list[int] = []
         self.classes = {ANY: Class("command"), LABELED: Class("command", (("gpu", "yes"),)), WAIT: Class("wait")}
 
     async def ready(self, klass: int, limit: int) -> list[ReadyRow]:
         self.reads.append(klass)
+        self.pages.append(limit)
         return sorted((r for r in self.rows if r.klass == klass), key=lambda r: r.rank)[:limit]
 
+    async def entity(self, key: tuple[str, str]) -> Entity:
+        return Entity(*key, 1, 0, 0, msgspec.msgpack.encode(self.limits[key[1]]))
+
+    async def uses(self, keys: Sequence[LimitKey]) -> dict[LimitKey, tuple[int, int, int]]:
+        return dict.fromkeys(keys, (0, 0, 0))
+
     async def ready_classes(self) -> list[tuple[int, bytes]]:
+        self.learned += 1
         return [(k, msgspec.msgpack.encode(c)) for k, c in self.classes.items() if any(r.klass == k for r in self.rows)]
 
     async def due(self, until: int, limit: int) -> list[DueRow]:
@@ -506,6 +520,69 @@ def test_claims_that_all_come_too_late_end_by_themselves() -> None:
         assert 1 < len(ledger.asked) <= BARREN_MAX + 1
 
     run(work())
+
+
+def customers(rows: Rows, count: int, each: int) -> list[Waits]:
+    """So many keys of one limit, of which two may begin at once; each has so many ready tasks."""
+    rows.limits["crm"] = Limit(slots=2, key="${params.customer}")
+    kinds = [Class("command", limits=(("crm", 1),), keys=(f"c{n}",)) for n in range(count)]
+    told = [Waits(klass_of(kind), kind) for kind in kinds]
+    rows.classes = {waits.klass: waits.placement for waits in told if waits.placement is not None}
+    rows.rows = [ready(n, n, told[n % count].klass) for n in range(count * each)]
+    return told
+
+
+def test_of_each_key_of_a_limit_no_more_is_read_than_may_begin_and_nothing_is_kept_of_what_waits_no_longer() -> None:
+    async def work() -> None:
+        placement = room(10_000)
+        rows = Rows([])
+        told = customers(rows, 300, 4)
+        claims = ClaimLoop(rows, Asked(rows, placement), placement, SystemClock())  # type: ignore[arg-type] # a part of a reader
+        claims.told(told)
+        await claims.run_once()
+        assert set(rows.pages) == {2}
+        assert sum(map(len, claims._pages.values())) == 0
+        await passes(claims)
+        assert (rows.rows, rows.learned) == ([], 0)
+        assert placement.waiting == frozenset()
+        assert [claims._classes, claims._pages, claims._waiting, claims._open] == [{}, {}, {}, set()]
+
+    run(work())
+
+
+def test_a_class_that_a_limit_holds_back_keeps_no_rows() -> None:
+    async def work() -> None:
+        placement = room(100)
+        rows = Rows([])
+        (told,) = customers(rows, 1, 10)
+        claims = ClaimLoop(rows, Asked(rows, placement), placement, SystemClock())  # type: ignore[arg-type] # a part of a reader
+        claims.told([told])
+        claims._pages[told.klass] = deque(rows.rows[:5])
+        claims.parked(told.klass, ("crm", "c0"), 0)
+        assert claims._pages == {}
+        assert told.klass not in claims._open
+
+    run(work())
+
+
+def test_classes_that_other_nodes_tell_are_looked_up_together() -> None:
+    async def work() -> None:
+        placement = room(100)
+        rows = Rows([])
+        told = customers(rows, 50, 1)
+        rows.rows = rows.rows[:10]
+        claims = ClaimLoop(rows, Asked(rows, placement), placement, SystemClock())  # type: ignore[arg-type] # a part of a reader
+        claims.waits({waits.klass for waits in told})
+        await claims.run_once()
+        assert (rows.rows, rows.learned) == ([], 1)
+        assert len(placement.waiting) == 10
+
+    run(work())
+
+
+def test_what_forbids_an_offer_to_explain_forbids_it_to_the_claim_loop() -> None:
+    offer = Offer(1, 1, 2, name="a", draining=True)
+    assert place(Class("command"), ANY, [offer]) is None
 
 
 async def passes(claims: ClaimLoop) -> None:

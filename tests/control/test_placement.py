@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from headrace.control.placement import PREFETCH_MAX, SHORTEST_US, Linked, Placement
+from headrace.control.placement import CLASSES_MAX, PREFETCH_MAX, SAMPLES, SHORTEST_US, Linked, Placement
 
 QUICK, SLOW, UNKNOWN = 1, 2, 3
 
@@ -30,7 +30,8 @@ def test_an_agent_offers_its_free_slots() -> None:
 
 def test_only_classes_with_a_short_measured_median_are_prefetched() -> None:
     (offer,) = placement(linked(1)).offers()
-    assert set(offer.ahead) == {QUICK}
+    assert offer.ahead.get(QUICK, 0) > 0
+    assert [offer.ahead.get(klass, 0) for klass in (SLOW, UNKNOWN)] == [0, 0]
 
 
 def test_prefetch_is_two_round_trips_of_all_slots_and_never_beyond_the_cap() -> None:
@@ -46,6 +47,18 @@ def test_a_class_that_became_slow_is_prefetched_no_longer() -> None:
     p = placement(linked(1))
     p.durations.add(QUICK, [90_000] * 31)
     assert p.offers()[0].ahead == {}
+
+
+def test_durations_are_kept_of_the_classes_that_were_measured_last() -> None:
+    durations = Placement().durations
+    for klass in range(CLASSES_MAX + 10):
+        durations.add(klass, [1_000])
+        durations.add(0, [1_000])
+    assert len(durations.quick()) == CLASSES_MAX
+    assert {0, CLASSES_MAX + 9} <= durations.quick().keys()
+    assert 1 not in durations.quick()
+    assert len(durations._seen) == CLASSES_MAX
+    assert len(durations._seen[0]) == SAMPLES
 
 
 def test_nothing_is_prefetched_while_another_agent_idles() -> None:

@@ -8,11 +8,10 @@ from typing import Any
 from tests.control.api_world import World, run_async
 from tests.control.whole import until
 
-from headrace.control.loops.turns import Turns
+from headrace.control.loops.turns import Heads, Turns
 from headrace.core.classes import lane_of, waiting_class
 from headrace.core.nodes import RANK_SLOPE_MS
 from headrace.model.states import TaskState
-from headrace.store.rows import ReadyRow
 
 
 def klass(job: str, priority: int = 0) -> int:
@@ -23,8 +22,11 @@ def served(queues: dict[int, list[int]], count: int, turns: Turns | None = None)
     """The classes in the order in which their tasks are taken; ``queues`` holds the ranks of each."""
     turns, found = turns or Turns(), []
     for _ in range(count):
-        heads = {k: ReadyRow(0, 0, 0, k, ranks[0]) for k, ranks in queues.items() if ranks}
-        taken = turns.next(heads)
+        heads = Heads(turns)
+        for k, ranks in queues.items():
+            if ranks:
+                heads.put(k, ranks[0])
+        taken = heads.take()
         turns.took(taken)
         queues[taken].pop(0)
         found.append(taken)
@@ -54,6 +56,16 @@ def test_a_higher_priority_goes_first_and_a_minute_of_waiting_outweighs_a_point(
     low, high = klass("low"), klass("high", 1)
     assert served({low: [0], high: [10 - RANK_SLOPE_MS]}, 2) == [high, low]
     assert served({low: [0], high: [RANK_SLOPE_MS + 10 - RANK_SLOPE_MS]}, 2) == [low, high]
+
+
+def test_of_one_lane_the_classes_are_served_by_rank() -> None:
+    """The values of a limit's key, as of customers: one job, one priority, many classes."""
+    heads = Heads(Turns())
+    lane = klass("one") - 7
+    for customer, rank in enumerate((30, 10, 20)):
+        heads.put(lane + customer, rank)
+    assert [heads.take() - lane for _ in range(3)] == [1, 2, 0]
+    assert not heads
 
 
 async def out(world: World, runs: list[int]) -> list[int]:

@@ -45,7 +45,7 @@ class Commands:
         """Take the commands of one commit, in order."""
         starts: dict[int, list[Dispatch]] = {}
         stops: dict[int, list[StopAttempt]] = {}
-        waits: set[int] = set()
+        waits: list[Waits] = []
         fenced = False
         for c in commands:
             if isinstance(c, Dispatch):
@@ -58,7 +58,7 @@ class Commands:
             elif isinstance(c, Alarm):
                 self._due.alarm(c.at)
             elif isinstance(c, Waits):
-                waits.add(c.klass)
+                waits.append(c)
             elif isinstance(c, Tell | Parked | Freed | HasFiles):
                 self._other(c)
             elif isinstance(c, StopAttempt):
@@ -73,7 +73,7 @@ class Commands:
         if fenced:
             self._placement.room()
         if waits:
-            self._claims.waits(waits)
+            self._claims.told(waits)
 
     def _other(self, c: Tell | Parked | Freed | HasFiles) -> None:
         if isinstance(c, Tell):

@@ -32,6 +32,9 @@ SAMPLES = 31
 WINDOW = 8
 """Durations looked at per feed and class: enough for a median, few enough for the hot path."""
 
+CLASSES_MAX = 512
+"""Classes of which durations are kept, those measured last: each version of a package makes classes of its own."""
+
 FIRST_US = 2_000.0
 """What each part of a round trip is taken to last until it was measured."""
 
@@ -76,7 +79,7 @@ class Linked(Struct, kw_only=True):
 
 
 class Durations:
-    """Measured medians per class, in microseconds, from the last samples."""
+    """Measured medians per class, in microseconds, from the last samples; ``_seen`` is in the order of measuring."""
 
     def __init__(self) -> None:
         self._seen: dict[int, deque[int]] = {}
@@ -84,9 +87,14 @@ class Durations:
 
     def add(self, klass: int, durations: Iterable[int]) -> None:
         """Take in some durations of one class."""
-        seen = self._seen.get(klass)
+        seen = self._seen.pop(klass, None)
         if seen is None:
-            seen = self._seen[klass] = deque(maxlen=SAMPLES)
+            seen = deque(maxlen=SAMPLES)
+            if len(self._seen) >= CLASSES_MAX:
+                oldest = next(iter(self._seen))
+                del self._seen[oldest]
+                self._quick.pop(oldest, None)
+        self._seen[klass] = seen
         seen.extend(durations)
         middle = median(seen)
         if middle < QUICK_US:
@@ -97,6 +105,25 @@ class Durations:
     def quick(self) -> dict[int, float]:
         """Classes that may be prefetched, with their medians."""
         return self._quick
+
+
+class Prefetch:
+    """How much one agent takes beyond its slots, by class: reckoned when it is asked, once for each class."""
+
+    __slots__ = ("_found", "_linked", "_quick")
+
+    def __init__(self, linked: Linked, quick: dict[int, float]) -> None:
+        self._linked = linked
+        self._quick = quick
+        self._found: dict[int, int] = {}
+
+    def get(self, klass: int, none: int, /) -> int:
+        """Attempts of this class; ``none`` when it is not to be prefetched."""
+        found = self._found.get(klass)
+        if found is None:
+            middle = self._quick.get(klass)
+            found = self._found[klass] = none if middle is None else self._linked.prefetch(middle)
+        return found
 
 
 class Placement:
@@ -167,14 +194,13 @@ class Placement:
         return [self._offer(a, {} if idle else quick) for a in linked]
 
     def _offer(self, a: Linked, quick: dict[int, float]) -> Offer:
-        ahead = {klass: a.prefetch(m) for klass, m in quick.items()}
         return Offer(
             agent=a.agent,
             boot=a.boot,
             free=a.slots - len(a.held),
             labels=a.labels,
             slots=a.slots,
-            ahead=ahead,
+            ahead=Prefetch(a, quick) if quick else {},
             name=a.name,
         )
 

@@ -6,7 +6,7 @@ simulator and in-process runs do the same over a dictionary.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Protocol
 
 from msgspec import Struct, field
 
@@ -40,6 +40,12 @@ class Keys(Struct, frozen=True, gc=False):
     """Tasks of which to look up whether their work was done before."""
 
 
+class Ahead(Protocol):
+    """Work beyond an agent's slots, by class. A dictionary is one; a shell may reckon it when it is asked."""
+
+    def get(self, klass: int, none: int, /) -> int: ...
+
+
 class Offer(Struct):
     """An agent linked to this node with room for ``free`` more attempts. The only mutable record here: a claim takes from it.
 
@@ -56,7 +62,7 @@ class Offer(Struct):
     draining: bool = False
     name: str = ""
     """The agent's name, for tasks that ask for one agent and for people."""
-    ahead: dict[int, int] = field(default_factory=dict)
+    ahead: Ahead = field(default_factory=dict[int, int])
 
 
 class Cached(Struct, frozen=True):

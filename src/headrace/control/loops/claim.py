@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import msgspec
 
@@ -20,14 +20,14 @@ from headrace.control.changes.result import Result
 from headrace.control.loops.dispatch import Asks
 from headrace.control.loops.loop import Loop
 from headrace.control.loops.parking import Parking
-from headrace.control.loops.turns import Turns
+from headrace.control.loops.turns import Heads, Turns
 from headrace.control.placement import Placement
 from headrace.core.classes import base_of
-from headrace.core.eligible import held_back, room_of
+from headrace.core.eligible import held_back, place_for
 from headrace.core.graph import Placement as Class
-from headrace.core.limits import tick_under, ticks_of
+from headrace.core.limits import starts, tick_under, ticks_of
 from headrace.core.nodes import INNER
-from headrace.core.work import Offer, Working
+from headrace.core.work import Offer, Waits, Working
 from headrace.model.changes import SYSTEM, Claim
 from headrace.model.errors import Busy
 from headrace.model.limits import LIMIT, LimitKey, Take
@@ -55,6 +55,7 @@ class ClaimLoop(Loop):
         self._ledger = ledger
         self._placement = placement
         self._classes: dict[int, Class] = {}
+        """The placements of what waits, by number: each value of a limit's key has its own, so none is kept longer."""
         self._pages: dict[int, deque[ReadyRow]] = {}
         self._told: set[int] = set()
         self._barren = 0
@@ -71,6 +72,13 @@ class ClaimLoop(Loop):
         """There may be room. Wakes only when something waits for it."""
         if self._open:
             self.wake()
+
+    def told(self, commands: Sequence[Waits]) -> None:
+        """What commits of this node say. A placement that comes with it need not be looked up."""
+        for c in commands:
+            if c.placement is not None:
+                self._classes[base_of(c.klass)] = c.placement
+        self.waits({c.klass for c in commands})
 
     def waits(self, klasses: Iterable[int]) -> None:
         """Tasks of these classes found no room."""
@@ -93,11 +101,11 @@ class ClaimLoop(Loop):
 
     def parked(self, klass: int, limit: LimitKey, at: int) -> None:
         """A claim came too late for this limit, which holds its class back until ``at`` where that is known."""
-        # What was taken from the page is still ready.
-        self._pages.pop(klass, None)
         self._park(klass, limit, at)
 
     def _park(self, klass: int, limit: LimitKey, at: int) -> None:
+        # What was taken from its page may still be ready, and nothing is kept of what may wait for long.
+        self._pages.pop(klass, None)
         if klass in self._waiting.get(base_of(klass), ()) and self._parking.park(klass, limit):
             self._open.discard(klass)
             if at:
@@ -127,7 +135,9 @@ class ClaimLoop(Loop):
 
     async def start(self) -> None:
         """Read what waited before this life."""
-        self.waits(await self._learn())
+        found = await self._learn()
+        self._classes.update(found.values())
+        self.waits(found)
 
     async def run_once(self) -> None:
         """Claim as much of what waits as there is room for."""
@@ -160,29 +170,27 @@ class ClaimLoop(Loop):
         """The best-ranked waiting tasks of all classes that fit into these offers."""
         claims: list[Claim] = []
         self._parking.stir()
-        open_ = {klass: kind for klass in list(self._open) if (kind := await self._class(klass))}
+        open_ = {klass: kind for klass, kind in (await self._kinds()).items() if place(kind, klass, offers)}
         picture = await self._picture(open_)
-        heads: dict[int, ReadyRow] = {}
+        heads = Heads(self._turns)
         read: set[int] = set()
-        while open_ and len(claims) < PASS_MAX:
-            for klass in [k for k in open_ if k not in heads]:
-                head = await self._head(klass, read) if place(open_[klass], klass, offers) else None
-                if head is None:
-                    del open_[klass]
-                else:
-                    heads[klass] = head
+        wanting = list(open_)
+        while len(claims) < PASS_MAX:
+            for klass in wanting:
+                if place(open_[klass], klass, offers) and (row := await self._head(klass, open_[klass], picture, read)):
+                    heads.put(klass, row.rank)
             if not heads:
                 break
-            klass = self._turns.next(heads) if len(heads) > 1 else next(iter(heads))
-            del heads[klass]
-            offer = place(open_[klass], klass, offers)
-            if offer is None or (picture is not None and self._held(klass, open_[klass], picture)):
-                del open_[klass]
+            wanting, klass = [], heads.take()
+            kind = open_[klass]
+            offer = place(kind, klass, offers)
+            if offer is None or (picture is not None and self._held(klass, kind, picture)):
                 continue
             offer.free -= 1
             self._turns.took(klass)
             row = self._pages[klass].popleft()
-            claims.append(Claim(row.run, row.no, row.index, tuple([name for name, _ in open_[klass].limits])))
+            claims.append(Claim(row.run, row.no, row.index, tuple([name for name, _ in kind.limits])))
+            wanting = [klass]
         return claims
 
     async def _picture(self, open_: dict[int, Class]) -> Working | None:
@@ -217,7 +225,7 @@ class ClaimLoop(Loop):
             picture.uses[name, key] += units
         return False
 
-    async def _head(self, klass: int, read: set[int]) -> ReadyRow | None:
+    async def _head(self, klass: int, kind: Class, picture: Working | None, read: set[int]) -> ReadyRow | None:
         """The next row of a class; None when nothing of it waits any longer.
 
         ``read`` are the classes read in this pass: what was taken from their page is still ready in the store, so the
@@ -229,11 +237,23 @@ class ClaimLoop(Loop):
                 return None
             read.add(klass)
             self._told.discard(klass)
-            page = self._pages[klass] = deque(await self._reader.ready(klass, PAGE))
+            page = self._pages[klass] = deque(await self._reader.ready(klass, self._rows(kind, picture)))
             if not page:
                 self._over(klass)
                 return None
         return page[0]
+
+    def _rows(self, kind: Class, picture: Working | None) -> int:
+        """So many rows of a class are read at once: no more than its limits let begin. A key has few, keys may be many."""
+        most = PAGE
+        if picture is not None:
+            now = self._clock.now()
+            for name, key, units in takes_of(kind):
+                limit = picture.limits.get(name)
+                if limit is not None and bool(limit.key) == bool(key):
+                    used, tick = picture.uses.get((name, key), 0), picture.ticks.get((name, key), 0)
+                    most = min(most, starts(limit, units, used, tick, now))
+        return max(most, 1)
 
     def _over(self, klass: int) -> None:
         """Nothing of this class was there to be read: unless some was told meanwhile, it waits no longer."""
@@ -243,25 +263,29 @@ class ClaimLoop(Loop):
             kin.discard(klass)
             if not kin:
                 self._waiting.pop(base, None)
+                self._classes.pop(base, None)
                 self._placement.waiting -= {base}
+            self._pages.pop(klass, None)
             self._open.discard(klass)
             self._parking.leave(klass)
 
-    async def _class(self, klass: int) -> Class | None:
-        base = base_of(klass)
-        if base not in self._classes:
-            self._told.discard(klass)
-            await self._learn()
-            if base not in self._classes:
-                self._over(klass)
-        return self._classes.get(base)
+    async def _kinds(self) -> dict[int, Class]:
+        """The open classes with their placements; all that nobody has told are looked up at once."""
+        missing = [klass for klass in self._open if base_of(klass) not in self._classes]
+        if missing:
+            self._told.difference_update(missing)
+            wanted = {base_of(klass) for klass in missing}
+            self._classes.update((base, kind) for base, kind in (await self._learn()).values() if base in wanted)
+            for klass in missing:
+                if base_of(klass) not in self._classes:
+                    self._over(klass)
+        classes = self._classes
+        return {klass: kind for klass in self._open if (kind := classes.get(base_of(klass))) is not None}
 
-    async def _learn(self) -> list[int]:
-        """What the placements of waiting classes are; gives the classes."""
+    async def _learn(self) -> dict[int, tuple[int, Class]]:
+        """All classes that wait: the number of the placement, and what that is."""
         rows = await self._reader.ready_classes()
-        for klass, image in rows:
-            self._classes[base_of(klass)] = msgspec.msgpack.decode(image, type=Class)
-        return [klass for klass, _ in rows]
+        return {klass: (base_of(klass), msgspec.msgpack.decode(image, type=Class)) for klass, image in rows}
 
 
 def takes_of(kind: Class) -> tuple[Take, ...]:
@@ -277,14 +301,5 @@ def place(kind: Class, klass: int, offers: list[Offer]) -> Offer | None:
     """
     if kind.kind in INNER:
         return Offer(0, 0, 1)
-    best: Offer | None = None
-    most = 0
-    for offer in offers:
-        if kind.agent and kind.agent != offer.name:
-            continue
-        if kind.labels and any(offer.labels.get(name) != value for name, value in kind.labels):
-            continue
-        room = room_of(kind, base_of(klass), offer)
-        if room > most:
-            best, most = offer, room
-    return best
+    at = place_for(kind, base_of(klass), offers)
+    return None if at < 0 else offers[at]
