@@ -92,6 +92,14 @@ class Session:
             fault=s.fault,
         )
         self._s = services
+        self._fenced: set[AttemptName] | None = set()
+        """Attempts that were fenced while it was read what the agent owns; None afterwards."""
+
+    def stop(self, commands: Sequence[StopAttempt]) -> None:
+        """Attempts that are to end, or are nobody's any more."""
+        if self._fenced is not None:
+            self._fenced.update(AttemptName(*c.key, c.epoch) for c in commands if c.fence)
+        self.stopper.take(commands)
 
     def start(self, commands: Sequence[Dispatch]) -> None:
         """Attempts that were claimed for this agent."""
@@ -147,6 +155,11 @@ class Session:
                 name = (row.run, row.no, row.index, row.epoch)
                 self._s.placement.took(self.linked.agent, name, self._s.klass_of(row.graph, row.no))
             after = (rows[-1].run, rows[-1].no, rows[-1].index)
+        fenced, self._fenced = self._fenced or (), None
+        for name in fenced:
+            # The page that has it may be older than the fence: nothing would ever be heard of it.
+            believed.pop(name, None)
+            self._s.placement.done(name)
         return believed
 
     async def serve(self, bell: Doorbell, link: ControlLink) -> None:
@@ -202,7 +215,7 @@ class Links:
         """Ask attempts to end; without a link the deadline of the ladder decides."""
         session = self._sessions.get(agent)
         if session is not None:
-            session.stopper.take(commands)
+            session.stop(commands)
 
     def renew(self) -> None:
         """End every session: their agents ring again at once, and everything is compared anew."""
