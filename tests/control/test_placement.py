@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from headrace.control.loops.claim import place
 from headrace.control.placement import CLASSES_MAX, PREFETCH_MAX, SAMPLES, SHORTEST_US, Linked, Placement
+from headrace.core.eligible import places_free
+from headrace.core.graph import Placement as Class
 
 QUICK, SLOW, UNKNOWN = 1, 2, 3
 
@@ -75,6 +78,21 @@ def test_an_agent_whose_doorbell_closed_keeps_its_work_and_gets_no_more() -> Non
     p.unlink(1, 1)
     assert p.offers() == []
     assert p.done((7, 0, -1, 1)) == QUICK
+
+
+def test_an_agent_that_drains_says_so_in_its_offer_and_is_no_reason_to_prefetch_nowhere() -> None:
+    p = placement(linked(1, slots=1), linked(2, slots=1))
+    p.took(1, (7, 0, -1, 1), QUICK)
+    assert not any(o.ahead for o in p.offers())
+    drained = p.of(2)
+    assert drained is not None
+    drained.draining = True
+    assert [(o.draining, bool(o.ahead)) for o in p.offers()] == [(False, True), (True, True)]
+    assert p.done((7, 0, -1, 1)) == QUICK
+    assert p.offers()[0].ahead, "the only one that takes work need not wait for another"
+    p.took(1, (7, 0, -1, 1), QUICK)
+    assert places_free(p.offers()) == 0
+    assert place(Class("command"), QUICK, p.offers()[1:]) is None
 
 
 def test_an_older_link_that_ends_late_does_not_unlink_the_newer_one() -> None:

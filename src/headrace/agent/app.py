@@ -159,8 +159,9 @@ class Agent:
         }
 
     def drain(self) -> None:
-        """Accept nothing more; what is here goes on."""
+        """Accept nothing more; what is here goes on. Control hears of it with the next pulse, which is sent now."""
         self.attempts.draining = True
+        self._bell.ring()
 
     async def _ring_control(self) -> None:
         if self.settings.control:

@@ -31,7 +31,7 @@ class BellKeeper:
         self._ring = asyncio.Event()
 
     def ring(self) -> None:
-        """Outcomes wait and nobody holds a GET open."""
+        """Pulse now: outcomes wait and nobody holds a GET open, or there is other news."""
         self._ring.set()
 
     async def run(self, attempts: Attempts) -> None:
@@ -54,7 +54,7 @@ class BellKeeper:
             await asyncio.sleep(pause * (0.75 + 0.5 * self._dice.random()))
 
     async def _keep(self, bell: Doorbell, attempts: Attempts) -> None:
-        await bell.send(self._link.dialed(attempts.outbox.last))
+        await bell.send(self._link.dialed(attempts.outbox.last, draining=attempts.draining))
         try:
             async with asyncio.timeout(10 * PULSE_S):
                 self._hear(await bell.recv(), attempts)
@@ -87,7 +87,12 @@ class BellKeeper:
             self._ring.clear()
             load = min(1.0, attempts.running / attempts.slots) if attempts.slots else 0.0
             pulse = self._link.pulse(
-                self._clock.monotonic(), load=load, running=attempts.running, queued=attempts.queued, bell=rings
+                self._clock.monotonic(),
+                load=load,
+                running=attempts.running,
+                queued=attempts.queued,
+                bell=rings,
+                draining=attempts.draining,
             )
             await bell.send(pulse)
             due = loop.time() + PULSE_S

@@ -155,11 +155,11 @@ class Session:
                 name = (row.run, row.no, row.index, row.epoch)
                 self._s.placement.took(self.linked.agent, name, self._s.klass_of(row.graph, row.no))
             after = (rows[-1].run, rows[-1].no, rows[-1].index)
-        fenced, self._fenced = self._fenced or (), None
-        for name in fenced:
+        fenced, self._fenced = self._fenced or set(), None
+        for over in fenced:
             # The page that has it may be older than the fence: nothing would ever be heard of it.
-            believed.pop(name, None)
-            self._s.placement.done(name)
+            believed.pop(over, None)
+            self._s.placement.done(over)
         return believed
 
     async def serve(self, bell: Doorbell, link: ControlLink) -> None:
@@ -184,8 +184,13 @@ class Session:
             answer = link.heard(record)
             if answer is not None:
                 await bell.send(answer)
-            if link.pulse is not None and link.pulse.bell:
+            if link.pulse is None:
+                continue
+            if link.pulse.bell:
                 self.collector.wake()
+            if link.pulse.draining != self.linked.draining:
+                self.linked.draining = link.pulse.draining
+                self._s.placement.room()
 
 
 class Links:
@@ -253,6 +258,7 @@ class Links:
             link_epoch=welcome.link_epoch,
             slots=hello.slots,
             labels=hello.labels,
+            draining=hello.draining,
             gone=True,
         )
         calls = self._s.connect(hello)

@@ -43,6 +43,7 @@ SMOOTHING = 0.2
 
 class Linked(Struct, kw_only=True):
     """One agent linked to this node. ``gone`` since its doorbell closed: it keeps its work and gets no more.
+    ``draining``: it says that it takes no new work.
 
     ``boot`` is the store's number of the agent's present life, ``boot_id`` the agent's own name of it.
     ``post_us`` and ``deliver_us`` are measured times, smoothed.
@@ -186,11 +187,13 @@ class Placement:
     def offers(self) -> list[Offer]:
         """What each linked agent can take now. The ledger asks before each group; claims take from the answer.
 
-        While one agent has an idle slot, no agent gets work beyond its slots.
+        While one agent has an idle slot, no agent gets work beyond its slots. One that drains is among them, and says
+        so: the rules hold work back from it, and ``explain`` can tell.
         """
         quick = self.durations.quick()
-        linked = [a for a in self._agents.values() if not a.gone and not a.draining]
-        idle = any(len(a.held) < a.slots for a in linked) and len(linked) > 1
+        linked = [a for a in self._agents.values() if not a.gone]
+        takers = [a for a in linked if not a.draining]
+        idle = len(takers) > 1 and any(len(a.held) < a.slots for a in takers)
         return [self._offer(a, {} if idle else quick) for a in linked]
 
     def _offer(self, a: Linked, quick: dict[int, float]) -> Offer:
@@ -200,6 +203,7 @@ class Placement:
             free=a.slots - len(a.held),
             labels=a.labels,
             slots=a.slots,
+            draining=a.draining,
             ahead=Prefetch(a, quick) if quick else {},
             name=a.name,
         )

@@ -79,6 +79,11 @@ def room_of(kind: Placement, klass: int, offer: Offer, taken: int = 0) -> int:
     return free + offer.ahead.get(klass, 0)
 
 
+def places_free(offers: Iterable[Offer]) -> int:
+    """Slots that some work could have now."""
+    return sum([offer.free for offer in offers if offer.free > 0 and not offer.draining])
+
+
 def choose(node: Node, run: RunCell, offers: list[Offer], taken: dict[int, int] | None = None) -> int:
     """The place of the eligible offer with most room, -1 when there is none. ``taken``: given away in this step."""
     for rule in RUN_RULES:

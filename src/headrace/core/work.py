@@ -60,6 +60,7 @@ class Offer(Struct):
     labels: dict[str, str] = field(default_factory=dict)
     slots: int = 1
     draining: bool = False
+    """It takes no new work, however much is free."""
     name: str = ""
     """The agent's name, for tasks that ask for one agent and for people."""
     ahead: Ahead = field(default_factory=dict[int, int])

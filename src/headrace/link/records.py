@@ -214,6 +214,8 @@ class Hello(Struct, frozen=True, tag="hello"):
     address: str = ""
     last: int = 0
     """Highest outcome number of this boot."""
+    draining: bool = False
+    """It takes no new work."""
 
 
 class Welcome(Struct, frozen=True, tag="welcome"):
@@ -232,6 +234,8 @@ class Pulse(Struct, frozen=True, tag="pulse"):
     running: int = 0
     queued: int = 0
     bell: bool = False
+    draining: bool = False
+    """It takes no new work."""
 
 
 class PulseAnswer(Struct, frozen=True, tag="answer"):

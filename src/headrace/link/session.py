@@ -75,11 +75,11 @@ class AgentLink:
         """
         return self.link_epoch > 0
 
-    def dialed(self, last: int) -> Hello:
+    def dialed(self, last: int, *, draining: bool = False) -> Hello:
         """The doorbell is open: this is to be sent first. ``last`` is the highest outcome number of this boot."""
         self.state = _move(AGENT_MOVES, self.state, "dialed")
         h = self._hello
-        return Hello(h.agent, h.boot, h.slots, h.labels, h.version, h.runners, h.address, last)
+        return Hello(h.agent, h.boot, h.slots, h.labels, h.version, h.runners, h.address, last, draining)
 
     def heard(self, record: object, at: float) -> None:
         """A record came in. ``LinkError`` when it does not belong here: close the doorbell then."""
@@ -99,13 +99,15 @@ class AgentLink:
         else:
             raise LinkError(f"an agent does not take {type(record).__name__} on its doorbell")
 
-    def pulse(self, at: float, *, load: float, running: int, queued: int, bell: bool = False) -> Pulse:
+    def pulse(
+        self, at: float, *, load: float, running: int, queued: int, bell: bool = False, draining: bool = False
+    ) -> Pulse:
         """The next pulse, to be sent now. ``bell`` says that outcomes wait and nobody holds a GET open."""
         self.state = _move(AGENT_MOVES, self.state, "pulse")
         self._n += 1
         if len(self._sent) < 64:
             self._sent[self._n] = at
-        return Pulse(self._n, load, running, queued, bell)
+        return Pulse(self._n, load, running, queued, bell, draining)
 
     def cut(self) -> None:
         """The doorbell is closed."""

@@ -7,6 +7,7 @@ from headrace.control.api.call import Call, Reply
 from headrace.control.api.table import BASE, TEXT, Route
 from headrace.control.auth import Permission
 from headrace.control.metrics import Exposition, process
+from headrace.core.eligible import places_free
 from headrace.model.states import RunState
 from headrace.model.views import StatsView
 
@@ -41,7 +42,7 @@ async def get_stats(call: Call) -> Reply:
             settled=counters.settled,
             commits=counters.groups,
             agents=len({offer.agent for offer in offers}),
-            slots_free=sum(offer.free for offer in offers),
+            slots_free=places_free(offers),
             watchers=services.tail.watchers,
         )
     )
@@ -64,7 +65,7 @@ async def _work(call: Call, out: Exposition) -> None:
     linked = len({offer.agent for offer in offers})
     out.value("headrace_agents_linked", "gauge", "Agents linked to this control.", linked)
     out.value("headrace_slots", "gauge", "Slots of these agents.", sum(offer.slots for offer in offers))
-    out.value("headrace_slots_free", "gauge", "Slots that are free.", sum(max(0, offer.free) for offer in offers))
+    out.value("headrace_slots_free", "gauge", "Slots that are free.", places_free(offers))
 
 
 def _ledger(call: Call, out: Exposition) -> None:

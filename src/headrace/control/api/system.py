@@ -17,6 +17,7 @@ from headrace.control.api.pages import docs_page
 from headrace.control.api.table import BASE, HTML, JSON, Handler, Route
 from headrace.control.api.views import instant
 from headrace.control.auth import Permission
+from headrace.core.eligible import places_free
 from headrace.model.errors import Busy
 from headrace.model.views import HealthView, ReadyView, VersionView
 
@@ -36,7 +37,7 @@ async def ready(call: Call) -> Reply:
         raise Busy(f"not ready: {'; '.join(problems)}")
     services = call.services
     counts = await services.reader.counts()
-    free = sum(max(0, offer.free) for offer in services.offers())
+    free = places_free(services.offers())
     stalled = services.progress.look(counts["ready"], free, services.clock.now())
     return Reply(
         ReadyView(
