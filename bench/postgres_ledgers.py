@@ -54,16 +54,15 @@ class Room:
         return [Offer(agent=1, boot=1, free=1_000_000, slots=8)]
 
 
-def ledger_on(store: PostgresStore, commands: list[Command], node: int) -> Ledger:
+def ledger_on(store: PostgresStore, commands: list[Command], seed: int) -> Ledger:
     """A ledger as a node has it."""
     return Ledger(
         store,
         Graphs(store.reader),
         clock=SystemClock(),
-        dice=random.Random(node),
+        dice=random.Random(seed),
         room=Room(),
         on_commands=commands.extend,
-        node=node,
     )
 
 
