@@ -66,6 +66,9 @@ class ClaimLoop(Loop):
         self._turns = Turns()
         self._parking = Parking()
         self._timers: dict[LimitKey, asyncio.TimerHandle] = {}
+        self._counted: set[LimitKey] = set()
+        self._guessed: set[int] = set()
+        """Classes parked in this pass because of what the pass itself is about to claim (``_counted``)."""
         placement.on_room(self.room)
 
     def room(self) -> None:
@@ -151,6 +154,7 @@ class ClaimLoop(Loop):
             if not claims:
                 return
             answers = await self._ledger.ask_many(claims, SYSTEM)
+            self._doubt()
         except Busy:
             # What was taken from the pages may not have been claimed.
             self._unsure = True
@@ -166,10 +170,19 @@ class ClaimLoop(Loop):
         else:
             self._barren = 0
 
+    def _doubt(self) -> None:
+        """A claim may have come to nothing, and then nobody gives back what was counted for it: who was parked because of
+        that is looked at again in the next pass, which sees what is committed.
+        """
+        if self._guessed:
+            self._open.update(self._parking.recall(self._guessed))
+
     async def _choose(self, offers: list[Offer]) -> list[Claim]:
         """The best-ranked waiting tasks of all classes that fit into these offers."""
         claims: list[Claim] = []
         self._parking.stir()
+        self._counted.clear()
+        self._guessed.clear()
         open_ = {klass: kind for klass, kind in (await self._kinds()).items() if place(kind, klass, offers)}
         picture = await self._picture(open_)
         heads = Heads(self._turns)
@@ -219,10 +232,13 @@ class ClaimLoop(Loop):
         hold = held_back(takes, picture, now)
         if hold is not None:
             self._park(klass, hold.limit, hold.reason.at)
+            if hold.limit in self._counted:
+                self._guessed.add(klass)
             return True
         picture.ticks.update(ticks_of(picture, takes, now))
         for name, key, units in takes:
             picture.uses[name, key] += units
+            self._counted.add((name, key))
         return False
 
     async def _head(self, klass: int, kind: Class, picture: Working | None, read: set[int]) -> ReadyRow | None:

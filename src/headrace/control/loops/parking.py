@@ -67,6 +67,13 @@ class Parking:
             self.leave(klass)
         return found
 
+    def recall(self, klasses: Iterable[int]) -> list[int]:
+        """Those of these classes that are held back are so no longer: it was a guess."""
+        found = [klass for klass in klasses if klass in self._limit]
+        for klass in found:
+            self.leave(klass)
+        return found
+
     def everything(self) -> list[int]:
         """Nothing is held back for sure: all of them are to be looked at."""
         self._all = True

@@ -17,8 +17,11 @@ from headrace.model.facts import RunEnded, TaskDispatched, TaskEnded
 from headrace.model.ids import RUN_ITSELF
 from headrace.model.states import RUN_FINAL, TASK_FINAL, TASK_LEASED, RunState, StopIntent, TaskState
 from headrace.store.port import Store
-from headrace.store.rows import HistoryRow, RunFilter, RunRow
+from headrace.store.rows import HistoryAt, HistoryRow, RunFilter, RunRow
 from headrace.testing.sim.family import check_children, check_family, parent_of
+from headrace.testing.sim.jobs import leaves
+from headrace.testing.sim.limits import mend_limits
+from headrace.testing.sim.quotas import check_quotas
 from headrace.testing.sim.world import World
 
 PAGE = 500
@@ -61,6 +64,12 @@ async def resume(world: World, runs: list[int]) -> None:
             await world.resume(run)
 
 
+async def mend(world: World) -> None:
+    """Limits that would keep work waiting for ever let it go on."""
+    assert world.control.node is not None
+    await mend_limits(world.control.node.store.reader, world.tell)
+
+
 async def check(world: World) -> None:
     """Every invariant; what is broken goes into the world's outcome."""
     broken = world.outcome.broken
@@ -75,8 +84,11 @@ async def check(world: World) -> None:
         if await node.store.reader.run(run) is None:
             broken.append(f"I1 {key} was acknowledged as run {run}, which does not exist")
     rows = await node.store.reader.runs(RunFilter(limit=PAGE))
+    history: dict[HistoryAt, HistoryRow] = {}
     for run in sorted({*world.acknowledged.values(), *(row.cell.run for row in rows)}):
-        await _check_run(world, node.store, run)
+        history.update(((h.run, h.no, h.index, h.version), h) for h in await _check_run(world, node.store, run))
+    jobs = {job.name: job for job in (*leaves(), *world.jobs)}
+    broken += [f"I18 {text}" for text in await check_quotas(node.store, history, rows, jobs)]
     _check_nothing_else(world, rows)
     broken += await check_family(node.store, rows)
     if world.ground.alive:
@@ -110,11 +122,12 @@ async def _history(store: Store, run: int) -> list[HistoryRow]:
     return rows
 
 
-async def _check_run(world: World, store: Store, run: int) -> None:
+async def _check_run(world: World, store: Store, run: int) -> list[HistoryRow]:
+    """What one run breaks by itself; gives its history."""
     broken = world.outcome.broken
     found = await store.reader.run(run)
     if found is None:
-        return
+        return []
     broken += [f"I16 {text}" for text in await _check_restart(world, store, found)]
     rows = await _history(store, run)
     world.outcome.transitions += len(rows)
@@ -135,6 +148,7 @@ async def _check_run(world: World, store: Store, run: int) -> None:
     graph = (await world.control.node.graphs.load(found.cell.graph)).graph
     job_tasks = [node.no for node in graph.nodes if node.source.kind == "job"]
     broken += await check_children(store, rows, job_tasks)
+    return rows
 
 
 async def _check_restart(world: World, store: Store, row: RunRow) -> list[str]:

@@ -12,6 +12,7 @@ from typing import Any
 import msgspec
 
 from headrace.model.definition import JobDefinition
+from headrace.testing.sim.limits import leaf_rules
 
 
 def played(how: str, ms: int, *more: object) -> list[str]:
@@ -123,7 +124,8 @@ def leaves() -> list[JobDefinition]:
         [{"name": "only", "command": played("fail", 300)}],
         [{"name": "first", "wait": {"for": "700ms"}}, {"name": "then", "job": "leaf-0", "needs": ["first"]}],
     ]
-    return [msgspec.convert({"name": f"leaf-{n}", "tasks": tasks}, JobDefinition) for n, tasks in enumerate(works)]
+    documents = [leaf_rules(n, {"name": f"leaf-{n}", "tasks": tasks}) for n, tasks in enumerate(works)]
+    return [msgspec.convert(document, JobDefinition) for document in documents]
 
 
 KINDS: tuple[Callable[[Random], list[dict[str, Any]]], ...] = (

@@ -16,7 +16,7 @@ from typing import Any
 from headrace.model.definition import JobDefinition
 from headrace.model.errors import HeadraceError
 from headrace.testing.sim.acted import OwnJobs
-from headrace.testing.sim.checker import check, held, resume, unfinished
+from headrace.testing.sim.checker import check, held, mend, resume, unfinished
 from headrace.testing.sim.loop import Stuck
 from headrace.testing.sim.world import HEALED_S, Outcome, Plan, World
 
@@ -105,6 +105,7 @@ async def _come_to_rest(world: World) -> None:
         if not left and not world.ground.alive:
             break
         await resume(world, left)
+        await mend(world)
         for run in await held(world, left):
             await world.cancel(run)
     await check(world)

@@ -17,18 +17,20 @@ from typing import Any
 from msgspec import Struct, field, json
 
 from headrace.control.changes.jobs import PutJob
+from headrace.control.changes.named import NamedChange
 from headrace.control.changes.result import AnswerKey, Reply, Result
 from headrace.control.restarts import submit_of, takeover
 from headrace.link.port import AgentCalls
 from headrace.model.cells import InputMore, RunInput
 from headrace.model.changes import Abandon, Cancel, Origin, Pause, Restarted, Resume, Stop, Submit, Verb
 from headrace.model.definition import JobDefinition
-from headrace.model.errors import Busy, LinkError, Refused
+from headrace.model.errors import Busy, LinkError, NotFound, Refused
 from headrace.model.ports import Fault
 from headrace.model.states import RUN_FINAL
 from headrace.testing.sim.acted import OwnJobs
 from headrace.testing.sim.executor import START, Ground
 from headrace.testing.sim.jobs import definition, leaves, weight
+from headrace.testing.sim.limits import change_limits, limited, params_of
 from headrace.testing.sim.loop import Killed, Process, VirtualLoop, current
 from headrace.testing.sim.network import Network, Weather
 from headrace.testing.sim.processes import Control, Machine, SimClock, encode_body
@@ -39,6 +41,9 @@ LIVES_MOST = 60
 
 JOBS = 12
 """Definitions that the users of one world choose from."""
+
+LIMITS_CHANGED = 8
+"""So often, about, somebody changes limits while the users of a world submit."""
 
 HEALED_S = 400.0
 """Virtual seconds that a healed world gets to finish everything (I15)."""
@@ -101,7 +106,10 @@ class World:
         self.zombies: list[Machine] = []
         """Machines that were given up and replaced, and that are still there."""
         self.own = own or OwnJobs()
-        self.jobs = self.own.definitions(self.dice) or [definition(self.dice, n) for n in range(JOBS)]
+        self.whims = Random(f"limits of {seed}")
+        self.jobs = self.own.definitions(self.dice) or [
+            limited(self.whims, definition(self.dice, n)) for n in range(JOBS)
+        ]
         self.acknowledged: dict[str, int] = {}
         self.submitted = 0
         self.cancelled: set[int] = set()
@@ -236,7 +244,8 @@ class World:
             self.submitted += weight(job)
             await asyncio.sleep(dice.uniform(0, USERS * self.plan.span_s / 12))
             key, times = f"user-{number}-{n}", self._times(dice)
-            run = await self._submit(key, partial(self._make, key, job, times))
+            params = self.own.given(job) if self.own.jobs else params_of(dice, job)
+            run = await self._submit(key, partial(self._make, key, job, times, params))
             await self._verbs(dice, run)
             if dice.random() < 0.3:
                 await self._restart(f"again-{number}-{n}", dice, run)
@@ -285,13 +294,13 @@ class World:
         put = PutJob(job, await node.ledger.document(job))
         await node.ledger.change(put, Origin("user", "sim"))
 
-    async def _make(self, key: str, job: JobDefinition, times: InputMore | None) -> int:
+    async def _make(self, key: str, job: JobDefinition, times: InputMore | None, params: bytes) -> int:
         node = self.control.node
         if node is None:
             raise LinkError("down")
         graph = await node.ledger.keep(job)
         run = await node.ids.take()
-        given = RunInput(run, graph, job.name, None, self.clock.now(), self.own.given(job), more=times)
+        given = RunInput(run, graph, job.name, None, self.clock.now(), params, more=times)
 
         def reply(results: list[Result]) -> Reply:
             return Reply(201, f"/runs/{run}", encode_body(run))
@@ -314,7 +323,7 @@ class World:
         found, cells = await takeover(node.store.reader, old, known.graph, known.graph, "failed", same_params=True)
         run = await node.ids.take()
         more = InputMore(restarted_from=old, since="failed", groups=tuple(found.groups.items()))
-        given = RunInput(run, row.cell.graph, row.input.job, None, self.clock.now(), more=more)
+        given = RunInput(run, row.cell.graph, row.input.job, None, self.clock.now(), row.input.params, more=more)
         submit = await submit_of(node.store.reader, given, found, cells)
         answer = AnswerKey("sim", key, key.encode(), lambda _: Reply(201, f"/runs/{run}", encode_body(run)))
         results = await node.ledger.ask_all([Restarted(old, run), submit], Origin("user", "sim"), answer=answer)
@@ -351,22 +360,39 @@ class World:
 
     async def ask(self, verb: Verb) -> bool:
         """Ask until somebody answers; False when it was refused, or nobody answers for long."""
+        return await self._insist(partial(self._ask_once, verb))
+
+    async def tell(self, change: NamedChange) -> bool:
+        """The same for a change of a named thing."""
+        return await self._insist(partial(self._tell_once, change))
+
+    async def _insist(self, work: Callable[[], Awaitable[None]]) -> bool:
         for _ in range(200):
             try:
-                await self._ask(lambda: self._ask_once(verb))
+                await self._ask(work)
             except (LinkError, Busy):
                 await asyncio.sleep(0.2)
                 continue
-            except Refused:
+            except (Refused, NotFound):
                 return False
             return True
         return False
+
+    async def _tell_once(self, change: NamedChange) -> None:
+        node = self.control.node
+        if node is None:
+            raise LinkError("down")
+        await node.ledger.change(change, Origin("user", "sim"))
 
     async def _ask_once(self, verb: Verb) -> None:
         node = self.control.node
         if node is None:
             raise LinkError("down")
         await node.ledger.ask(verb, Origin("user", "sim"))
+
+    async def _change_limits(self) -> None:
+        pause = 2 * self.plan.span_s / LIMITS_CHANGED
+        await change_limits(self.whims, self.tell, pause_s=pause, over=lambda: self.submitted >= self.plan.tasks)
 
     async def _ask(self, work: Any) -> Any:
         process = self.control.process
@@ -384,6 +410,7 @@ class World:
         supervisor = self.loop.create_task(self.supervise())
         await self._save(leaves())
         users = [self.loop.create_task(self.user(n)) for n in range(USERS)]
+        users.append(self.loop.create_task(self._change_limits()))
         fate = self.loop.create_task(self.fate())
         await asyncio.gather(fate, *users)
         self.healed = True
