@@ -451,6 +451,41 @@ def test_an_older_link_epoch_ends_the_loop() -> None:
     run(work())
 
 
+def test_who_was_parked_for_a_claim_that_came_to_nothing_is_looked_at_again() -> None:
+    """Found by simulation: the claim took nothing, so nobody ever gave anything back, and the other job waited for ever."""
+    other = ANY + 1
+
+    class Limited(Rows):
+        """Two classes that take of one limit, of which nothing is in use."""
+
+        async def entity(self, key: tuple[str, str]) -> Entity:
+            return Entity(*key, 1, 0, 0, msgspec.msgpack.encode(Limit(slots=1)))
+
+        async def uses(self, keys: Sequence[LimitKey]) -> dict[LimitKey, tuple[int, int, int]]:
+            return dict.fromkeys(keys, (0, 0, 0))
+
+    class Late(Asked):
+        """The first row is canceled between the read and the claim."""
+
+        async def ask_many(self, changes: Sequence[Change], origin: Origin) -> list[object]:
+            self.rows.rows = [r for r in self.rows.rows if r.run != 1]
+            return await super().ask_many([c for c in changes if c.run != 1], origin)
+
+    async def work() -> None:
+        placement = room(4)
+        rows = Limited([ready(1, 1), ready(2, 2, other)])
+        rows.classes = {klass: Class("command", limits=(("crm", 1),)) for klass in (ANY, other)}
+        ledger = Late(rows, placement)
+        claims = ClaimLoop(rows, ledger, placement, SystemClock())  # type: ignore[arg-type] # a part of a reader
+        await claims.start()
+        await claims.run_once()
+        assert ledger.asked == []
+        await claims.run_once()
+        assert [c.run for c in ledger.asked] == [2]
+
+    run(work())
+
+
 def test_a_page_whose_rows_were_all_canceled_meanwhile_does_not_end_the_claiming() -> None:
     """Found by simulation (seed 27): nothing was out, so nobody's end would have woken the loop again."""
 

@@ -26,6 +26,8 @@ class Counted(Mill):
     def __init__(self, *given: Any, limits: dict[str, Limit] | None = None, **more: Any) -> None:
         super().__init__(*given, **more)
         self.limits = limits or {}
+        self.keys: dict[str, str] = {}
+        """What the process believes that limits count by."""
         self.ticks: dict[LimitKey, int] = {}
         self.parked: list[Parked] = []
         self.freed: list[Freed] = []
@@ -54,6 +56,7 @@ class Counted(Mill):
         used = self.used()
         working.limits, working.ticks, working.gates = dict(self.limits), dict(self.ticks), self.gates()
         asked = {(name, key) for cell in self.tasks.values() if cell.more for name, key, _ in cell.more.takes}
+        working.keys = dict(self.keys)
         working.uses = {of: used[of] for of in asked if of[0] in self.limits}
         return working
 

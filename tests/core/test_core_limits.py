@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 from tests.core.counted import Counted
-from tests.core.mill import Cancel, Claim, S, TaskState, Wake, Working, job
+from tests.core.mill import Cancel, Claim, Lose, S, TaskState, Wake, Working, job
 
 from headrace.core import limits
 from headrace.core.draft import token_of
@@ -226,6 +226,22 @@ def test_a_key_that_was_given_to_a_limit_later_moves_what_waits_to_another_class
     assert mill.at("a").klass != before
     assert mill.at("a").more.takes == (("crm", "EU", 1),)
     mill.claim_all()
+    assert mill.used() == {("crm", "EU"): 1}
+
+
+def test_an_attempt_gives_back_what_it_took_whatever_the_limit_counts_by_since():
+    """Found by simulation: it gave back units of the key that it was to take next, so that others took too many of those."""
+    mill = Counted(job({"name": "a", **CRM}), limits={"crm": Limit(slots=1)})
+    for run in (1, 2, 3):
+        mill.submit(run, region="EU")
+    mill.ask(Claim(1, 0, WHOLE))
+    mill.limits.update(keyed())
+    mill.keys["crm"] = mill.limits["crm"].key
+    mill.ask(Claim(2, 0, WHOLE), Claim(3, 0, WHOLE))
+    assert mill.used() == {KEY: 1}, "they wait by the new key from now on"
+    mill.ask(Lose(1, 0, WHOLE, mill.take().epoch, "gone"), Claim(2, 0, WHOLE), Claim(3, 0, WHOLE))
+    assert mill.at("a").more.takes == (("crm", "EU", 1),)
+    assert [freed.limits for freed in mill.freed] == [(KEY,)]
     assert mill.used() == {("crm", "EU"): 1}
 
 

@@ -34,6 +34,7 @@ from headrace.store.rows import (
     LogSegment,
     NewRun,
     OutboxRow,
+    UseKey,
 )
 
 ROW_SIZE = 250
@@ -71,6 +72,7 @@ class Recorder:
         self._attempts: list[AttemptRow] = []
         self._outbox: list[OutboxRow] = []
         self._children: list[ChildRow] = []
+        self._given_back: list[UseKey] = []
         self._entities: dict[tuple[str, str, int], Entity] = {}
         self._artifacts: dict[tuple[int, int, int, str], ArtifactRow] = {}
         self._out = Batch(now)
@@ -99,12 +101,13 @@ class Recorder:
         | list[HistoryRow]
         | list[AttemptRow]
         | list[OutboxRow]
-        | list[ChildRow],
+        | list[ChildRow]
+        | list[UseKey],
         ...,
     ]:
         return (
             self._new_runs, self._runs, self._new_tasks, self._tasks, self._values, self._history, self._attempts,
-            self._outbox, self._children,
+            self._outbox, self._children, self._given_back,
         )  # fmt: skip
 
     def step(
@@ -272,6 +275,7 @@ class Recorder:
         out.outbox.extend(self._outbox)
         out.children = self._children
         out.artifacts = list(self._artifacts.values())
+        out.given_back = self._given_back
         out.entities = list(self._entities.values())
         return out
 
@@ -322,7 +326,9 @@ class Recorder:
         return structs.replace(decided, tasks=tuple(tasks), values=tuple(seen.items()))
 
     def _attempt(self, change: Change, old: TaskCell, cell: TaskCell) -> None:
-        """An attempt that another one follows keeps what it said, its error in full."""
+        """An attempt that another one follows keeps what it said, its error in full; what it held is given back."""
+        if old.more is not None and cell.state not in TASK_LEASED:
+            self._given_back += [(name, key, *old.key) for name, key, _ in old.more.takes]
         if isinstance(change, Lose):
             said = structs.replace(old, state=TaskState.lost, reason=change.reason, ended_at=self.now)
         elif isinstance(change, Settle) and change.kind != OutcomeKind.refused:

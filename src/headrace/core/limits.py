@@ -81,22 +81,22 @@ def ticks_of(working: Working, takes: Iterable[Take], now: int) -> dict[LimitKey
 
 
 def released(old: TaskCell | None, new: TaskCell) -> tuple[LimitKey, ...]:
-    """What a task gave back by this move."""
-    if new.more is None or old is None or old.state not in TASK_LEASED or new.state in TASK_LEASED:
+    """What a task gave back by this move: what it took, which may be another key's than what it will take next."""
+    if old is None or old.more is None or old.state not in TASK_LEASED or new.state in TASK_LEASED:
         return ()
-    return tuple([(name, key) for name, key, _ in new.more.takes])
+    return tuple([(name, key) for name, key, _ in old.more.takes])
 
 
 def account(working: Working, old: TaskCell | None, new: TaskCell) -> None:
     """Count what a move of a task takes or gives back, as far as that was loaded."""
-    more = new.more or (old.more if old is not None else None)
-    if more is None:
-        return
     held = new.state in TASK_LEASED
     if held == (old is not None and old.state in TASK_LEASED):
         return
+    holder = new if held else old
+    if holder is None or holder.more is None:
+        return
     uses = working.uses
-    for name, key, units in more.takes:
+    for name, key, units in holder.more.takes:
         if (name, key) in uses:
             uses[name, key] += units if held else -units
 

@@ -192,6 +192,10 @@ class ChildRow(Struct, frozen=True, gc=False):
     run: int
 
 
+UseKey = tuple[str, str, int, int, int]
+"""(limit, key, run, no, index): who holds units of a limit."""
+
+
 class Document(Struct, frozen=True, gc=False):
     """A kept definition document, by digest; ``graph`` is its number. Kept as long as any run or job version uses it."""
 
@@ -221,6 +225,8 @@ class Batch(Struct):
     """(klass, MessagePack of core's Placement), for classes this node has not written yet."""
     ticks: dict[LimitKey, int] = field(default_factory=dict)
     """Instants of rates that starts have moved. What is in use follows from the cells (``store.uses``)."""
+    given_back: list[UseKey] = field(default_factory=list)
+    """What tasks held whose attempts another may follow: by then they may ask for another key's units."""
     outbox: list[OutboxRow] = field(default_factory=list)
     told: list[int] = field(default_factory=list)
     """Rows of the outbox, by ``seq``, that this commit delivers: they go."""

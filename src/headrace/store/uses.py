@@ -11,10 +11,7 @@ from msgspec import Struct, field
 from headrace.model.cells import RunCell, TaskCell
 from headrace.model.ids import RUN_ITSELF, WHOLE
 from headrace.model.states import RUN_FINAL, TASK_LEASED, RunState, TaskState
-from headrace.store.rows import Batch
-
-UseKey = tuple[str, str, int, int, int]
-"""(limit, key, run, no, index)."""
+from headrace.store.rows import Batch, UseKey
 
 WaitKey = tuple[str, str, int, int]
 """(gate, key, rank, run)."""
@@ -42,6 +39,7 @@ def uses_of(batch: Batch) -> Uses | None:
         _task(found, cell)
     for run in runs:
         _run(found, run)
+    found.over.update(row for row in batch.given_back if row not in found.held)
     return found
 
 

@@ -14,9 +14,9 @@ from headrace.model.cells import RunCell, TaskCell
 from headrace.model.states import RUN_FINAL, TASK_LEASED, RunState, TaskState
 from headrace.store.images import encode, history_body, input_rest
 from headrace.store.postgres.arrays import Bytes, Gaps, Ints, Smalls, Texts
-from headrace.store.rows import Batch, Entity
+from headrace.store.rows import Batch, Entity, UseKey
 from headrace.store.touched import pack
-from headrace.store.uses import UseKey, Uses, WaitKey, uses_of
+from headrace.store.uses import Uses, WaitKey, uses_of
 
 
 class Call(NamedTuple):

@@ -50,7 +50,9 @@ async def held(world: World, runs: list[int]) -> list[int]:
 
 
 async def resume(world: World, runs: list[int]) -> None:
-    """Go on with what is paused. What a user has paused, and nobody has resumed, must be paused still."""
+    """Go on with what is paused. What a user has paused, and nobody has resumed, must be paused still, unless it was
+    brought to its end: by its timeout, or by a newer run that takes its place.
+    """
     assert world.control.node is not None
     reader = world.control.node.store.reader
     for run in runs:
@@ -58,7 +60,7 @@ async def resume(world: World, runs: list[int]) -> None:
         if found is None:
             continue
         state = found.cell.state
-        if run in world.paused and state not in {RunState.paused, RunState.stopping}:
+        if run in world.paused and state not in {RunState.paused, RunState.stopping, *RUN_FINAL}:
             world.outcome.broken.append(f"I16 run {run} was paused, and is {state.name}")
         if state is RunState.paused:
             await world.resume(run)

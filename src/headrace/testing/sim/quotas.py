@@ -254,10 +254,8 @@ def _limit(entity: Entity) -> Limit | None:
 async def _kept(store: Store, limits: Sequence[str], gates: set[LimitKey | None]) -> list[str]:
     """What the store says is in use or waits, when nothing is."""
     names = sorted({*limits, *(gate[0] for gate in gates if gate is not None)})
-    broken = []
-    for name in names:
-        if holders := await store.reader.holders(name):
-            broken.append(f"{name} is still held by {holders}")
+    held = {name: await store.reader.holders(name) for name in names}
+    broken = [f"{name} is still held by {holders}" for name, holders in held.items() if holders]
     if waiting := await store.reader.gates_waiting():
         broken.append(f"runs still wait at {waiting}")
     return broken
