@@ -76,6 +76,46 @@ SABOTAGES = (
         64,
     ),
     Sabotage(
+        "limits not counted",
+        (Edit("core/limits.py", "max(0, limit.slots - used) // units", "max(0, limit.slots) // units"),),
+        "I18",
+    ),
+    Sabotage(
+        "pause of a limit off",
+        (
+            Edit(
+                "core/limits.py",
+                "if limit.paused:\n        return 0",
+                "if False:\n        return 0",
+            ),
+        ),
+        "I18",
+    ),
+    Sabotage(
+        "rates off",
+        (Edit("core/limits.py", "max(0, limit.burst * apart - ahead(tick, now))", "limit.burst * apart"),),
+        "I18",
+    ),
+    Sabotage(
+        "concurrency of jobs off",
+        (
+            Edit("core/eligible.py", "return len(gate.holders) < rule.max and not gate.waiting", "return True"),
+            Edit("core/gates.py", "elif len(gate.holders) < rule.max:", "elif rule.max:"),
+        ),
+        "I18",
+    ),
+    Sabotage(
+        "units given back in words only",
+        (Edit("store/uses.py", "            found.over.add(row)", "            continue"),),
+        "I18",
+    ),
+    Sabotage(
+        "who is parked on a guess stays so",
+        (Edit("control/loops/claim.py", "self._open.update(self._parking.recall(self._guessed))", "return"),),
+        "I6",
+        seeds=48,
+    ),
+    Sabotage(
         "fsync off",
         (
             Edit(

@@ -29,10 +29,12 @@ def test_no_seed_breaks_an_invariant(shard: int, capsys: pytest.CaptureFixture[s
     assert not broken, f"again with: make sim SEED={min(broken)}\n{broken}"
     thin = [w.seed for w in worlds if w.transitions < TRANSITIONS_LEAST or w.faults < FAULTS_LEAST]
     assert not thin, f"these worlds prove too little: {thin[:10]}"
+    assert fmean(w.limited for w in worlds) > 5, "hardly anything takes from limits"
     with capsys.disabled():
         print(
             f"\n{len(worlds)} worlds: {fmean(w.transitions for w in worlds):.0f} transitions, "
-            f"{fmean(w.faults for w in worlds):.1f} faults, {fmean(w.virtual_s for w in worlds):.0f} virtual seconds each"
+            f"{fmean(w.faults for w in worlds):.1f} faults, {fmean(w.limited for w in worlds):.0f} attempts under limits, "
+            f"{fmean(w.virtual_s for w in worlds):.0f} virtual seconds each"
         )
 
 

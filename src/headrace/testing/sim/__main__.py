@@ -13,8 +13,8 @@ from collections.abc import Iterable
 from concurrent.futures import ProcessPoolExecutor
 from statistics import fmean
 
+from headrace.testing.sim.plan import Outcome
 from headrace.testing.sim.seeds import simulate
-from headrace.testing.sim.world import Outcome
 
 
 def main() -> int:
@@ -63,6 +63,7 @@ def report(outcomes: list[Outcome], took: float) -> int:
         f"{len(outcomes)} seeds in {took:.0f} s; per seed: {fmean(o.transitions for o in outcomes):.0f} transitions "
         f"(least {min(o.transitions for o in outcomes)}), {fmean(o.faults for o in outcomes):.1f} faults "
         f"(least {min(o.faults for o in outcomes)}), {fmean(o.runs for o in outcomes):.0f} runs, "
+        f"{fmean(o.limited for o in outcomes):.0f} attempts under limits, "
         f"{fmean(o.virtual_s for o in outcomes):.0f} virtual seconds; faults {kinds}"
     )
     for o in failed[:20]:

@@ -90,7 +90,8 @@ async def check(world: World) -> None:
     for run in sorted({*world.acknowledged.values(), *(row.cell.run for row in rows)}):
         history.update(((h.run, h.no, h.index, h.version), h) for h in await _check_run(world, node.store, run))
     jobs = {job.name: job for job in (*leaves(), *world.jobs)}
-    broken += [f"I18 {text}" for text in await check_quotas(node.store, history, rows, jobs)]
+    exceeded, world.outcome.limited = await check_quotas(node.store, history, rows, jobs)
+    broken += [f"I18 {text}" for text in exceeded]
     _check_nothing_else(world, rows)
     broken += await check_family(node.store, rows)
     if world.ground.alive:

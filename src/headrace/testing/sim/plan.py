@@ -37,6 +37,8 @@ class Outcome(Struct):
     faults: int = 0
     transitions: int = 0
     runs: int = 0
+    limited: int = 0
+    """Attempts that took from named limits."""
     lost_writes: int = 0
     virtual_s: float = 0.0
     callbacks: int = 0

@@ -223,8 +223,11 @@ def value_of(key: str, params: Mapping[str, Any], index: int) -> str:
 
 async def check_quotas(
     store: Store, rows: Mapping[HistoryAt, HistoryRow], runs: Sequence[RunRow], jobs: Mapping[str, JobDefinition]
-) -> list[str]:
-    """Hold the whole history of a world that has come to rest against its limits, then what the store says is in use."""
+) -> tuple[list[str], int]:
+    """Hold the whole history of a world that has come to rest against its limits, then what the store says is in use.
+
+    Gives what is broken, and how many attempts took from limits.
+    """
     given = {run.cell.run: Given(jobs[run.input.job or ""], msgspec.json.decode(run.input.params)) for run in runs}
     found = Quotas(given)
     limits: dict[str, dict[int, Entity]] = {}
@@ -244,7 +247,8 @@ async def check_quotas(
                 changes.append((name, _limit(limits[name][version])))
             found.committed(Committed([rows[key] for key in entry.touched.history], changes))
     found.ended()
-    return [*found.broken, *await _kept(store, list(limits), {gate_of(one) for one in given.values()} - {None})]
+    kept = await _kept(store, list(limits), {gate_of(one) for one in given.values()} - {None})
+    return [*found.broken, *kept], found.starts
 
 
 def _limit(entity: Entity) -> Limit | None:
