@@ -80,6 +80,10 @@ class Quotas(Struct):
                 self._say(f"{used} units of limit {name} for {key!r} are out, {slots} may be (at {commit.rows[0].at})")
         self._runs(commit.rows)
 
+    def missing(self, what: str, commit: int) -> None:
+        """A commit says that it wrote this, and it is not there: the store itself is broken."""
+        self._say(f"commit {commit} wrote {what}, which is not there")
+
     def ended(self) -> None:
         """Everything has ended: nothing may be out."""
         for key, takes in self.out.items():
@@ -238,14 +242,18 @@ async def check_quotas(
         for entry in page.entries:
             place = entry.place
             changes = []
-            for kind, name, version in entry.touched.entities:
-                if kind != LIMIT:
-                    continue
+            for name, version in [(name, no) for kind, name, no in entry.touched.entities if kind == LIMIT]:
                 if name not in limits:
                     versions = await store.reader.entity_versions((LIMIT, name), limit=PAGE)
                     limits[name] = {entity.version: entity for entity in versions}
-                changes.append((name, _limit(limits[name][version])))
-            found.committed(Committed([rows[key] for key in entry.touched.history], changes))
+                if version in limits[name]:
+                    changes.append((name, _limit(limits[name][version])))
+                else:
+                    found.missing(f"version {version} of limit {name}", entry.commit)
+            for key in entry.touched.history:
+                if key not in rows:
+                    found.missing(f"history {key}", entry.commit)
+            found.committed(Committed([rows[key] for key in entry.touched.history if key in rows], changes))
     found.ended()
     kept = await _kept(store, list(limits), {gate_of(one) for one in given.values()} - {None})
     return [*found.broken, *kept], found.starts
