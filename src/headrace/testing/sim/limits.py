@@ -45,7 +45,7 @@ def limited(dice: Random, job: JobDefinition) -> JobDefinition:
             when_full=dice.choice(("queue", "queue", "skip", "replace")),
         )
         job = structs.replace(job, concurrency=rule)
-    if dice.random() < 0.45:
+    if dice.random() < 0.35:
         takes = dice.choice(TAKES)
         job = structs.replace(job, tasks=[_taking(t, takes) if dice.random() < 0.7 else t for t in job.tasks])
     return job
