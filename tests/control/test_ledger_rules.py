@@ -14,7 +14,7 @@ import pytest
 from ledger_world import ALICE, World, job, settle, world
 from msgspec import structs
 
-from headrace.control import group
+from headrace.control import graphs, group, ledger
 from headrace.control.changes.agents import AGENT, read_agent
 from headrace.control.changes.jobs import PutJob
 from headrace.control.changes.result import AnswerKey, Reply, Result
@@ -22,6 +22,7 @@ from headrace.control.delivery import Delivery
 from headrace.control.group import Bounds
 from headrace.core import stepping
 from headrace.core.graph import Graph
+from headrace.core.graph import compile as compile_job
 from headrace.core.work import Dispatch, Ended, Step, StopAttempt, Working
 from headrace.model.cells import Value
 from headrace.model.changes import Cancel, Change, Claim, OutcomeKind, Settle, Started
@@ -549,6 +550,26 @@ def test_an_attempt_that_is_followed_keeps_what_it_said(tmp_path: Path) -> None:
         last = await w.store.reader.error(d.key)
         assert last is not None
         assert last.data == texts[2]
+
+    go(tmp_path, body)
+
+
+def test_a_definition_is_compiled_once_however_often_it_is_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    compiled: list[str] = []
+
+    def spied(definition: JobDefinition) -> Graph:
+        compiled.append(definition.name)
+        return compile_job(definition)
+
+    for module in (ledger, graphs):
+        monkeypatch.setattr(module, "compile_job", spied)
+
+    async def body(w: World) -> None:
+        numbers = {await w.ledger.keep(job("one", ["true"])) for _ in range(3)}
+        assert (len(numbers), compiled) == (1, ["one"])
+        assert await w.ledger.keep(job("two", ["true"])) not in numbers
 
     go(tmp_path, body)
 

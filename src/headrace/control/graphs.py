@@ -56,9 +56,10 @@ class Graphs:
             raise NotFound(f"the definition document {graph} is not kept any more")
         return self.put(graph, self._decode(document.body))
 
-    def put(self, graph: int, definition: JobDefinition) -> Known:
-        """Remember a definition that was just kept."""
-        compiled = compile_job(definition)
+    def put(self, graph: int, definition: JobDefinition, compiled: Graph | None = None) -> Known:
+        """Remember a definition that was just kept, and what it compiled to if that is at hand."""
+        if compiled is None:
+            compiled = compile_job(definition)
         one = len(compiled.nodes) == 1 and compiled.nodes[0].each is None
         known = self._known[graph] = Known(definition, compiled, one)
         while len(self._known) > self._most:

@@ -27,6 +27,7 @@ from headrace.control.recording import Recorder
 from headrace.control.unit import Answered, Unit
 from headrace.control.waiting import Waiting
 from headrace.core.graph import compile as compile_job
+from headrace.core.nodes import Graph
 from headrace.core.work import Command, Offer, Working
 from headrace.model.cells import ASIDE_MAX, INLINE_MAX, Value
 from headrace.model.changes import SYSTEM, Change, Origin, Settle
@@ -163,22 +164,24 @@ class Ledger:
 
     async def keep(self, definition: JobDefinition, origin: Origin = SYSTEM) -> int:
         """The graph number of a definition's document, which is kept from now on."""
-        document = await self.document(definition)
-        known = self._documents.get(document.digest)
+        digest, body = document_of(definition)
+        known = self._documents.get(digest)
         if known is not None and self.graphs.get(known) is not None:
             return known
-        graph: int = (await self.change(document, origin)).value
-        self.graphs.put(graph, definition)
+        compiled = compile_job(definition)
+        graph: int = (await self.change(await self._keeping(compiled, digest, body), origin)).value
+        self.graphs.put(graph, definition, compiled)
         if len(self._documents) > 4096:
             self._documents.clear()
-        self._documents[document.digest] = graph
+        self._documents[digest] = graph
         return graph
 
     async def document(self, definition: JobDefinition) -> KeepDocument:
         """The change that keeps a definition's document; part of ``PutJob``."""
-        digest, body = document_of(definition)
+        return await self._keeping(compile_job(definition), *document_of(definition))
+
+    async def _keeping(self, graph: Graph, digest: bytes, body: bytes) -> KeepDocument:
         number = self._documents.get(digest) or await self._graph_ids.take()
-        graph = compile_job(definition)
         return KeepDocument(number, digest, body, classes_of(graph), graph.name if graph.gate is not None else "")
 
     @property

@@ -21,7 +21,7 @@ from headrace.model.cells import TaskCell
 from headrace.model.changes import OutcomeKind, Settle
 from headrace.model.errors import Invalid
 from headrace.model.facts import TaskStarted
-from headrace.model.ids import INCARNATION_SHIFT
+from headrace.model.ids import next_epoch
 from headrace.model.messages import StartChild, StopChild
 from headrace.model.states import StopIntent, TaskState
 
@@ -65,7 +65,7 @@ def _begun(draft: Draft, node: Node, cell: TaskCell, over: int) -> TaskCell:
     if over and late and late < over:
         over, flags = late, flags | LATE
     due = over or late
-    epoch = max(cell.epoch, draft.working.incarnation << INCARNATION_SHIFT) + 1
+    epoch = next_epoch(cell.epoch, draft.working.incarnation)
     begun = draft.change(
         cell,
         state=TaskState.running,

@@ -27,7 +27,7 @@ from headrace.core.work import Alarm, Dispatch, Follow, HasFiles, Parked
 from headrace.model.cells import Counts, RunCell, TaskCell, TaskMore, Value
 from headrace.model.changes import Claim
 from headrace.model.facts import RunChanged, TaskDispatched, TaskEnded, TaskReadied, TaskTaken
-from headrace.model.ids import INCARNATION_SHIFT, RUN_ITSELF, WHOLE
+from headrace.model.ids import RUN_ITSELF, WHOLE, next_epoch
 from headrace.model.states import RUN_FINAL, TASK_LEASED, RunState, StopIntent, TaskState
 
 ANY_HELD = 1
@@ -154,7 +154,7 @@ def claim_task(draft: Draft, node: Node, cell: TaskCell, *, fresh: bool) -> bool
         return False
     offer = draft.working.offers[place]
     draft.taken[place] = draft.taken.get(place, 0) + 1
-    epoch = max(cell.epoch, draft.working.incarnation << INCARNATION_SHIFT) + 1
+    epoch = next_epoch(cell.epoch, draft.working.incarnation)
     attempt = cell.attempt + 1
     draft.change(
         cell,

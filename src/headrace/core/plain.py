@@ -14,11 +14,12 @@ from headrace.core.expression import MissingValue
 from headrace.core.moving import REFUSED_ONCE, rank_of, rendering
 from headrace.core.nodes import Edge, Graph, Node
 from headrace.core.render import Rendered, plain_attempt
+from headrace.core.settling import DIGEST_KEPT
 from headrace.core.work import Command, Dispatch, Step, Waits, Working
 from headrace.model.cells import INLINE_MAX, Counts, RunCell, TaskCell
 from headrace.model.changes import Claim, OutcomeKind, Settle
 from headrace.model.facts import AnyFact, RunChanged, TaskDispatched, TaskEnded, TaskReadied
-from headrace.model.ids import INCARNATION_SHIFT, WHOLE
+from headrace.model.ids import WHOLE, next_epoch
 from headrace.model.states import RunState, TaskState
 
 # Names of their own: to look a member up in its class costs more than most of what is done here.
@@ -27,7 +28,6 @@ _BLOCKED, _READY = TaskState.blocked, TaskState.ready
 _DISPATCHED, _TASK_RUNS, _SUCCEEDED = TaskState.dispatched, TaskState.running, TaskState.succeeded
 _TOLD_SUCCESS = OutcomeKind.succeeded
 _STARTED = RunChanged(state=RunState.running)
-_DIGEST_KEPT = 8
 _SUCCESS = 1 << TaskState.succeeded
 _KEPT_FLAGS = ~REFUSED_ONCE
 
@@ -58,7 +58,7 @@ def _ended(task: TaskCell, change: Settle) -> TaskCell:
         task.run, task.no, task.index, _SUCCEEDED, task.version + 1, task.attempt, task.epoch, 0, 0, task.rank,
         task.klass, task.agent, task.boot, 0, task.failures, task.flags & _KEPT_FLAGS, task.ready_at,
         change.started_at, change.ended_at, change.exit_status, change.exit_code, change.signal, change.reason,
-        change.result, None, task.item, None, change.seal, change.digest[:_DIGEST_KEPT],
+        change.result, None, task.item, None, change.seal, change.digest[:DIGEST_KEPT],
     )  # fmt: skip
 
 
@@ -171,7 +171,7 @@ class _Moves:
     def _claim(self, node: Node, cell: TaskCell, place: int, spec: Rendered) -> None:
         offer = self.working.offers[place]
         agent, boot, now = offer.agent, offer.boot, self.now
-        epoch = max(cell.epoch, self.working.incarnation << INCARNATION_SHIFT) + 1
+        epoch = next_epoch(cell.epoch, self.working.incarnation)
         self.taken[place] = self.taken.get(place, 0) + 1
         self.claimed += 1
         claimed = TaskCell(
@@ -205,7 +205,7 @@ def claim_plain(graph: Graph, working: Working, run: RunCell, change: Claim) -> 
         return None
     offer = working.offers[place]
     agent, boot, attempt, klass = offer.agent, offer.boot, task.attempt + 1, node.klass
-    epoch = max(task.epoch, working.incarnation << INCARNATION_SHIFT) + 1
+    epoch = next_epoch(task.epoch, working.incarnation)
     taken = TaskCell(
         task.run, task.no, task.index, _DISPATCHED, task.version + 1, attempt, epoch, 0, 0, task.rank, klass,
         agent, boot, task.lost, task.failures, task.flags, task.ready_at, 0, 0, task.exit_status, task.exit_code,

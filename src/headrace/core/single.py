@@ -9,13 +9,15 @@ from __future__ import annotations
 
 from headrace.core.classes import waiting_class
 from headrace.core.eligible import choose
-from headrace.core.nodes import RANK_SLOPE_MS, Graph
+from headrace.core.moving import rank_of
+from headrace.core.nodes import Graph
 from headrace.core.render import plain_attempt
+from headrace.core.settling import DIGEST_KEPT
 from headrace.core.work import Dispatch, Ended, Step, Waits, Working
 from headrace.model.cells import INLINE_MAX, RunCell, RunInput, TaskCell
 from headrace.model.changes import Claim, OutcomeKind, Settle
 from headrace.model.facts import RunChanged, RunEnded, RunSubmitted, TaskDispatched, TaskEnded, TaskReadied
-from headrace.model.ids import INCARNATION_SHIFT, RUN_ITSELF, WHOLE
+from headrace.model.ids import RUN_ITSELF, WHOLE, next_epoch
 from headrace.model.states import TASK_LEASED, RunState, StopIntent, TaskState
 
 _QUEUED, _RUNNING, _RUN_SUCCEEDED = RunState.queued, RunState.running, RunState.succeeded
@@ -25,14 +27,12 @@ _TOLD_SUCCESS = OutcomeKind.succeeded
 _SUBMITTED = RunSubmitted()
 _STARTED = RunChanged(state=RunState.running)
 _READIED = TaskReadied(0)
-_DIGEST_KEPT = 8
 
 
 def submit_single(graph: Graph, working: Working, given: RunInput, now: int) -> Step:
     """A new run of one task without expressions; claimed at once when an agent has room."""
     node = graph.nodes[0]
     run, klass, priority = given.run, node.klass, given.priority
-    rank = now // 1000 - (priority if node.priority is None else node.priority) * RANK_SLOPE_MS
     bare = given.params == b"{}"
     place = -1
     offers = working.offers
@@ -41,6 +41,7 @@ def submit_single(graph: Graph, working: Working, given: RunInput, now: int) -> 
     )  # fmt: skip
     if offers and klass not in working.waiting:
         place = choose(node, cell, offers)
+    rank = rank_of(now, node, cell)
     if place < 0:
         cell = RunCell(
             run, given.graph, _QUEUED, 1, 1, 0, 0, 0, 0, 0, _NONE, -1, 0, 0, priority, given.created_at, bare=bare
@@ -50,7 +51,7 @@ def submit_single(graph: Graph, working: Working, given: RunInput, now: int) -> 
         return Step(cell, (task,), (_SUBMITTED, _READIED), (Waits(klass),))
     offer = offers[place]
     agent, boot = offer.agent, offer.boot
-    epoch = (working.incarnation << INCARNATION_SHIFT) + 1
+    epoch = next_epoch(0, working.incarnation)
     task = TaskCell(run, 0, WHOLE, _DISPATCHED, 1, 1, epoch, 0, 0, rank, klass, agent, boot, 0, 0, 0, now)
     told = Dispatch(
         (run, 0, WHOLE), given.graph, agent, boot, 1, epoch, plain_attempt(node.source, given.params), klass
@@ -78,8 +79,7 @@ def claim_single(graph: Graph, working: Working, run: RunCell, change: Claim) ->
         return None
     offer = offers[place]
     agent, boot, attempt, klass = offer.agent, offer.boot, task.attempt + 1, node.klass
-    epoch = working.incarnation << INCARNATION_SHIFT
-    epoch = max(epoch, task.epoch) + 1
+    epoch = next_epoch(task.epoch, working.incarnation)
     taken = TaskCell(
         task.run, 0, WHOLE, _DISPATCHED, task.version + 1, attempt, epoch, 0, 0, task.rank, klass,
         agent, boot, task.lost, task.failures, task.flags, task.ready_at, 0, 0, task.exit_status, task.exit_code,
@@ -115,7 +115,7 @@ def settle_single(graph: Graph, working: Working, run: RunCell, change: Settle, 
     ended = TaskCell(
         task.run, 0, WHOLE, _SUCCEEDED, task.version + 1, task.attempt, task.epoch, 0, 0, task.rank, task.klass,
         task.agent, task.boot, 0, task.failures, 0, task.ready_at, at, over, status, change.exit_code, change.signal,
-        change.reason, result, None, None, None, change.seal, change.digest[:_DIGEST_KEPT],
+        change.reason, result, None, None, None, change.seal, change.digest[:DIGEST_KEPT],
     )  # fmt: skip
     first = run.started_at == 0
     done = RunCell(

@@ -41,6 +41,7 @@ INCARNATION_SHIFT = 40
 RUN_ID_MAX = 2**53 - 1
 
 
-def first_epoch(incarnation: int) -> Epoch:
-    """The epoch below every epoch of this incarnation; the first claim of a task gives this plus one."""
-    return Epoch(incarnation << INCARNATION_SHIFT)
+def next_epoch(before: int, incarnation: int) -> int:
+    """The epoch of the claim that comes after ``before``: above that, and above all of older incarnations."""
+    oldest = incarnation << INCARNATION_SHIFT
+    return (max(oldest, before)) + 1

@@ -1,6 +1,6 @@
 """Who uses what of a limit, who waits for a turn, whose result may be taken again: rows that follow from cells alone.
 
-Pure. A row of use exists exactly while its task is leased, or its run holds its job's gate: whatever moves the cell
+Pure; core says who holds what. A row of use exists exactly while its task is leased, or its run holds its job's gate: whatever moves the cell
 writes or deletes the row in the same commit, so nothing can leak. Called by both writers.
 """
 
@@ -8,9 +8,10 @@ from __future__ import annotations
 
 from msgspec import Struct, field
 
+from headrace.core.limits import holds_gate, waits_at_gate
 from headrace.model.cells import RunCell, TaskCell
 from headrace.model.ids import RUN_ITSELF, WHOLE
-from headrace.model.states import RUN_FINAL, TASK_LEASED, RunState, TaskState
+from headrace.model.states import TASK_LEASED, TaskState
 from headrace.store.rows import Batch, UseKey
 
 WaitKey = tuple[str, str, int, int]
@@ -61,12 +62,8 @@ def _run(found: Uses, run: RunCell) -> None:
     if more is None or not more.gate:
         return
     use, wait = (more.gate, more.key, run.run, RUN_ITSELF, WHOLE), (more.gate, more.key, more.rank, run.run)
-    if run.state in RUN_FINAL:
-        found.over.add(use)
-        found.entered.add(wait)
-    elif more.waiting:
-        # One that is paused, or begins later, or is on its way out, is not in the queue; resumed, it has its old place again.
-        (found.waiting if run.state == RunState.queued and not more.begin_at else found.entered).add(wait)
-    else:
+    if holds_gate(run):
         found.held[use] = 1
-        found.entered.add(wait)
+    else:
+        found.over.add(use)
+    (found.waiting if waits_at_gate(run) else found.entered).add(wait)
