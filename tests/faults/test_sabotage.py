@@ -110,12 +110,6 @@ SABOTAGES = (
         "I18",
     ),
     Sabotage(
-        "who is parked on a guess stays so",
-        (Edit("control/loops/claim.py", "self._open.update(self._parking.recall(self._guessed))", "return"),),
-        "I6",
-        seeds=48,
-    ),
-    Sabotage(
         "fsync off",
         (
             Edit(
