@@ -11,7 +11,7 @@ from tests.core.mill import Cancel, Claim, Lose, Mill, Offer, job
 
 from headrace.core import eligible as rules
 from headrace.core.draft import Draft, decoded
-from headrace.core.eligible import Reason, choose, place_for
+from headrace.core.eligible import Reason, choose, place_for, places_free
 from headrace.core.explaining import explain
 from headrace.core.graph import compile as compile_job
 from headrace.core.graph import klass_of
@@ -323,3 +323,8 @@ def test_lines_are_a_list_and_the_short_way_leaves_large_results_to_the_long_one
     assert (mill.at("a").result.place, mill.run().state) == ("aside", RunState.succeeded)
     assert isinstance(Draft(mill.graph, Working(), mill.run(), 0, 0.5).finish().facts, tuple)
     assert Settle
+
+
+def test_free_places_are_those_that_work_could_have_now():
+    offers = [Offer(1, 7, 3), Offer(2, 8, -4), Offer(3, 9, 5, draining=True), Offer(4, 10, 1)]
+    assert places_free(offers) == 4
