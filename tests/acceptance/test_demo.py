@@ -28,13 +28,13 @@ def run_demo(folder: Path, store: str = "") -> str:
 
 def whole(folder: Path, said: str) -> None:
     output = folder / "output"
-    assert f"The report:   {output / 'report.html'}" in said
-    page = (output / "report.html").read_text()
+    assert f"The report:   {output / 'report' / 'report.html'}" in said
+    page = (output / "report" / "report.html").read_text()
     assert page.count("<tr><td>") == 12
     assert "<svg" in page
     assert "http://" not in page.replace("http://www.w3.org/2000/svg", "")
-    assert (output / "chart.svg").read_text().startswith("<svg")
-    with tarfile.open(output / "weather.tar.gz") as archive:
+    assert (output / "report" / "chart.svg").read_text().startswith("<svg")
+    with tarfile.open(output / "pack" / "weather.tar.gz") as archive:
         assert sorted(archive.getnames()) == ["chart.svg", "report.html"]
     assert "summarise succeeded (12 of 12 succeeded)" in said
     assert "tell skipped" in said
