@@ -55,6 +55,24 @@ async def test_events_of_runs_and_named_things_come_in_commit_order(tmp_path: Pa
         assert told(of_run) == [t for t in told(events) if t[0].startswith("runs/2")]
 
 
+@run_async
+async def test_the_end_of_a_run_is_the_last_that_is_told_of_it(tmp_path: Path) -> None:
+    job = {
+        "name": "two",
+        "tasks": [{"name": "a", "command": ["true"]}, {"name": "b", "needs": ["a"], "command": ["true"]}],
+    }
+    async with World(tmp_path) as world:
+        await world.agent()
+        run = (await world.post("/runs", {"job": job})).json["id"]
+        await world.settle(run, 0)
+        await world.settle(run, 1)
+        kinds = [e["kind"] for e in await everything(world) if e["subject"].startswith(f"runs/{run}")]
+        assert kinds[0] == "run.submitted"
+        assert kinds[-2:] == ["task.ended", "run.ended"]
+        of_run = [e["kind"] for e in (await world.get(f"/runs/{run}/events")).json["items"]]
+        assert of_run[-1] == "run.ended"
+
+
 @pytest.mark.parametrize("limit", [1, 2, 3, 7])
 @run_async
 async def test_pages_of_any_size_leave_nothing_out_and_repeat_nothing(tmp_path: Path, limit: int) -> None:

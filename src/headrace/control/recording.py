@@ -300,13 +300,16 @@ class Recorder:
         facts: dict[tuple[int, int], list[AnyFact]] = {}
         for fact in decided.facts:
             facts.setdefault((fact.no, fact.index), []).append(fact)
-        rows = self._history
-        if decided.run is not None:
-            told = tuple(facts.get((RUN_ITSELF, WHOLE), ()))
-            rows.append(HistoryRow(run, RUN_ITSELF, WHOLE, decided.run.version, self.now, commit, told, decided.run))
+        rows, at = self._history, len(self._history)
         for cell in decided.tasks:
             told = tuple(facts.get((cell.no, cell.index), ()))
             rows.append(HistoryRow(run, cell.no, cell.index, cell.version, self.now, commit, told, None, cell))
+        if decided.run is not None:
+            told = tuple(facts.get((RUN_ITSELF, WHOLE), ()))
+            row = HistoryRow(run, RUN_ITSELF, WHOLE, decided.run.version, self.now, commit, told, decided.run)
+            rows.insert(
+                len(rows) if decided.run.ended_at else at, row
+            )  # events: its end is the last that is told of it
         self.rows += 2 + 2 * len(decided.tasks)
         self.size += ROW_SIZE * (1 + 2 * len(decided.tasks))
 

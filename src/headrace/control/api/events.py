@@ -19,6 +19,7 @@ from headrace.control.events.subjects import Wanted
 from headrace.control.events.views import run_event
 from headrace.model.errors import Invalid
 from headrace.model.views import EventPage, FeedPage
+from headrace.store.rows import HistoryRow
 
 WAIT_MAX = 60.0
 
@@ -32,9 +33,15 @@ async def get_events(call: Call) -> Reply:
     rows = await call.services.reader.history(row.cell.run, after=after, limit=limit)
     commits = await call.services.reader.commits(sorted({h.commit for h in rows}))
     actors = {c.commit: c.actor for c in commits}
-    items = [run_event(h, fact, known, actors.get(h.commit, "")) for h in rows for fact in h.facts]
+    told = sorted(rows, key=lambda h: (h.commit, h.at, _ended(h)))
+    items = [run_event(h, fact, known, actors.get(h.commit, "")) for h in told for fact in h.facts]
     following = _text(after + len(rows)) if len(rows) == limit else None
     return Reply(EventPage(items=items, next_cursor=following))
+
+
+def _ended(row: HistoryRow) -> bool:
+    """Whether the run is over by this row: of one commit that is told last."""
+    return row.run_image is not None and row.run_image.ended_at > 0
 
 
 async def list_events(call: Call) -> Reply:
