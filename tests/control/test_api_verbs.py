@@ -30,6 +30,7 @@ async def test_a_paused_run_says_why_and_goes_on_when_it_is_resumed(tmp_path: Pa
         assert (got["state"], got["reason"]) == ("paused", "night")
         explained = (await world.get(f"/runs/{run}/explain")).json
         assert [reason["code"] for reason in explained["reasons"]] == ["run_paused"]
+        assert explained["decision"] == "paused: waits for resume"
         assert (await world.post(f"/runs/{run}/resume", {})).json == {"id": run, "state": "running"}
         await world.settle(run, 1)
         assert (await world.get(f"/runs/{run}")).json["state"] == "succeeded"

@@ -136,6 +136,8 @@ def _decision(state: str, known: Known, cells: Sequence[TaskCell]) -> str:
     done_by_agents = [cell for cell in cells if not known.graph.nodes[cell.no].inner]
     if any(c.counts.live if c.counts is not None else c.state in TASK_LEASED for c in done_by_agents):
         return "running"
+    if state == "paused":
+        return "paused: waits for resume"
     if TaskState.ready in states:
         return "waits for room"
     if TaskState.running in states:

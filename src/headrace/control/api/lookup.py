@@ -48,7 +48,7 @@ async def no_job(call: Call, name: str, version: int | None = None) -> NotFound:
         return deleted_job(name)
     known = [row.name for row in await call.services.reader.entities(JOB)]
     told = f" with a version {version}" if version and name in known else did_you_mean(name[:100], known)
-    return NotFound(f"there is no job {name[:100]!r}{told}")
+    return NotFound(f"there is no job {name[:100]!r}{told or '; headrace job put saves one'}")
 
 
 async def agent_names(call: Call, cells: Iterable[TaskCell]) -> dict[int, str]:
