@@ -47,6 +47,12 @@ def _told(world: Outcome) -> tuple[object, ...]:
     return world.transitions, world.faults, world.virtual_s, world.callbacks, world.kinds
 
 
+def test_a_world_that_came_to_too_little_goes_on() -> None:
+    short, longer = (simulate(5, Plan(tasks=4, transitions=least)) for least in (0, 120))
+    assert short.transitions < 120 <= longer.transitions
+    assert not longer.broken
+
+
 def test_a_disk_that_lies_about_syncing_is_found_out() -> None:
     """The sabotage "fsync off", in the simulator's own disk: acknowledged runs are gone after a power cut."""
     lying = [simulate(seed, Plan(tasks=60, faults=6, honest_disk=False)) for seed in range(1, 13)]

@@ -36,6 +36,15 @@ async def unfinished(world: World) -> list[int]:
     return [row.cell.run for row in rows]
 
 
+async def transitions(world: World) -> int:
+    """How many changes of runs and tasks there were: each raised one version by one."""
+    assert world.control.node is not None
+    reader, total = world.control.node.store.reader, 0
+    for row in await reader.runs(RunFilter(limit=PAGE)):
+        total += row.cell.version + sum([cell.version for cell in await reader.tasks(row.cell.run, limit=PAGE)])
+    return total
+
+
 async def held(world: World, runs: list[int]) -> list[int]:
     """Those that wait for a person, which is something named: a simulated one cancels them."""
     assert world.control.node is not None

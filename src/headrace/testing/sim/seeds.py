@@ -16,7 +16,7 @@ from typing import Any
 from headrace.model.definition import JobDefinition
 from headrace.model.errors import HeadraceError
 from headrace.testing.sim.acted import OwnJobs
-from headrace.testing.sim.checker import check, held, mend, resume, unfinished
+from headrace.testing.sim.checker import check, held, mend, resume, transitions, unfinished
 from headrace.testing.sim.loop import Stuck
 from headrace.testing.sim.world import HEALED_S, Outcome, Plan, World
 
@@ -88,13 +88,6 @@ def _end(world: World, folder: Path) -> None:
     shutil.rmtree(folder, ignore_errors=True)
 
 
-async def _whole(world: World) -> None:
-    supervisor = await world.live()
-    await _come_to_rest(world)
-    supervisor.cancel()
-    world.outcome.virtual_s = world.loop.time()
-
-
 async def _come_to_rest(world: World) -> None:
     deadline = world.loop.time() + HEALED_S
     while world.loop.time() < deadline:
@@ -108,4 +101,14 @@ async def _come_to_rest(world: World) -> None:
         await mend(world)
         for run in await held(world, left):
             await world.cancel(run)
+
+
+async def _whole(world: World) -> None:
+    supervisor = await world.live()
+    await _come_to_rest(world)
+    while not world.outcome.broken and await transitions(world) < world.plan.transitions:
+        await world.go_on()
+        await _come_to_rest(world)
     await check(world)
+    supervisor.cancel()
+    world.outcome.virtual_s = world.loop.time()

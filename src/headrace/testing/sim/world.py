@@ -75,6 +75,7 @@ class World:
         ]
         self.acknowledged: dict[str, int] = {}
         self.submitted = 0
+        self._crowds = 0
         self.cancelled: set[int] = set()
         self.paused: set[int] = set()
         """Runs whose pause was acknowledged and whose resume was not asked for."""
@@ -379,6 +380,12 @@ class World:
         self.healed = True
         self.network.heal()
         return supervisor
+
+    async def go_on(self) -> None:
+        """Users of the healed world submit once more what came to too little."""
+        self.submitted = self.plan.tasks // 2
+        self._crowds += 1
+        await asyncio.gather(*[self.user(USERS * self._crowds + n) for n in range(USERS)])
 
 
 __all__ = ["START", "Outcome", "Plan", "World"]
