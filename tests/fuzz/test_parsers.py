@@ -16,9 +16,10 @@ from mutation import Mutator, fuzz
 from headrace.codec import edn, strict_json, yaml
 from headrace.codec.documents import definition_from, read_document
 from headrace.codec.wire import MSGPACK, plain
+from headrace.control.api.cursors import cursor_of
 from headrace.control.api.events import _position
 from headrace.control.api.logbook import Place, Position, position_of
-from headrace.control.api.runs import _after, _cursor
+from headrace.control.api.runs import _after
 from headrace.control.credentials import mint_run_token, verify_run_token
 from headrace.control.events.cursor import Cursor, read_cursor
 from headrace.core.check import check
@@ -81,7 +82,7 @@ DURATIONS = [
     b"2026-03-29T01:30:00.123456+02:00",
 ]
 CURSORS = [
-    _cursor((1_790_000_000_000_000, 4711)).encode(),
+    cursor_of((1_790_000_000_000_000, 4711)).encode(),
     Position(places=[Place(1, -1, 2, 3)]).text().encode(),
     Cursor(7, 8, 9, 1, 2).text().encode(),
     base64.urlsafe_b64encode(msgspec.msgpack.encode(17)),

@@ -114,7 +114,9 @@ def _check_nothing_else(world: World, rows: Sequence[RunRow]) -> None:
     known = set(world.acknowledged.values())
     world.outcome.runs = len(rows)
     for row in rows:
-        if row.cell.run not in known and parent_of(row) is None:
+        more = row.input.more
+        late = more is not None and more.restarted_from in world.refused
+        if row.cell.run not in known and parent_of(row) is None and not late:
             world.outcome.broken.append(f"I1 run {row.cell.run} exists, and nobody was answered with it")
 
 

@@ -7,7 +7,6 @@ history. A failing seed is repeated by ``python -m headrace.testing.sim --seed N
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 from pathlib import Path
@@ -81,6 +80,8 @@ class World:
         """Runs whose pause was acknowledged and whose resume was not asked for."""
         self.healed = False
         self.doubles: list[str] = []
+        self.refused: set[int] = set()
+        """Runs of which a restart was refused; the network may bring that request a second time, when it is granted."""
 
     def _machine(self, address: str) -> Machine:
         return Machine(
@@ -225,8 +226,10 @@ class World:
     async def _restart(self, key: str, dice: Random, run: int) -> None:
         """Go on from a run, if it has ended by then and not succeeded."""
         await asyncio.sleep(dice.uniform(0, 3))
-        with contextlib.suppress(Refused):
+        try:
             await self._submit(key, partial(self._go_on, key, run))
+        except Refused:
+            self.refused.add(run)
 
     async def _submit(self, key: str, make: Callable[[], Awaitable[int]]) -> int:
         while True:
