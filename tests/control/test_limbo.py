@@ -10,18 +10,32 @@ from msgspec import structs
 
 from headrace.control.loops.limbo import LimboCheck
 from headrace.control.progress import Progress
+from headrace.model.ports import Clock
 from headrace.model.states import TaskState
 from headrace.store.rows import Batch
 
 CHAIN = {"name": "chain", "tasks": [{"name": "a", "command": ["x"]}, {"name": "b", "command": ["x"], "needs": ["a"]}]}
 
 
-def check_of(world: World, looked: list[int]) -> LimboCheck:
+class Ahead:
+    """The node's clock, so many seconds later."""
+
+    def __init__(self, world: World) -> None:
+        self.clock, self.seconds = world.node.clock, 0
+
+    def now(self) -> int:
+        return self.clock.now() + self.seconds * 1_000_000
+
+    def monotonic(self) -> float:
+        return self.clock.monotonic() + self.seconds
+
+
+def check_of(world: World, looked: list[int], clock: Clock | None = None) -> LimboCheck:
     node = world.node
     return LimboCheck(
         node.store.reader,
         node.ledger,
-        node.clock,
+        clock or node.clock,
         offers=node.placement.offers,
         progress=Progress(lambda: node.placement.given_out),
         look_again=lambda: looked.append(1),
@@ -88,3 +102,19 @@ async def test_what_waits_for_something_named_is_not_in_limbo(tmp_path: Path) ->
             await check.run_once()
         assert check.looked >= 3 * len(runs)
         assert check.found == 0, check._suspects
+
+
+@run_async
+async def test_work_that_stands_still_beside_room_is_looked_at_anew_once_and_not_each_minute(tmp_path: Path) -> None:
+    async with World(tmp_path) as world:
+        await world.agent(slots=2)
+        await world.post("/runs", {"job": {**HELLO, "agent": {"labels": {"gpu": "yes"}}}})
+        looked: list[int] = []
+        clock = Ahead(world)
+        check = check_of(world, looked, clock)
+        seen = []
+        for clock.seconds in (0, 60, 120, 180):
+            await check.run_once()
+            seen.append(len(looked))
+        assert seen == [0, 1, 1, 1]
+        assert check.found == 0

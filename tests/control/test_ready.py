@@ -109,3 +109,22 @@ async def test_readiness_tells_how_much_there_is_to_do_and_since_when_nothing_be
         await until(lambda: world.node.placement.given_out == 1)
         later = (await told())["nothing_begins_since"]
         assert later > since, "something was given out between the looks"
+
+
+@run_async
+async def test_however_often_health_is_asked_for_the_store_counts_rarely(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with World(tmp_path) as world:
+        world.serve(ready=world.node.problems)
+        reader = world.node.store.reader
+        real, reads = reader.counts, []
+
+        async def counted() -> dict[str, int]:
+            reads.append(1)
+            return await real()
+
+        monkeypatch.setattr(reader, "counts", counted)
+        answers = await asyncio.gather(*[world.call("GET", "/health/ready", role=None) for _ in range(20)])
+        assert {answer.status for answer in answers} == {200}
+        assert len(reads) == 1

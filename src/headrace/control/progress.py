@@ -1,11 +1,15 @@
-"""Whether work moves: since when nothing was given out though tasks are ready and an agent has room.
+"""Whether work moves: how much there is, and since when nothing was given out though tasks are ready and an agent has room.
 
 Looked at by whoever asks for the server's health; keeps what was seen from one look to the next, and decides nothing.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import asyncio
+from collections.abc import Awaitable, Callable
+
+COUNTS_AGE_S = 5.0
+"""Anybody may ask for the server's health, and counting a million ready tasks takes a tenth of a second."""
 
 
 def _none() -> int:
@@ -32,3 +36,20 @@ class Progress:
             self._since = now
         self._seen = given_out
         return self._since
+
+
+class Counts:
+    """What the store counts, read at most once in ``COUNTS_AGE_S``, however many ask at once."""
+
+    def __init__(self) -> None:
+        self._found: dict[str, int] = {}
+        self._until = -1.0
+        self._reading = asyncio.Lock()
+
+    async def get(self, read: Callable[[], Awaitable[dict[str, int]]], now: float) -> dict[str, int]:
+        """The counts as they were at most so long before ``now`` (monotonic seconds)."""
+        async with self._reading:
+            if now >= self._until:
+                self._found = await read()
+                self._until = now + COUNTS_AGE_S
+            return self._found

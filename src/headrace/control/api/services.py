@@ -19,7 +19,7 @@ from headrace.control.lockout import Lockout
 from headrace.control.loops.limbo import LimboCheck
 from headrace.control.metrics import Requests
 from headrace.control.passwords import Passwords
-from headrace.control.progress import Progress
+from headrace.control.progress import Counts, Progress
 from headrace.control.saved import SavedJobs
 from headrace.control.values import Values
 from headrace.control.waiters import Waiters
@@ -86,6 +86,7 @@ class Services:
     begin_anew: Callable[[str], None] = stay
     """End this life of control once the answer is on its way; whoever supervises it starts the next."""
     progress: Progress = field(default_factory=Progress)
+    counts: Counts = field(default_factory=Counts)
     limbo: LimboCheck | None = None
     """Looks for runs to which nothing will happen, where somebody looks."""
     schemas: ParamsSchemas = field(default_factory=ParamsSchemas)

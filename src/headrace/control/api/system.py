@@ -36,7 +36,7 @@ async def ready(call: Call) -> Reply:
     if problems:
         raise Busy(f"not ready: {'; '.join(problems)}")
     services = call.services
-    counts = await services.reader.counts()
+    counts = await services.counts.get(services.reader.counts, services.clock.monotonic())
     free = places_free(services.offers())
     stalled = services.progress.look(counts["ready"], free, services.clock.now())
     return Reply(

@@ -61,6 +61,7 @@ class LimboCheck:
         self._look_again = look_again
         self._after: tuple[int, int] | None = None
         self._suspects: dict[int, int] = {}
+        self._stall = 0
 
     async def run(self) -> None:
         """Pass after pass."""
@@ -100,11 +101,15 @@ class LimboCheck:
         await self._ledger.ask_many([Wake(run) for run in limbo], SYSTEM)
 
     async def _stalled(self) -> None:
-        """Tasks are ready and agents have room, and nothing was given out for long: look at all of it anew."""
+        """Tasks are ready and agents have room, and nothing was given out for long: look at all of it anew, once.
+
+        More often would help nobody: mostly it is work that no agent fits, and reading all of it costs.
+        """
         counts, now = await self._reader.counts(), self._clock.now()
         free = sum(max(0, offer.free) for offer in self._offers())
         since = self._progress.look(counts["ready"], free, now)
-        if since and now - since >= LATE_US / 2:
+        if since and since != self._stall and now - since >= LATE_US / 2:
+            self._stall = since
             self._look_again()
 
     async def _will_happen(self, run: RunCell) -> bool:
