@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
-from headrace.control.changes.agents import AgentHello
+from headrace.control.changes.agents import AGENT, AgentHello, read_agent
+from headrace.control.delivery import Delivery
 from headrace.control.graphs import Graphs
 from headrace.control.group import Bounds
 from headrace.control.ids import Ids
@@ -127,3 +129,25 @@ async def world(
         running.cancel()
         await asyncio.wait([running])
         await opened.close()
+
+
+def go(folder: Path, body: Callable[[World], Awaitable[None]], **options: Any) -> None:
+    """Run the body in a world of its own, at most a minute."""
+
+    async def main() -> None:
+        async with asyncio.timeout(60), world(folder, **options) as w:
+            await body(w)
+
+    asyncio.run(main())
+
+
+def delivery(*settles: Settle, after: int, boot: str = "b1", **more: Any) -> Delivery:
+    """What agent 1 tells, up to where."""
+    return Delivery(1, "a", 1, boot, after, list(settles), more.get("started", []), more.get("artifacts", {}))
+
+
+async def cursor(w: World) -> int:
+    """Up to where agent 1's feed is recorded."""
+    entity = await w.store.reader.entity((AGENT, "a"))
+    assert entity is not None
+    return read_agent(entity.image).after

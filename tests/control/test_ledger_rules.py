@@ -1,34 +1,25 @@
-"""The ledger's rules: what fails alone, what is told once, what stands in one commit. On a real SQLite store."""
+"""The ledger's rules: what fails alone, what is told once, what is kept where. On a real SQLite store."""
 
 from __future__ import annotations
 
 import asyncio
-import random
-from collections.abc import Awaitable, Callable
-from functools import partial
-from itertools import count
 from pathlib import Path
 from typing import Any
 
 import pytest
-from ledger_world import ALICE, World, job, settle, world
+from ledger_world import ALICE, World, cursor, delivery, go, job, settle
 from msgspec import structs
 
-from headrace.control import graphs, group, ledger
-from headrace.control.changes.agents import AGENT, read_agent
+from headrace.control import graphs, ledger
 from headrace.control.changes.jobs import PutJob
 from headrace.control.changes.result import AnswerKey, Reply, Result
-from headrace.control.delivery import Delivery
-from headrace.control.group import Bounds
-from headrace.core import stepping
 from headrace.core.graph import Graph
 from headrace.core.graph import compile as compile_job
-from headrace.core.work import Dispatch, Ended, Step, StopAttempt, Working
+from headrace.core.work import Dispatch, Ended
 from headrace.model.cells import Value
-from headrace.model.changes import Cancel, Change, Claim, OutcomeKind, Settle, Started
-from headrace.model.definition import JobDefinition, Retries, Task, Wait
+from headrace.model.changes import Cancel, OutcomeKind, Started
+from headrace.model.definition import JobDefinition, Retries, Task
 from headrace.model.errors import (
-    Busy,
     Conflict,
     HeadraceError,
     NotFound,
@@ -37,36 +28,8 @@ from headrace.model.errors import (
     StoreError,
     UnknownOutcome,
 )
-from headrace.model.facts import OutcomeRejected
 from headrace.model.ids import RUN_ITSELF, WHOLE
 from headrace.model.states import RunState, TaskState
-from headrace.store.rows import ArtifactRow
-
-
-def go(folder: Path, body: Callable[[World], Awaitable[None]], **options: Any) -> None:
-    async def main() -> None:
-        async with asyncio.timeout(60), world(folder, **options) as w:
-            await body(w)
-
-    asyncio.run(main())
-
-
-def delivery(*settles: Settle, after: int, boot: str = "b1", **more: Any) -> Delivery:
-    return Delivery(1, "a", 1, boot, after, list(settles), more.get("started", []), more.get("artifacts", {}))
-
-
-def left(*files: tuple[Settle, str, str]) -> dict[tuple[int, int, int, int], list[ArtifactRow]]:
-    """What attempts have left: (outcome, path, digest)."""
-    found: dict[tuple[int, int, int, int], list[ArtifactRow]] = {}
-    for s, path, digest in files:
-        found.setdefault((s.run, s.no, s.index, s.epoch), []).append(ArtifactRow(s.run, s.no, s.index, path, digest, 1))
-    return found
-
-
-async def cursor(w: World) -> int:
-    entity = await w.store.reader.entity((AGENT, "a"))
-    assert entity is not None
-    return read_agent(entity.image).after
 
 
 def test_a_run_is_submitted_claimed_settled_and_read_back(tmp_path: Path) -> None:
@@ -177,131 +140,6 @@ def test_a_refused_change_leaves_its_key_free(tmp_path: Path) -> None:
     go(tmp_path, body)
 
 
-def test_a_poison_outcome_is_recorded_and_the_feed_moves_on(tmp_path: Path) -> None:
-    async def body(w: World) -> None:
-        await w.hello()
-        graph = await w.one_task()
-        d1, d2 = await w.submitted(graph), await w.submitted(graph)
-        stale = structs.replace(settle(d1), epoch=d1.epoch - 1)
-        nobody = structs.replace(settle(d1), run=424242)
-        files = left((stale, "no", "aa"), (settle(d2), "yes", "bb"))
-        found = await w.ledger.deliver(delivery(stale, nobody, settle(d2), after=3, artifacts=files))
-        assert [isinstance(f, Result) for f in found] == [False, False, True]
-        assert await cursor(w) == 3
-        assert (w.ledger.counters.refused, w.ledger.counters.stale) == (2, 1)
-        history = await w.store.reader.history(d1.key[0])
-        assert isinstance(history[-1].facts[0], OutcomeRejected)
-        assert [h.version for h in history] == [1, 2]
-        assert [a.path for run in (d1, d2) for a in await w.store.reader.artifacts(run.key[0])] == ["yes"]
-        row = await w.store.reader.run(d2.key[0])
-        assert row is not None
-        assert row.cell.state == RunState.succeeded
-
-    go(tmp_path, body)
-
-
-@pytest.mark.parametrize("changes", [1, 500])
-def test_files_of_a_refused_outcome_are_not_kept_and_the_accepted_ones_are(tmp_path: Path, changes: int) -> None:
-    """Two lives of one attempt in one feed, decided in one commit and in several."""
-
-    async def body(w: World) -> None:
-        await w.hello()
-        graph = await w.one_task()
-        d, other = await w.submitted(graph), await w.submitted(graph)
-        stale, good, last = structs.replace(settle(d), epoch=d.epoch - 1), settle(d), settle(other)
-        files = left((good, "out", "new"), (stale, "out", "old"), (stale, "more", "old"), (last, "out", "other"))
-        await w.ledger.deliver(delivery(stale, good, stale, last, after=4, artifacts=files))
-        found = [(a.path, a.digest) for a in await w.store.reader.artifacts(d.key[0])]
-        assert found == [("out", "new")]
-        assert [a.digest for a in await w.store.reader.artifacts(other.key[0])] == ["other"]
-
-    go(tmp_path, body, bounds=Bounds(changes=changes))
-
-
-def test_an_outcome_and_its_files_are_one_commit(tmp_path: Path) -> None:
-    async def body(w: World) -> None:
-        await w.hello()
-        graph = await w.one_task()
-        d, other = await w.submitted(graph), await w.submitted(graph)
-        told, ended = settle(d), list[int]()
-        w.ledger._on_commands = lambda commands: ended.extend(c.run for c in commands if isinstance(c, Ended))
-        files = left((told, "out", "aa"))
-        delivering = asyncio.ensure_future(w.ledger.deliver(delivery(told, settle(other), after=2, artifacts=files)))
-        while not ended:
-            await asyncio.sleep(0)
-        assert [len(await w.store.reader.artifacts(run)) for run in ended] == [1]
-        await delivering
-
-    go(tmp_path, body, bounds=Bounds(changes=1))
-
-
-def test_the_same_outcome_told_twice_is_already_done(tmp_path: Path) -> None:
-    async def body(w: World) -> None:
-        await w.hello()
-        d = await w.submitted(await w.one_task())
-        await w.ledger.deliver(delivery(settle(d), after=1))
-        before = await w.store.reader.history(d.key[0])
-        found = await w.ledger.deliver(delivery(settle(d), after=1))
-        assert isinstance(found[0], Result)
-        assert await w.store.reader.history(d.key[0]) == before
-        assert w.ledger.counters.refused == 0
-
-    go(tmp_path, body)
-
-
-def test_the_cursor_and_what_it_covers_are_one_commit(tmp_path: Path) -> None:
-    armed = False
-
-    def fault(name: str, /) -> None:
-        if armed and name == "store.before_commit":
-            raise StoreError("disk gone")
-
-    async def body(w: World) -> None:
-        nonlocal armed
-        await w.hello()
-        d = await w.submitted(await w.one_task())
-        armed = True
-        with pytest.raises(StoreError):
-            await w.ledger.deliver(delivery(settle(d), after=1))
-        armed = False
-        assert await cursor(w) == 0
-        row = await w.store.reader.run(d.key[0])
-        assert row is not None
-        assert row.cell.state == RunState.queued
-        await w.ledger.deliver(delivery(settle(d), after=1))
-        assert await cursor(w) == 1
-
-    go(tmp_path, body, fault=fault)
-
-
-def test_a_feed_of_an_older_life_is_refused(tmp_path: Path) -> None:
-    async def body(w: World) -> None:
-        await w.hello(boot="b1")
-        d = await w.submitted(await w.one_task())
-        await w.ledger.deliver(delivery(after=5))
-        await w.hello(boot="b2")
-        assert await cursor(w) == 0
-        with pytest.raises(Conflict):
-            await w.ledger.deliver(delivery(settle(d), after=6, boot="b1"))
-        assert await cursor(w) == 0
-        row = await w.store.reader.run(d.key[0])
-        assert row is not None
-        assert row.cell.state == RunState.queued
-
-    go(tmp_path, body)
-
-
-def test_a_stale_start_is_killed(tmp_path: Path) -> None:
-    async def body(w: World) -> None:
-        await w.hello()
-        d = await w.submitted(await w.one_task())
-        note = Started(*d.key, d.epoch - 1, 1)
-        await w.ledger.deliver(delivery(after=0, started=[note]))
-        assert [c.epoch for c in w.commands if isinstance(c, StopAttempt)] == [d.epoch - 1]
-
-    go(tmp_path, body)
-
-
 def test_nobody_is_told_of_success_when_the_commit_is_unknown(tmp_path: Path) -> None:
     armed = False
 
@@ -391,128 +229,6 @@ def test_a_group_that_the_store_refuses_is_decided_again_one_by_one(tmp_path: Pa
             assert len(w.dispatches(run)) == 1
 
     go(tmp_path, body, fault=fault)
-
-
-def test_follow_ups_are_decided_in_the_same_commit(tmp_path: Path) -> None:
-    async def body(w: World) -> None:
-        graph = await w.ledger.keep(job("chain", *[["true"]] * 20))
-        w.room.free = 0
-        change = await w.submit(graph)
-        await w.ledger.ask(change, ALICE)
-        groups = w.ledger.counters.groups
-        await w.ledger.ask(Cancel(change.run), ALICE)
-        assert w.ledger.counters.groups == groups + 1
-        row = await w.store.reader.run(change.run)
-        assert row is not None
-        assert row.cell.state == RunState.canceled
-        assert {t.state for t in await w.store.reader.tasks(change.run)} == {TaskState.canceled}
-
-    go(tmp_path, body)
-
-
-def test_follow_ups_beyond_the_bounds_come_in_later_commits(tmp_path: Path) -> None:
-    async def body(w: World) -> None:
-        items = list(range(1200))
-        tasks = [Task(name="many", command=["true"], each=items), Task(name="end", command=["true"], needs=["many"])]
-        graph = await w.ledger.keep(JobDefinition(name="wide", tasks=tasks))
-        change = await w.submit(graph)
-        await w.ledger.ask(change, ALICE)
-        done = 0
-        while True:
-            while not w.ledger.idle:
-                await asyncio.sleep(0)
-            given = w.dispatches(change.run)[done:]
-            if not given:
-                break
-            done += len(given)
-            await w.ledger.ask_many([settle(d) for d in given], ALICE)
-        assert done == 1201
-        row = await w.store.reader.run(change.run)
-        assert row is not None
-        assert row.cell.state == RunState.succeeded
-        assert w.ledger.counters.groups > 5
-
-    go(tmp_path, body, bounds=Bounds(rows=300, changes=100))
-
-
-def test_follow_ups_that_are_committed_are_not_decided_again_when_the_rest_of_them_fails(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    commits = 0
-
-    def fault(name: str, /) -> None:
-        nonlocal commits
-        if name == "ledger.before_commit":
-            commits += 1
-            if commits > 2 and commits % 2:
-                raise Busy("another node has it")
-
-    async def body(w: World) -> None:
-        tasks = [Task(name="many", wait=Wait(for_="1h"), each=list(range(64)))]
-        graph = await w.ledger.keep(JobDefinition(name="waits", tasks=tasks))
-        decided: dict[str, set[int]] = {}
-
-        def spied(graph: Graph, working: Working, change: Change, now: int, dice: float) -> Step:
-            decided.setdefault(repr(change), set()).add(w.ledger.counters.groups)
-            return stepping.step(graph, working, change, now, dice)
-
-        monkeypatch.setattr(group, "step", spied)
-        change = await w.submit(graph)
-        await w.ledger.ask(change, ALICE)
-        while not w.ledger.idle:
-            await asyncio.sleep(0)
-        cells = await w.store.reader.tasks(change.run)
-        assert {cell.state for cell in cells} == {TaskState.running}
-        assert len(cells) == 65
-        assert commits > 3
-        assert [c for c, groups in decided.items() if len(groups) > 1] == []
-
-    go(tmp_path, body, fault=fault, bounds=Bounds(rows=200))
-
-
-@pytest.mark.parametrize("commands", [[["true"]], [["true"], ["true"]]])
-def test_a_change_says_whether_it_moved_anything(tmp_path: Path, commands: list[list[str]]) -> None:
-    async def body(w: World) -> None:
-        w.room.free = 0
-        change = await w.submit(await w.ledger.keep(job("j", *commands)))
-        assert (await w.ledger.ask(change, ALICE)).moved
-        claim = Claim(change.run, 0, WHOLE)
-        assert not (await w.ledger.ask(claim, ALICE)).moved  # no room
-        w.room.free = 1
-        assert (await w.ledger.ask(claim, ALICE)).moved
-        assert not (await w.ledger.ask(claim, ALICE)).moved  # too late
-
-    go(tmp_path, body)
-
-
-def test_many_changes_are_worked_off_in_bounded_commits(tmp_path: Path) -> None:
-    async def body(w: World) -> None:
-        graph = await w.one_task()
-        found = await w.ledger.ask_many([await w.submit(graph) for _ in range(250)], ALICE)
-        assert [isinstance(f, Result) for f in found] == [True] * 250
-        assert w.ledger.counters.groups >= 5
-        assert w.ledger.counters.changes == 250
-        assert (await w.store.reader.counts())["runs"] == 250
-
-    go(tmp_path, body, bounds=Bounds(changes=50))
-
-
-def test_groups_are_cut_by_the_cpu_that_deciding_takes_and_not_by_the_clock(tmp_path: Path) -> None:
-    groups = []
-    for seconds in (0.000_001, 1.0):
-        spent = count(0.0, seconds)
-
-        async def body(w: World) -> None:
-            graph = await w.one_task()
-            before = w.ledger.counters.groups
-            await w.ledger.ask_many([await w.submit(graph) for _ in range(1000)], ALICE)
-            groups.append(w.ledger.counters.groups - before)
-
-        folder = tmp_path / f"{seconds}"
-        folder.mkdir()
-        go(folder, body, worked=partial(next, spent))
-    assert groups[0] == 2
-    assert groups[1] >= 5
 
 
 def test_results_stand_where_their_size_says(tmp_path: Path) -> None:
@@ -619,79 +335,6 @@ def test_history_is_dense_for_every_entity(tmp_path: Path) -> None:
             assert row.cell.version == versions[RUN_ITSELF, WHOLE][-1]
 
     go(tmp_path, body)
-
-
-def test_a_submit_and_its_cancel_may_share_a_group(tmp_path: Path) -> None:
-    async def body(w: World) -> None:
-        w.room.free = 0
-        graph = await w.ledger.keep(job("chain", ["a"], ["b"], ["c"]))
-        change = await w.submit(graph)
-        await asyncio.gather(w.ledger.ask(change, ALICE), w.ledger.ask(Cancel(change.run), ALICE))
-        row = await w.store.reader.run(change.run)
-        assert row is not None
-        assert row.cell.state == RunState.canceled
-        assert {t.state for t in await w.store.reader.tasks(change.run)} == {TaskState.canceled}
-
-    go(tmp_path, body)
-
-
-@pytest.mark.parametrize("seed", range(6))
-def test_groups_of_any_size_give_what_single_changes_give(tmp_path: Path, seed: int) -> None:
-    """The same random changes, alone and in groups: the same cells, facts and versions."""
-    results = []
-    for name, most in (("single", 1), ("group", 40)):
-
-        async def body(w: World, most: int = most) -> None:
-            results.append(await _story(w, random.Random(seed), most))
-
-        go(tmp_path / name, body)
-    assert results[0] == results[1]
-
-
-async def _story(w: World, dice: random.Random, most: int) -> list[Any]:
-    w.clock.now = lambda: 1_700_000_000_000_000  # type: ignore[method-assign]  # time stands still: groups differ in it
-    retrying = Task(name="t", command=["x"], retries=Retries(max=2, delay="0s", jitter=0))
-    graphs = [
-        await w.one_task(),
-        await w.ledger.keep(job("chain", ["a"], ["b"], ["c"])),
-        await w.ledger.keep(JobDefinition(name="again", tasks=[retrying])),
-    ]
-    w.room.free = 0
-    runs: list[int] = []
-    sized = random.Random(most)
-    for _ in range(12):
-        changes: list[Change] = []
-        for _ in range(dice.randint(1, 12)):
-            if dice.random() < 0.5 or not runs:
-                change: Change = await w.submit(dice.choice(graphs))
-                runs.append(change.run)
-            else:
-                change = _random_change(dice, dice.choice(runs))
-            changes.append(change)
-        while changes:
-            count = sized.randint(1, most)
-            await asyncio.gather(*(w.ledger.ask(c, ALICE) for c in changes[:count]), return_exceptions=True)
-            del changes[:count]
-    found: list[Any] = []
-    for run in runs:
-        row = await w.store.reader.run(run)
-        history = await w.store.reader.history(run)
-        found.append(
-            (row, await w.store.reader.tasks(run), sorted((h.no, h.index, h.version, str(h.facts)) for h in history))
-        )
-    return found
-
-
-def _random_change(dice: random.Random, run: int) -> Change:
-    """Something that may or may not be allowed now."""
-    no, epoch = dice.randrange(3), (1 << 40) + dice.randint(1, 3)
-    kind = dice.choice([OutcomeKind.succeeded, OutcomeKind.failed, OutcomeKind.succeeded])
-    return dice.choice([
-        Cancel(run),
-        Claim(run, no, WHOLE),
-        Started(run, no, WHOLE, epoch, 7),
-        Settle(run, no, WHOLE, epoch, kind, 1, 2, "0", 0, digest=b"%d" % dice.randrange(2)),
-    ])  # fmt: skip
 
 
 def test_an_asker_that_is_gone_harms_nobody(tmp_path: Path) -> None:
