@@ -228,7 +228,7 @@ class Reader(Protocol):
     async def artifacts(
         self, run: int, no: int | None = None, *, after: tuple[int, int, str] | None = None
     ) -> list[ArtifactRow]:
-        """Files by (no, index, path), at most 10,000; ``after``, of a whole run: those behind this one."""
+        """Files by (no, index, path), at most 10,000; ``after``: those behind this one."""
 
     async def with_artifacts(self, runs: Sequence[int]) -> set[int]:
         """Those of these runs whose attempts have left files. At most 500 are looked at."""

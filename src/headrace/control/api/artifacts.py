@@ -60,7 +60,6 @@ async def get_artifact(call: Call) -> Reply:
     name = artifact.path.rpartition("/")[2]
     headers = (
         (b"content-length", str(artifact.size).encode()),
-        (b"content-security-policy", b"sandbox; default-src 'none'"),
         (b"content-disposition", f"attachment; filename*=UTF-8''{quote(name, safe='')}".encode()),
         (b"content-security-policy", b"sandbox; default-src 'none'"),
         (b"etag", f'"{artifact.digest}"'.encode()),

@@ -149,7 +149,7 @@ class PostgresReader(PostgresLog, PostgresLists):
         if no is None:
             rows = await self._pool.rows("artifacts", [run, *(after or (-1, -2, ""))])
         else:
-            rows = await self._pool.rows("artifacts_of_no", [run, no])
+            rows = await self._pool.rows("artifacts_of_no", [run, no, *(after or (no, -2, ""))])
         return [ArtifactRow(*row) for row in rows]
 
     async def with_artifacts(self, runs: Sequence[int]) -> set[int]:

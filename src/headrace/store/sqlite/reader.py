@@ -134,7 +134,7 @@ class SqliteReader(SqliteLog, SqliteLists):
         self, run: int, no: int | None = None, *, after: tuple[int, int, str] | None = None
     ) -> list[ArtifactRow]:
         wanted = ANY if no is None else no
-        values = (run, wanted, wanted, *(after or (-1, -2, "")))
+        values = (run, wanted, wanted, *(after or (max(wanted, -1), -2, "")))
         return [ArtifactRow(*row) for row in await self._ask("artifacts", values)]
 
     async def with_artifacts(self, runs: Sequence[int]) -> set[int]:

@@ -104,7 +104,8 @@ order by no, idx, path limit 10000
 select k.run from unnest($1::bigint[]) as k (run) where exists (select 1 from artifact a where a.run = k.run)
 
 -- name: artifacts_of_no
-select run, no, idx, path, digest, size from artifact where run = $1 and no = $2 order by no, idx, path limit 10000
+select run, no, idx, path, digest, size from artifact
+where run = $1 and no = $2 and (no, idx, path) > ($3::bigint, $4::bigint, $5::text) order by no, idx, path limit 10000
 
 -- name: entity_by_key
 select kind, name, version, created_at, updated_at, image, deleted_at, facts, space from entity
