@@ -146,7 +146,7 @@ async def test_explain_of_a_failed_run_names_the_child_that_failed(tmp_path: Pat
         await world.settle(child, kind=OutcomeKind.failed, exit_status="7")
         await until(world, f"/runs/{run}", lambda got: got["state"] == "failed")
         told = (await world.get(f"/runs/{run}/explain")).json["reasons"]
-        assert told[1]["message"] == f"c failed at attempt 1: child; see run {child}"
+        assert told[1]["message"] == f"c failed at attempt 1 of 1: exit status 7; child; see run {child}"
 
 
 @run_async

@@ -17,6 +17,7 @@ import msgspec
 
 from headrace.cli.pieces import Pieces, who
 from headrace.cli.terminal import Terminal, clean, elapsed, short
+from headrace.cli.waits import Waits
 from headrace.client import flow
 from headrace.client.sync import FINAL, WAIT_SLICE, Client
 from headrace.model import views
@@ -48,6 +49,7 @@ class Watch:
         self._cursor: str | None = None
         self._sealed = False
         self._progress = ""
+        self._waits = Waits(client, number)
 
     def until_ended(self) -> views.RunView:
         """Follow to the end; gives the run's last view. Raises Unreachable when the server stays away."""
@@ -58,6 +60,7 @@ class Watch:
                 self._tail()
                 self._clear()
                 return view
+            self._waits.look(self._clear)
             self._bar(view)
             ask(self.client, lambda: flow.run(self.number, wait=SLICE))
 
@@ -158,9 +161,12 @@ def ask(client: Client, question: Callable[[], flow.Flow[T]]) -> T:
 
 
 def wait(client: Client, number: int) -> views.RunView:
-    """Until the run has ended, over a server that is away for a moment."""
-    while (view := ask(client, lambda: flow.run(number, wait=WAIT_SLICE))).state not in FINAL:
-        pass
+    """Until the run has ended, over a server that is away for a moment. Why it waits is told on stderr."""
+    waits = Waits(client, number)
+    while (
+        view := ask(client, lambda: flow.run(number, wait=min(WAIT_SLICE, max(SLICE, waits.left))))
+    ).state not in FINAL:
+        waits.look()
     return view
 
 

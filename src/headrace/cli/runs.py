@@ -9,7 +9,7 @@ from typing import Any
 from headrace.cli import shapes
 from headrace.cli.follow import Watch, counted, failure, story
 from headrace.cli.pieces import Pieces, who
-from headrace.cli.terminal import Terminal, elapsed, formatted, short
+from headrace.cli.terminal import Terminal, clean, elapsed, formatted, short
 from headrace.client import flow
 from headrace.client.sync import Client
 from headrace.model.errors import Invalid
@@ -235,11 +235,14 @@ def explain_run(args: argparse.Namespace, terminal: Terminal) -> int:
         return 0
     terminal.line(terminal.style(view.decision, "bold"))
     for reason in view.reasons:
-        terminal.line(f"  {reason.message}  {terminal.style(f'[{reason.code}]', 'dim')}")
+        at = f"{terminal.when(reason.at)}  " if reason.at else ""
+        terminal.line(f"  {at}{clean(reason.message)}  {terminal.style(f'[{reason.code}]', 'dim')}")
     if view.tasks_omitted:
         terminal.line(f"  nothing is said of {view.tasks_omitted} more tasks")
     if view.expected_at:
         terminal.line(f"  expected at {terminal.when(view.expected_at)}")
+    for step in view.advice:
+        terminal.line(f"  → {step}")
     return 0
 
 

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from headrace.control.api.advice import while_waiting
 from headrace.control.api.call import Call, Reply
+from headrace.control.api.failed import ended
 from headrace.control.api.limits import holder_view
 from headrace.control.api.lookup import children_of, run_of
 from headrace.control.api.shown import ENDED_BADLY, LIVE, TASKS_MAX, shown_tasks
 from headrace.control.api.table import BASE, Route
-from headrace.control.api.views import Children, instant
+from headrace.control.api.views import instant
 from headrace.control.auth import Permission
 from headrace.control.changes.limits import read_limit
 from headrace.control.graphs import Known
@@ -21,7 +23,7 @@ from headrace.core.work import Working
 from headrace.model.cells import RunCell, RunMore, TaskCell
 from headrace.model.ids import WHOLE, TaskKey
 from headrace.model.limits import GATE_PREFIX, LIMIT
-from headrace.model.states import RUN_FINAL, TASK_FINAL, TASK_LEASED, RunState, TaskState
+from headrace.model.states import RUN_FINAL, TASK_FINAL, TASK_LEASED, TaskState
 from headrace.model.views import ExplainView, HolderView, ReasonView
 
 HOLDERS_MAX = 5
@@ -37,16 +39,14 @@ async def get_explain(call: Call) -> Reply:
     cells, more = await shown_tasks(services.reader, known, run.run, *first)
     children = await children_of(call, known, run.run)
     if run.state in RUN_FINAL:
-        failures = _failures(run, known, cells, children)
-        reasons = [Reason("ended", f"the run has ended: {run.state.name}", str(run.run)), *failures]
-        return Reply(_view(run.state.name, reasons, more=more))
+        return Reply(await ended(call, run, known, cells, children, more))
     working = Working(runs={run.run: run}, tasks={cell.key: cell for cell in cells})
     offers = list(services.offers())
     found: list[Reason] = []
     all_cells = [*cells, *await _instances(call, run.run, cells)]
     await load_limits(call, working, all_cells)
     if waits_at_gate(run):
-        return Reply(_view("waits for its turn", [await _turn(call, run)]))
+        return Reply(_view(run.run, "waits for its turn", [await _turn(call, run)]))
     waiting, heads = services.waiting(), await _heads(call, all_cells)
     for cell in all_cells:
         if cell.state not in TASK_FINAL and len(found) < REASONS_MAX:
@@ -57,7 +57,7 @@ async def get_explain(call: Call) -> Reply:
     decision = _decision(run.state.name, known, cells)
     if run.more is not None and run.more.begin_at:
         decision = "waits for its time"
-    return Reply(_view(decision, list(dict.fromkeys(found)), min(due, default=0), more=more))
+    return Reply(_view(run.run, decision, list(dict.fromkeys(found)), min(due, default=0), more=more))
 
 
 async def _heads(call: Call, cells: Sequence[TaskCell]) -> dict[int, TaskKey]:
@@ -116,20 +116,6 @@ async def _instances(call: Call, run: int, cells: Sequence[TaskCell]) -> list[Ta
     return found[:REASONS_MAX]
 
 
-def _failures(run: RunCell, known: Known, cells: Sequence[TaskCell], children: Children) -> list[Reason]:
-    """Which tasks made the run end as it did."""
-    bad = {TaskState.failed, TaskState.lost} if run.state is RunState.failed else set()
-    found = []
-    for cell in cells:
-        if cell.state in bad:
-            name = known.graph.nodes[cell.no].name
-            why = cell.reason or (f"exit status {cell.exit_status}" if cell.exit_status else "no reason given")
-            child = children.get((cell.no, cell.index, cell.epoch))
-            why = f"{why}; see run {child}" if child is not None else why
-            found.append(Reason("failed", f"{name} {cell.state.name} at attempt {cell.attempt}: {why}", name))
-    return found[:REASONS_MAX]
-
-
 def _decision(state: str, known: Known, cells: Sequence[TaskCell]) -> str:
     """In one word: what the run does now."""
     states = {cell.state for cell in cells}
@@ -147,9 +133,15 @@ def _decision(state: str, known: Known, cells: Sequence[TaskCell]) -> str:
     return "waits" if states else state
 
 
-def _view(decision: str, reasons: Sequence[Reason], expected: int = 0, *, more: int = 0) -> ExplainView:
+def _view(run: int, decision: str, reasons: Sequence[Reason], expected: int = 0, *, more: int = 0) -> ExplainView:
     shown = [ReasonView(code=r.code, message=r.message, refers_to=r.refers_to or None) for r in reasons]
-    return ExplainView(decision=decision, reasons=shown, expected_at=instant(expected), tasks_omitted=more)
+    return ExplainView(
+        decision=decision,
+        reasons=shown,
+        expected_at=instant(expected),
+        tasks_omitted=more,
+        advice=while_waiting(run, reasons),
+    )
 
 
 ROUTES = (

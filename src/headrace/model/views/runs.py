@@ -191,6 +191,8 @@ class ReasonView(View, kw_only=True, frozen=True):
     code: str
     message: str
     refers_to: str | None = None
+    at: datetime | None = None
+    """When that came to be, where it is something that has happened."""
 
 
 class ExplainView(View, kw_only=True, frozen=True):
@@ -201,3 +203,5 @@ class ExplainView(View, kw_only=True, frozen=True):
     expected_at: datetime | None = None
     tasks_omitted: int = 0
     """How many more tasks there are of which nothing is said: those that failed, or are under way, come first."""
+    advice: list[str] = []
+    """What a person can do next, each as a command of ``headrace`` and what it is good for."""
