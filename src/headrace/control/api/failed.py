@@ -66,10 +66,11 @@ def _reason(node: Node, cell: TaskCell, error: ErrorView | None, children: Child
     if counts is not None:
         tried = f": {counts.failed} failed and {counts.lost} were lost of {counts.total} instances"
     child = children.get((cell.no, cell.index, cell.epoch))
+    status, reason = cell.exit_status or "", cell.reason or ""
     parts = [
-        f"exit status {cell.exit_status}" if cell.exit_status and cell.exit_status != "error" else "",
-        cell.reason or "",
-        "" if error is None or child is not None else _said(error),
+        f"exit status {status}" if status not in ("", "error") else "",
+        "" if reason == f"exit code {status}" else reason,
+        "" if error is None or child is not None or error.message == reason else _said(error),
         "" if child is None else f"see run {child}",
     ]
     why = "; ".join(dict.fromkeys(part for part in parts if part)) or ("" if counts else "no reason given")
