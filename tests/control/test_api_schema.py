@@ -6,6 +6,7 @@ schemathesis makes the requests. No answer is a 5xx but "not now"; status, type 
 from __future__ import annotations
 
 import json
+import math
 from collections import Counter
 from collections.abc import Iterator
 from typing import Any
@@ -29,7 +30,7 @@ from headrace.control.api.openapi import openapi
 from headrace.control.api.routes import all_routes
 from headrace.control.auth import Role
 
-SHORT, LONG, SHARDS = 320, 20_000, 4
+SHORT, LONG, SHARDS = 220, 20_000, 4
 CHECKS = [not_a_server_error, status_code_conformance, content_type_conformance, response_schema_conformance]
 ROUTES = {route.operation: route for route in all_routes()}
 KNOWN = {
@@ -106,9 +107,17 @@ def keeps_to_it(case: Any, response: Any) -> None:
     edn.read_record(response.content, Any if wanted is None else wanted)
 
 
+SLOW = {"post_backup": 0.15, "post_restore": 0.3}
+"""Each of these begins a process."""
+
+
 def weight(operation: Any) -> float:
     """How many requests of this call for one of an ordinary one: definitions take long to make up, fixed answers are few."""
     raw = operation.definition.raw
+    if raw["operationId"] in SLOW:
+        return SLOW[raw["operationId"]]
+    if raw["operationId"].startswith("get_api_"):
+        return 0.15
     if "JobDefinition" in str(raw.get("requestBody")) or raw["operationId"] in {
         "post_runs",
         "post_runs_batch",
@@ -118,14 +127,15 @@ def weight(operation: Any) -> float:
     return 1.0 if raw["parameters"] else 0.5
 
 
-def run(server: Served, each: int, seed: int) -> Counter[int]:
-    """So many requests of each operation; how often each status came."""
+def run(server: Served, wanted: int, seed: int) -> Counter[int]:
+    """So many requests over all operations, by their weights; how often each status came."""
     statuses: Counter[int] = Counter()
+    operations = [result.ok() for result in described().get_all_operations()]
+    operations = [one for one in operations if one.definition.raw["operationId"] not in LEFT_OUT]
+    each = wanted / sum(map(weight, operations))
     with requests.Session() as session:
-        for result in described().get_all_operations():
-            operation = result.ok()
-            if operation.definition.raw["operationId"] not in LEFT_OUT:
-                _one(operation, server, session, max(1, int(each * weight(operation))), statuses, seed)
+        for operation in operations:
+            _one(operation, server, session, math.ceil(each * weight(operation)), statuses, seed)
     return statuses
 
 
@@ -154,13 +164,16 @@ def _one(
 
 
 def test_every_answer_is_as_the_description_says(server: Served) -> None:
-    statuses = run(server, SHORT // len(ROUTES), 1)
+    statuses = run(server, SHORT, 1)
     assert statuses[200] > 20
-    assert statuses.total() > SHORT / 3, statuses
+    assert statuses.total() > SHORT / 2, statuses
 
 
 @pytest.mark.tail
 @pytest.mark.timeout(1400)
 @pytest.mark.parametrize("shard", range(SHARDS))
 def test_every_answer_is_as_the_description_says_twenty_thousand_times(server: Served, shard: int) -> None:
-    assert run(server, 2 * LONG // SHARDS // len(ROUTES), 10 + shard).total() >= LONG // SHARDS
+    wanted = LONG // SHARDS
+    assert run(server, wanted + wanted // 20, 10 + shard).total() >= wanted, (
+        "some calls have fewer questions than asked"
+    )

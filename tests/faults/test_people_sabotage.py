@@ -83,8 +83,10 @@ def without(edit: Edit, folder: Path) -> Path:
 
 def ask_the_suite(source: Path, where: str, which: str) -> subprocess.CompletedProcess[str]:
     path = TESTS / "acceptance/test_security.py" if where == "acceptance" else TESTS / "control" / where
-    command = [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", str(path), "-k", which]
-    environ = os.environ | {"PYTHONPATH": str(source)}
+    command = [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", "-p", "pytest_timeout"]
+    command += [str(path), "-k", which]
+    # Loading every plugin there is takes longer than most of these tests.
+    environ = os.environ | {"PYTHONPATH": str(source), "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
     return subprocess.run(command, env=environ, cwd=TESTS.parent, capture_output=True, text=True, timeout=SECONDS)
 
 
