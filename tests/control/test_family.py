@@ -272,7 +272,7 @@ def test_what_was_ready_and_had_not_begun_before_a_crash_begins_after_it_without
             await save(whole, "child", {"name": "w", "wait": {"for": "1ms"}})
 
             async def lost(group: Group, **_: object) -> list[Unit]:
-                group.follows = {}
+                group.follows()
                 return []
 
             whole.node.ledger._follow = lost  # type: ignore[method-assign]  # reason: what was to follow dies with the process

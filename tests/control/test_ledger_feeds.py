@@ -6,19 +6,22 @@ import asyncio
 from pathlib import Path
 
 import pytest
-from ledger_world import World, cursor, delivery, go, settle
+from ledger_world import ALICE, World, cursor, delivery, go, settle
 from msgspec import structs
 
+from headrace.control import group as group_room
 from headrace.control.changes.result import Result
 from headrace.control.group import Bounds
-from headrace.core.work import Ended, StopAttempt
+from headrace.core.work import Dispatch, Ended, StopAttempt
 from headrace.model.changes import Settle, Started
+from headrace.model.definition import JobDefinition, Task
 from headrace.model.errors import (
     Conflict,
     StoreError,
 )
-from headrace.model.facts import OutcomeRejected
-from headrace.model.states import RunState
+from headrace.model.facts import OutcomeRejected, TaskEnded
+from headrace.model.ids import WHOLE
+from headrace.model.states import RunState, TaskState
 from headrace.store.rows import ArtifactRow
 
 
@@ -86,6 +89,68 @@ def test_an_outcome_and_its_files_are_one_commit(tmp_path: Path) -> None:
         await delivering
 
     go(tmp_path, body, bounds=Bounds(changes=1))
+
+
+async def wide(w: World, count: int = 8) -> list[Dispatch]:
+    """The attempts of a group, all given out; the first of them has begun."""
+    await w.hello()
+    tasks = [Task(name="many", command=["true"], each=list(range(count))), Task(name="end", command=["true"])]
+    change = await w.submit(await w.ledger.keep(JobDefinition(name="wide", tasks=tasks)))
+    await w.ledger.ask(change, ALICE)
+    while not w.ledger.idle:
+        await asyncio.sleep(0)
+    given = [d for d in w.dispatches(change.run) if d.key[2] >= 0]
+    await w.ledger.ask(Started(*given[0].key, given[0].epoch, w.clock.now()), ALICE)
+    return given
+
+
+@pytest.mark.parametrize("rows", [2_000, 1])
+def test_outcomes_of_one_group_in_one_feed_count_once_and_each_keeps_its_files(tmp_path: Path, rows: int) -> None:
+    async def body(w: World) -> None:
+        given = await wide(w)
+        run = given[0].key[0]
+        told = [settle(d) for d in given]
+        stale = structs.replace(told[1], epoch=told[1].epoch - 1)
+        feed = [*told[:5], stale, *told[5:]]
+        files = left((told[2], "out", "cc"), (told[7], "out", "hh"), (stale, "out", "no"))
+        before = len(await w.store.reader.history(run, no=0, index=WHOLE))
+        found = await w.ledger.deliver(delivery(*feed, after=9, artifacts=files))
+        assert [isinstance(f, Result) for f in found] == [True] * 5 + [False] + [True] * 3
+        assert await cursor(w) == 9
+        assert [(a.index, a.digest) for a in await w.store.reader.artifacts(run)] == [(2, "cc"), (7, "hh")]
+        group, *instances = await w.store.reader.tasks(run, no=0)
+        assert group.counts is not None
+        assert (group.state, group.counts.succeeded) == (TaskState.succeeded, 8)
+        told_of_group = (await w.store.reader.history(run, no=0, index=WHOLE))[before:]
+        assert [h.version for h in told_of_group] == list(range(before + 1, before + 1 + len(told_of_group)))
+        # Five together, two together, and the last one, which closes the group; one by one where a commit takes one.
+        assert len(told_of_group) == (3 if rows > 1 else 8)
+        for d in given:
+            (fact,) = [
+                f
+                for h in await w.store.reader.history(run, no=0, index=d.key[2])
+                for f in h.facts
+                if isinstance(f, TaskEnded)
+            ]
+            assert (fact.index, fact.state) == (d.key[2], TaskState.succeeded)
+        assert all(cell.state is TaskState.succeeded for cell in instances)
+
+    go(tmp_path, body, bounds=Bounds(rows=rows))
+
+
+def test_what_raises_in_a_page_of_outcomes_is_decided_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*_: object) -> None:
+        raise ZeroDivisionError
+
+    async def body(w: World) -> None:
+        given = await wide(w)
+        found = await w.ledger.deliver(delivery(*[settle(d) for d in given], after=8))
+        assert [isinstance(f, Result) for f in found] == [True] * 8
+        (group, *_) = await w.store.reader.tasks(given[0].key[0], no=0)
+        assert group.state is TaskState.succeeded
+
+    monkeypatch.setattr(group_room, "settle_page", broken)
+    go(tmp_path, body)
 
 
 def test_the_same_outcome_told_twice_is_already_done(tmp_path: Path) -> None:

@@ -11,10 +11,12 @@ from tests.core.mill import Cancel, Claim, Lose, Mill, Offer, Started, job
 from tests.property import random_graphs
 
 from headrace.core import stepping
+from headrace.core.plain import PAGE, settle_page
 from headrace.core.reaching import reach
+from headrace.model.cells import RunMore, TaskMore
 from headrace.model.changes import OutcomeKind, Settle
 from headrace.model.definition import JobDefinition
-from headrace.model.states import TASK_LEASED, TaskState
+from headrace.model.states import TASK_LEASED, RunState, TaskState
 
 
 def both(monkeypatch, play):
@@ -133,3 +135,113 @@ def test_a_ready_instance_waits_while_what_it_reads_is_not_here():
     mill.inputs = kept
     mill.one(Claim(1, 0, 1))
     assert mill.at("g", 1).state == TaskState.dispatched
+
+
+def wide(count=6, started=1, **more):
+    """A mill of one group, all of whose instances are given out and ``started`` told of."""
+    mill = Mill(job({"name": "g", "each": list(range(count)), **more}, {"name": "z"}), offers=[Offer(1, 7, 10**6)])
+    mill.submit()
+    orders = [order for order in mill.dispatches if order.key[2] >= 0]
+    for order in orders[:started]:
+        mill.one(Started(*order.key, order.epoch, 77))
+    mill.dispatches.clear()
+    return mill, orders
+
+
+def page(mill, changes, most=PAGE):
+    working = mill._working()
+    for change in changes:
+        mill._load(working, change)
+    decided = settle_page(mill.graph, working, mill.run(), changes, most)
+    return None if decided is None else (decided, working)
+
+
+def test_a_page_of_successes_is_the_successes_one_by_one_and_the_group_counts_once():
+    (one, orders), (many, _) = wide(), wide()
+    told = [one.outcome(order, result={"n": n}, exit_code=0) for n, order in enumerate(orders)]
+    decided, working = page(many, told)
+    assert len(decided.facts) == 5  # the last one closes the group: that goes the long way
+    before = many.tasks[1, 0, -1].version
+    stepping.apply(working, decided)
+    facts = len(one.facts)
+    for change in told[:5]:
+        one.one(change)
+    assert {**one.tasks, (1, 0, -1): None} == {**many.tasks, **working.tasks, (1, 0, -1): None}
+    group, alone = working.tasks[1, 0, -1], one.tasks[1, 0, -1]
+    assert (group, group.version) == (replace(alone, version=before + 1), before + 1)
+    assert list(decided.facts) == one.facts[facts:]
+    assert (decided.run, decided.commands, decided.values) == (None, (), ())
+    assert [cell.key for cell in decided.tasks] == [*[order.key for order in orders[:5]], (1, 0, -1)]
+
+
+def large(mill, order):
+    return replace(mill.outcome(order), result=mill.outcome(order, result="x" * 2000).result)
+
+
+ENDS = {
+    "what is no outcome": lambda mill, order: Cancel(1),
+    "another run": lambda mill, order: replace(mill.outcome(order), run=2),
+    "another task": lambda mill, order: replace(mill.outcome(order), no=1),
+    "the task itself": lambda mill, order: replace(mill.outcome(order), index=-1),
+    "an instance that is not there": lambda mill, order: replace(mill.outcome(order), index=99),
+    "another epoch": lambda mill, order: replace(mill.outcome(order), epoch=order.epoch + 1),
+    "a failure": lambda mill, order: mill.outcome(order, "failed"),
+    "a skip": lambda mill, order: mill.outcome(order, skip=True),
+    "a result that stands aside": large,
+}
+
+
+@pytest.mark.parametrize("bad", ENDS)
+def test_a_page_ends_before_what_is_not_plain(bad):
+    mill, orders = wide(count=9)
+    told = [mill.outcome(order) for order in orders[:5]]
+    told[3] = ENDS[bad](mill, orders[3])
+    decided, _ = page(mill, told)
+    assert len(decided.facts) == 3
+
+
+def test_a_page_ends_before_what_was_told_in_it_already():
+    mill, orders = wide()
+    told = [mill.outcome(order) for order in (*orders[:2], orders[0], orders[3])]
+    decided, _ = page(mill, told)
+    assert len(decided.facts) == 2
+    assert page(mill, [told[0], told[2], told[1]]) is None
+
+
+def test_a_page_has_at_most_so_many_and_leaves_the_group_more_than_its_low_mark():
+    mill, orders = wide()
+    told = [mill.outcome(order) for order in orders]
+    assert len(page(mill, told, most=3)[0].facts) == 3
+    mill, orders = wide(count=50, concurrency=9)
+    assert page(mill, [mill.outcome(order) for order in orders]) is None  # each that ends makes room for the next
+    mill, orders = wide(count=3_000)
+    counts = mill.at("g").counts
+    told = [mill.outcome(order) for order in orders]
+    low = mill.graph.nodes[0].each.low
+    assert len(page(mill, told, most=10**6)[0].facts) == counts.live - low - 1
+
+
+def test_no_page_where_the_group_or_the_run_is_not_plain():
+    mill, orders = wide(started=0)
+    told = [mill.outcome(order) for order in orders]
+    assert page(mill, told) is None  # the first that ends begins the run
+    mill, orders = wide()
+    told = [mill.outcome(order) for order in orders]
+    assert page(mill, told) is not None
+    assert page(mill, [replace(change, index=-1) for change in told]) is None
+    assert page(mill, [replace(change, no=1) for change in told]) is None
+    assert page(mill, [Cancel(1), *told]) is None
+    group = mill.tasks.pop((1, 0, -1))
+    assert page(mill, told) is None
+    mill.tasks[1, 0, -1] = replace(group, counts=None)
+    assert page(mill, told) is None
+    mill.tasks[1, 0, -1] = replace(group, more=TaskMore())
+    assert page(mill, told) is None
+    mill.tasks[1, 0, -1] = group
+    kept = mill.runs[1]
+    for other in (replace(kept, more=RunMore()), replace(kept, state=RunState.paused)):
+        mill.runs[1] = other
+        assert page(mill, told) is None
+    mill.runs[1] = kept
+    mill.graph = replace(mill.graph, long=True)
+    assert page(mill, told) is None

@@ -7,32 +7,31 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
-from typing import Any
 
-from msgspec import Struct, structs
+from msgspec import Struct
 
 from headrace.control.changes.agents import AGENT, advanced
 from headrace.control.changes.named import Decided, Rows
 from headrace.control.changes.result import ANSWERS_KEPT_US, KEY_USED, Result
 from headrace.control.delivery import Delivery
-from headrace.control.failures import Bad, is_bad
-from headrace.control.graphs import Graphs, Known
+from headrace.control.failures import Bad
+from headrace.control.graphs import Graphs
 from headrace.control.lists import Lists
 from headrace.control.loading import Loader
 from headrace.control.placement import Name
 from headrace.control.recording import Recorder
+from headrace.control.taking import Done, Taker
 from headrace.control.unit import Answered, Unit
-from headrace.core.classes import base_of
-from headrace.core.limits import account, account_run
+from headrace.core.plain import PAGE, settle_page
 from headrace.core.reaching import reach
-from headrace.core.stepping import apply, step
-from headrace.core.work import Command, Dispatch, Follow, Freed, Keys, Step, StopAttempt, Tell, Waits, Working
+from headrace.core.stepping import step
+from headrace.core.work import Command, Freed, Keys, StopAttempt, Working
 from headrace.model.cells import RunCell
 from headrace.model.changes import Change, Origin, Settle, Started, Submit
 from headrace.model.errors import Conflict, HeadraceError, Refused, Stale
+from headrace.model.ids import WHOLE
 from headrace.model.limits import LIMIT
 from headrace.model.ports import Dice
-from headrace.model.states import RunState, TaskState
 from headrace.store.port import Ahead, Writer
 from headrace.store.rows import Answer, ArtifactRow, Batch, Entity, EntityKey
 
@@ -52,7 +51,7 @@ class Bounds(Struct, frozen=True):
 
 
 class Group:
-    """The units of one commit. ``commands`` are to be handed on after it; ``follows`` did not fit any more; ``bad`` ended badly."""
+    """The units of one commit."""
 
     def __init__(
         self,
@@ -66,15 +65,13 @@ class Group:
         lists: Lists,
         now: int,
     ) -> None:
-        self.commands: list[Command] = []
-        self.follows: dict[Origin, list[Change]] = {}
-        self.bad: list[Bad] = []
         self.refused = 0
         self.stale = 0
         self._writer = writer
         self._working = working
         self._loader = Loader(writer, graphs, lists, working)
         self._recorder = recorder
+        self._taker = Taker(working, self._loader, recorder)
         self._rows = Rows()
         self._answers: dict[tuple[str, str], Answer] = {}
         self._untold: set[int] = set()
@@ -115,6 +112,21 @@ class Group:
         """Another node whose clock is ahead may have written what was loaded: time never falls within an entity."""
         if self._writer.floor > self._now:
             self._now = self._recorder.now = self._writer.floor
+
+    @property
+    def commands(self) -> list[Command]:
+        """To be handed on after the commit."""
+        return self._taker.commands
+
+    def follows(self) -> dict[Origin, list[Change]]:
+        """What follows from the decisions so far; each is given once."""
+        follows, self._taker.follows = self._taker.follows, {}
+        return follows
+
+    @property
+    def bad(self) -> list[Bad]:
+        """What ended badly."""
+        return self._taker.bad
 
     @property
     def submitted(self) -> int:
@@ -238,10 +250,8 @@ class Group:
         unit.results = [Result(value=decided.value)]
 
     async def _all_or_none(self, unit: Unit, reached: Sequence[RunCell | None]) -> None:
-        mark = self._recorder.mark()
-        done: list[tuple[Step, RunCell | None, list[Any]]] = []
-        commands, bad = len(self.commands), len(self.bad)
-        follows = {who: len(changes) for who, changes in self.follows.items()}
+        mark = self._taker.mark()
+        done: list[Done] = []
         results = []
         try:
             for change, run in zip(unit.changes, reached, strict=True):
@@ -250,10 +260,7 @@ class Group:
                     decided = await self._decide(change, run, unit.origin, done)
                 results.append(decided)
         except BaseException:
-            self._undo(done)
-            self._recorder.forget(mark)
-            del self.commands[commands:], self.bad[bad:]
-            self.follows = {who: self.follows[who][:count] for who, count in follows.items()}
+            self._taker.forget(mark, done)
             raise
         unit.results.extend(results)
         unit.done = len(unit.changes)
@@ -271,22 +278,14 @@ class Group:
         if unit.delivery is not None:
             self._cursor(unit.delivery)
             files = unit.delivery.artifacts
-        for change, run in zip(unit.changes[unit.done : unit.until], reached, strict=True):
-            if unit.results and self.full() and (change is not unit.changes[0]):
+        begun = unit.done
+        while unit.done < unit.until:
+            change = unit.changes[unit.done]
+            if unit.results and self.full() and change is not unit.changes[0]:
                 break
-            try:
-                if unit.seqs is not None and unit.seq() not in self._untold:
-                    answered: Answered = Result()
-                else:
-                    answered = self._decide_at_once(change, run, unit.origin, None) or await self._decide(
-                        change, run, unit.origin, None
-                    )
-            except HeadraceError as error:
-                answered = error
-            except Exception as error:
-                log.exception("a change raised; it alone fails")
-                answered = HeadraceError(f"the change could not be decided: {type(error).__name__}: {error}")
-                answered.__cause__ = error
+            if type(change) is Settle and change.index != WHOLE and self._page(unit, change, files):
+                continue
+            answered = await self._alone(unit, change, reached[unit.done - begun])
             unit.results.append(answered)
             if isinstance(answered, HeadraceError):
                 self._reject(unit, change, answered)
@@ -297,6 +296,46 @@ class Group:
             unit.done += 1
         if unit.delivery is not None:
             self._delivered(unit)
+
+    async def _alone(self, unit: Unit, change: Change, run: RunCell | None) -> Answered:
+        """One of several changes that stand alone; gives what refused it, or what it raised."""
+        if unit.seqs is not None and unit.seq() not in self._untold:
+            return Result()
+        try:
+            return self._decide_at_once(change, run, unit.origin, None) or await self._decide(
+                change, run, unit.origin, None
+            )
+        except HeadraceError as error:
+            return error
+        except Exception as error:
+            log.exception("a change raised; it alone fails")
+            failed = HeadraceError(f"the change could not be decided: {type(error).__name__}: {error}")
+            failed.__cause__ = error
+            return failed
+
+    def _page(self, unit: Unit, first: Settle, files: Mapping[Name, Sequence[ArtifactRow]]) -> bool:
+        """Take the next changes together where several instances of one group have plainly succeeded."""
+        run = self._working.runs.get(first.run)
+        known = None if run is None else self._loader.graphs.get(run.graph)
+        if run is None or known is None or unit.seqs is not None:
+            return False
+        most = min(PAGE, max(1, (self._bounds.rows - self._recorder.rows) // 2))
+        changes = unit.changes[unit.done : min(unit.until, unit.done + most)]
+        try:
+            decided = settle_page(known.graph, self._working, run, changes)
+        except Exception:
+            log.exception("a page of outcomes raised; each is decided alone")
+            return False
+        if decided is None:
+            return False
+        self._taker.page(decided, unit.origin)
+        count = len(decided.facts)
+        unit.results.extend([Result(run.run, run, True)] * count)
+        if files:
+            for cell in decided.tasks[:count]:
+                self._recorder.artifacts(files.get((cell.run, cell.no, cell.index, cell.epoch), ()))
+        unit.done += count
+        return True
 
     def _heard(self, unit: Unit, change: Change, answered: Answered) -> None:
         """A message is told by this commit, unless another node has done so or is about to; a refused child is not."""
@@ -335,7 +374,7 @@ class Group:
         return advanced(entity, delivery.boot_id, delivery.after)
 
     def _decide_at_once(
-        self, change: Change, reached: RunCell | None, origin: Origin, undo: list[Any] | None
+        self, change: Change, reached: RunCell | None, origin: Origin, undo: list[Done] | None
     ) -> Result | None:
         """The common case, in which all that the change reaches is loaded; None when it is another one."""
         run = self._working.runs.get(change.run)
@@ -351,9 +390,9 @@ class Group:
         if known is None:
             return None
         decided = step(known.graph, self._working, change, self._now, self._dice.random())
-        return self._take(known, change, decided, origin, undo)
+        return self._taker.take(known, change, decided, origin, undo)
 
-    async def _decide(self, change: Change, reached: RunCell | None, origin: Origin, undo: list[Any] | None) -> Result:
+    async def _decide(self, change: Change, reached: RunCell | None, origin: Origin, undo: list[Done] | None) -> Result:
         working = self._working
         run = working.runs.get(change.run)
         known = self._loader.graphs.get(change.input.graph if isinstance(change, Submit) else run.graph if run else -1)
@@ -366,110 +405,4 @@ class Group:
             await self._loader.keys([(run, reach(known.graph, run, change))])
             self._rise()
         decided = step(known.graph, working, change, self._now, self._dice.random())
-        return self._take(known, change, decided, origin, undo)
-
-    def _take(self, known: Known, change: Change, decided: Step, origin: Origin, undo: list[Any] | None) -> Result:
-        """Lay a decided step over the working set and write down what it means for the store."""
-        if known.one and not decided.values and decided.run is not None and len(decided.tasks) == 1:
-            return self._take_one(known, change, decided, decided.run, origin, undo)
-        working = self._working
-        before = working.runs.get(change.run)
-        tasks = decided.tasks
-        here = working.tasks
-        olds = [here.get((cell.run, cell.no, cell.index)) for cell in tasks]
-        if undo is not None:
-            undo.append((decided, before, olds))
-        if tasks or decided.run is not None or decided.facts:
-            decided = self._recorder.step(known, working, change, decided, before, olds, origin)
-            apply(working, decided)
-            if decided.ticks:
-                self._recorder.ticks(decided.ticks)
-            if isinstance(change, Submit):
-                working.inputs[change.run] = change.input
-            elif decided.run is not None and decided.run.ended_at:
-                self._loader.over(change.run)
-            if None in olds:
-                new = self._loader.new_tasks
-                new.update([(c.run, c.no, c.index) for c, old in zip(tasks, olds, strict=True) if old is None])
-            for fact in decided.facts:
-                if is_bad(fact):
-                    self._ended_badly(known, change.run, fact)
-        self._command(decided, origin)
-        return Result(change.run, working.runs.get(change.run), bool(tasks) or decided.run is not None)
-
-    def _take_one(
-        self, known: Known, change: Change, decided: Step, run: RunCell, origin: Origin, undo: list[Any] | None
-    ) -> Result:
-        """The same for a run of one task of which both cells have moved: most steps are of this kind."""
-        working = self._working
-        task = decided.tasks[0]
-        key = (task.run, task.no, task.index)
-        old = working.tasks.get(key)
-        if undo is not None:
-            undo.append((decided, working.runs.get(run.run), [old]))
-        self._recorder.one(change, decided, run, task, old, origin)
-        if task.more is not None or run.more is not None:
-            apply(working, decided)
-            self._recorder.ticks(decided.ticks)
-        working.runs[run.run] = run
-        working.tasks[key] = task
-        if old is None:
-            self._loader.new_tasks.add(key)
-        if isinstance(change, Submit):
-            working.inputs[run.run] = change.input
-        elif run.ended_at:
-            self._loader.over(run.run)
-        if (run.ended_at and run.state is not RunState.succeeded) or task.state is TaskState.retrying:
-            for fact in decided.facts:
-                if is_bad(fact):
-                    self._ended_badly(known, run.run, fact)
-        self._command(decided, origin)
-        return Result(run.run, run, True)
-
-    def _ended_badly(self, known: Known, run: int, fact: Any) -> None:
-        """To be told after the commit."""
-        working = self._working
-        self.bad.append(Bad(known, working.runs[run], fact, working.tasks.get((run, fact.no, fact.index))))
-
-    def _command(self, decided: Step, origin: Origin) -> None:
-        for command in decided.commands:
-            if isinstance(command, Waits) and command.placement is not None:
-                self._recorder.klass(base_of(command.klass), command.placement)
-            if isinstance(command, Follow):
-                self.follows.setdefault(origin, []).append(command.change)
-            else:
-                self.commands.append(command)
-                if isinstance(command, Tell):
-                    self._recorder.tell(command.message)
-
-    def _undo(self, done: list[tuple[Step, RunCell | None, list[Any]]]) -> None:
-        working = self._working
-        for decided, before, olds in reversed(done):
-            for cell, old in zip(decided.tasks, olds, strict=True):
-                if cell.more is not None:
-                    account(working, cell, old or structs.replace(cell, state=TaskState.blocked))
-                if old is None:
-                    working.tasks.pop(cell.key, None)
-                    self._loader.new_tasks.discard(cell.key)
-                else:
-                    working.tasks[cell.key] = old
-            if decided.run is not None:
-                if decided.run.more is not None:
-                    account_run(working, decided.run, before or structs.replace(decided.run, state=RunState.canceled))
-                if before is None:
-                    working.runs.pop(decided.run.run, None)
-                    working.inputs.pop(decided.run.run, None)
-                    working.params.pop(decided.run.run, None)
-                else:
-                    working.runs[before.run] = before
-            for key, _ in decided.values:
-                working.values.pop(key, None)
-            self._give_back(decided)
-
-    def _give_back(self, decided: Step) -> None:
-        for command in decided.commands:
-            if isinstance(command, Dispatch):
-                for offer in self._working.offers:
-                    if (offer.agent, offer.boot) == (command.agent, command.boot):
-                        offer.free += 1
-                        break
+        return self._taker.take(known, change, decided, origin, undo)

@@ -350,9 +350,8 @@ class Ledger:
         ``until``: so much may have been spent; a long chain of follow-ups must not keep others from their commit.
         """
         left: list[Unit] = []
-        while group.follows:
-            units = [Unit(changes, origin, None) for origin, changes in group.follows.items()]
-            group.follows = {}
+        while follows := group.follows():
+            units = [Unit(changes, origin, None) for origin, changes in follows.items()]
             if group.full() or self._spent(self._store.writer) >= until:
                 left.extend(units)
                 continue

@@ -179,6 +179,19 @@ class Recorder:
         self.rows += 3
         self.size += ROW_SIZE * 3
 
+    def page(self, decided: Step, origin: Origin) -> None:
+        """The same for instances of one group: each cell with the fact in its place, behind them the group's without."""
+        commit = self._commits.get(origin) or self._commit(origin)
+        new, moved, history, at = self._new_tasks, self._tasks, self._history, self.now
+        told: list[tuple[AnyFact, ...]] = [(fact,) for fact in decided.facts]
+        for cell, facts in zip(decided.tasks, [*told, ()], strict=True):
+            key = (cell.run, cell.no, cell.index)
+            if key not in new:
+                moved[key] = None
+            history.append(HistoryRow(cell.run, cell.no, cell.index, cell.version, at, commit, facts, None, cell))
+        self.rows += 2 * len(decided.tasks)
+        self.size += 2 * ROW_SIZE * len(decided.tasks)
+
     def reject(self, working: Working, change: Settle | Started, run: RunCell, why: str, origin: Origin) -> None:
         """An outcome that could not be applied: a fact of its run, and nothing else."""
         commit = self._commits.get(origin) or self._commit(origin)

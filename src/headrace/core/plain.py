@@ -7,6 +7,8 @@ way; tests compare the two. Called by ``core.stepping``.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from headrace.core.classes import class_now
 from headrace.core.draft import Draft
 from headrace.core.eligible import choose
@@ -17,7 +19,7 @@ from headrace.core.render import Rendered, plain_attempt
 from headrace.core.settling import DIGEST_KEPT
 from headrace.core.work import Command, Dispatch, Step, Waits, Working
 from headrace.model.cells import INLINE_MAX, Counts, RunCell, TaskCell
-from headrace.model.changes import Claim, OutcomeKind, Settle
+from headrace.model.changes import Change, Claim, OutcomeKind, Settle
 from headrace.model.facts import AnyFact, RunChanged, TaskDispatched, TaskEnded, TaskReadied
 from headrace.model.ids import WHOLE, next_epoch
 from headrace.model.states import RunState, TaskState
@@ -30,27 +32,34 @@ _TOLD_SUCCESS = OutcomeKind.succeeded
 _STARTED = RunChanged(state=RunState.running)
 _SUCCESS = 1 << TaskState.succeeded
 _KEPT_FLAGS = ~REFUSED_ONCE
+_NO_COUNTS = Counts()
+
+PAGE = 250
+"""Instances of one group that end in one step."""
 
 
 def settle_plain(graph: Graph, working: Working, run: RunCell, change: Settle, now: int) -> Step | None:
     """The success of a task or an instance that leaves its run, and its group, going on."""
     task = working.tasks.get((change.run, change.no, change.index))
-    if (
-        task is None
-        or change.kind is not _TOLD_SUCCESS
-        or change.epoch != task.epoch
-        or (task.state is not _DISPATCHED and task.state is not _TASK_RUNS)
-        or run.state > _RUNNING
-        or change.skip
-        or task.more is not None
-    ):
-        return None
-    result = change.result
-    if result is not None and result.size > INLINE_MAX and result.place == "inline":
+    if task is None or run.state > _RUNNING or not _is_plain(task, change):
         return None
     if change.index == WHOLE:
         return _settle_task(graph, working, run, task, change, now)
     return _settle_instance(graph, working, run, task, change)
+
+
+def _is_plain(task: TaskCell, change: Settle) -> bool:
+    """Whether this is the success of the attempt that the task waits for, with nothing that stands aside."""
+    if (
+        change.kind is not _TOLD_SUCCESS
+        or change.epoch != task.epoch
+        or (task.state is not _DISPATCHED and task.state is not _TASK_RUNS)
+        or change.skip
+        or task.more is not None
+    ):
+        return False
+    result = change.result
+    return result is None or result.size <= INLINE_MAX or result.place != "inline"
 
 
 def _ended(task: TaskCell, change: Settle) -> TaskCell:
@@ -64,27 +73,70 @@ def _ended(task: TaskCell, change: Settle) -> TaskCell:
 
 def _settle_instance(graph: Graph, working: Working, run: RunCell, task: TaskCell, change: Settle) -> Step | None:
     group = working.tasks.get((change.run, change.no, WHOLE))
-    each = graph.nodes[change.no].each
-    if group is None or group.counts is None or group.more is not None or each is None or run.started_at == 0:
+    if group is None or run.started_at == 0 or _room(graph, group) < 1:
         return None
-    c = group.counts
-    live = c.live - 1
-    if live == 0 or (live <= each.low and c.created < c.total and not group.due_at):
+    return Step(None, (_ended(task, change), _counted(group, 1)), (_told(task, change),))
+
+
+def settle_page(
+    graph: Graph, working: Working, run: RunCell, changes: Sequence[Change], most: int = PAGE
+) -> Step | None:
+    """The first of these changes, as far as they are plain successes of instances of one group: one step, in which the
+    group counts once. It ends before the first that is anything else; None when that is the first or the second.
+
+    The step has a task and a fact for each change that it decides, in their order, and behind them the group.
+    """
+    first = changes[0]
+    if type(first) is not Settle or first.index == WHOLE or run.started_at == 0 or run.state > _RUNNING:
         return None
+    if run.more is not None or graph.long or graph.fast:
+        return None
+    of, no, tasks = first.run, first.no, working.tasks
+    group = tasks.get((of, no, WHOLE))
+    if group is None:
+        return None
+    ended: dict[int, TaskCell] = {}
+    facts: list[AnyFact] = []
+    for change in changes[: min(most, _room(graph, group))]:
+        if type(change) is not Settle or change.no != no or change.run != of or change.index in ended:
+            break
+        task = tasks.get((of, no, change.index))
+        if task is None or change.index == WHOLE or not _is_plain(task, change):
+            break
+        ended[change.index] = _ended(task, change)
+        facts.append(_told(task, change))
+    if len(ended) < 2:
+        return None
+    return Step(None, (*ended.values(), _counted(group, len(ended))), tuple(facts))
+
+
+def _room(graph: Graph, group: TaskCell) -> int:
+    """How many instances may succeed before the group has to do something about it."""
+    each, c = graph.nodes[group.no].each, group.counts
+    if each is None or c is None or group.more is not None:
+        return 0
+    return c.live - 1 - (each.low if c.created < c.total and not group.due_at else 0)
+
+
+def _counted(group: TaskCell, count: int) -> TaskCell:
+    """The group after so many instances have succeeded."""
+    g, c = group, group.counts or _NO_COUNTS
     counts = Counts(
-        c.total, c.created, live, c.succeeded + 1, c.failed, c.canceled, c.skipped, c.lost, c.offset, c.forgiven
-    )
-    g = group
-    counted = TaskCell(
+        c.total, c.created, c.live - count, c.succeeded + count, c.failed, c.canceled, c.skipped, c.lost, c.offset,
+        c.forgiven,
+    )  # fmt: skip
+    return TaskCell(
         g.run, g.no, WHOLE, g.state, g.version + 1, g.attempt, g.epoch, g.pending, g.due_at, g.rank, g.klass, g.agent,
         g.boot, g.lost, g.failures, g.flags, g.ready_at, g.started_at, g.ended_at, g.exit_status, g.exit_code,
         g.signal, g.reason, g.result, g.error, g.item, counts, g.seal, g.digest,
     )  # fmt: skip
-    told = TaskEnded(
+
+
+def _told(task: TaskCell, change: Settle) -> TaskEnded:
+    return TaskEnded(
         task.no, task.index, _SUCCEEDED, task.attempt, change.exit_status, change.reason, change.started_at,
         change.ended_at,
     )  # fmt: skip
-    return Step(None, (_ended(task, change), counted), (told,))
 
 
 def _settle_task(graph: Graph, working: Working, run: RunCell, task: TaskCell, change: Settle, now: int) -> Step | None:
