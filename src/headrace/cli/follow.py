@@ -13,8 +13,6 @@ from datetime import UTC, datetime
 from itertools import groupby
 from typing import TypeVar
 
-import msgspec
-
 from headrace.cli.pieces import Pieces, who
 from headrace.cli.terminal import Terminal, clean, elapsed, short
 from headrace.cli.waits import Waits
@@ -113,14 +111,12 @@ class Watch:
     def _record(self, record: views.LogView) -> list[Line]:
         """The whole lines that this record completes: a program may write half of one.
 
-        The run's own records and repeated tracebacks are left out: the story at the end tells them.
+        The run's own records are left out: the story at the end tells them.
         """
         if not record.task:
             return []
         bad = record.stream == "stderr" or record.level.lower() in ("error", "critical")
         stream = "stderr" if bad else "stdout"
-        if record.stream == "system":
-            record = msgspec.structs.replace(record, text=record.text.partition("\nTraceback (most")[0])
         return [(record.at, self._said(who(record), stream, line)) for line in self._pieces.take(record, stream)]
 
     def _said(self, task: str, stream: str, line: str) -> str:

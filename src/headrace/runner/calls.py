@@ -116,8 +116,6 @@ class Caller:
             self._leave_copy(failure)
         CURRENT.reset(token)
         self.host = None
-        if failure is not None and not host.asked and not isinstance(failure, Skip):
-            self._outbox.log("stderr", text_of(failure, self._roots).encode("utf-8", "backslashreplace"))
         self._end(call, began, context, host, result, failure)
         if not traits.restore():
             self.spoiled = True
