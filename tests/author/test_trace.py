@@ -188,3 +188,12 @@ def test_a_builder_writes_the_same_document() -> None:
         {"name": "a", "python": f"{__name__}:make", "with": {"n": 1}},
         {"name": "c", "command": ["ls"], "needs": ["a"]},
     ]
+
+
+def test_a_dict_whose_keys_json_cannot_give_back_is_refused_where_it_is_passed() -> None:
+    @job
+    def passes() -> None:
+        use({(1, 2): 3})
+
+    with pytest.raises(TraceError, match=r"a key of type tuple \(\(1, 2\)\).*pass a list of pairs"):
+        passes.definition()

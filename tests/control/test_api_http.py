@@ -297,3 +297,30 @@ async def test_an_idle_connection_is_closed_and_one_under_way_is_not() -> None:
         connection._idle()
         assert await reader.read() == b""
         writer.close()
+
+
+@run_async
+async def test_a_server_that_ends_waits_for_requests_whose_callers_have_gone_and_takes_no_more() -> None:
+    begun, go, asked = asyncio.Event(), asyncio.Event(), []
+
+    async def looks_up(scope: Any, receive: Any, send: Any) -> None:
+        begun.set()
+        await go.wait()
+        asked.append(scope["path"])
+
+    loop = asyncio.get_running_loop()
+    server, sock = HttpServer(looks_up), bind("127.0.0.1", 0)
+    listening = await loop.create_server(server.connection, sock=sock)
+    _reader, writer = await asyncio.open_connection(*sock.getsockname())
+    writer.write(b"GET /late HTTP/1.1\r\n\r\n")
+    await begun.wait()
+    writer.transport.abort()
+    while server.connections:  # no event tells that a connection is lost
+        await asyncio.sleep(0)
+    loop.call_soon(go.set)
+    await server.close(30.0)
+    assert asked == ["/late"], "the store closes behind the server: nothing may ask it any more"
+    reader, writer = await asyncio.open_connection(*sock.getsockname())
+    assert await reader.read() == b""
+    writer.close()
+    listening.close()

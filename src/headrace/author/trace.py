@@ -87,7 +87,7 @@ def document(value: object, needs: list[Any]) -> Any:
     if isinstance(value, Comparison):
         bool(value)
     if isinstance(value, dict):
-        return {str(key): document(item, needs) for key, item in value.items()}
+        return {_key(key): document(item, needs) for key, item in value.items()}
     if isinstance(value, list | tuple):
         return [document(item, needs) for item in value]
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
@@ -100,6 +100,20 @@ def document(value: object, needs: list[Any]) -> Any:
             if getattr(value, name) is not msgspec.UNSET
         }
     return builtins(value)
+
+
+def _key(key: object) -> str:
+    """A key of a dict that is passed on, as JSON has it. Raises TraceError for one that could not come back as it was."""
+    if isinstance(key, tuple | list | set | frozenset | dict | Handle) or key is None:
+        file, line = here()
+        kind = "the result of a task" if isinstance(key, Handle) else f"{type(key).__name__} ({repr(key)[:80]})"
+        raise TraceError(
+            f"a dict that is passed to a task has a key of type {kind}, and JSON has texts as keys: "
+            "make it a text or a number, or pass a list of pairs",
+            file,
+            line,
+        )
+    return str(key)
 
 
 def tracing(what: str) -> Tracer:

@@ -41,16 +41,33 @@ class HttpServer:
     def __init__(self, app: ASGIApp) -> None:
         self.app = app
         self.connections: set[HttpConnection] = set()
+        self.orphans: set[asyncio.Task[None]] = set()
+        """Requests under way whose caller has hung up: they still ask the store."""
+        self._over = False
 
     def connection(self) -> HttpConnection:
         """A protocol for ``loop.create_server``."""
         return HttpConnection(self)
 
+    def takes(self, connection: HttpConnection) -> bool:
+        """Whether one more may come; the last ones that were accepted may stand before a server that ends."""
+        if not self._over:
+            self.connections.add(connection)
+        return not self._over
+
+    def lost(self, connection: HttpConnection) -> None:
+        """It is gone; what it asked for may still be looked up."""
+        self.connections.discard(connection)
+        if connection.task is not None and not connection.task.done():
+            self.orphans.add(connection.task)
+            connection.task.add_done_callback(self.orphans.discard)
+
     async def close(self, seconds: float) -> None:
         """Close what is idle, let requests under way end for so long, then cut them off."""
+        self._over = True
         for connection in list(self.connections):
             connection.shutdown()
-        tasks = {c.task for c in self.connections if c.task is not None}
+        tasks = {c.task for c in self.connections if c.task is not None} | self.orphans
         if tasks:
             _, late = await asyncio.wait(tasks, timeout=seconds)
             for task in late:
@@ -91,7 +108,9 @@ class HttpConnection(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """See ``asyncio.Protocol``."""
         self.transport = cast(asyncio.Transport, transport)
-        self._server.connections.add(self)
+        if not self._server.takes(self):
+            self._closing = True
+            return self.transport.close()
         if isinstance(peer := transport.get_extra_info("peername"), tuple):
             self._client = peer[:2]
         if transport.get_extra_info("sslcontext") is not None:
@@ -101,7 +120,7 @@ class HttpConnection(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         """See ``asyncio.Protocol``."""
-        self._server.connections.discard(self)
+        self._server.lost(self)
         self._closing = True
         if self._timer is not None:
             self._timer.cancel()
