@@ -166,6 +166,13 @@ def _spelled(words: Sequence[str]) -> list[str]:
 
 def main(words: Sequence[str] | None = None) -> int:
     """Run one command; gives the exit code. Never lets a traceback of ours reach a person."""
+    try:
+        return _main(words)
+    except KeyboardInterrupt:  # also while a command is still being loaded
+        return INTERRUPTED
+
+
+def _main(words: Sequence[str] | None) -> int:
     words = _spelled(sys.argv[1:] if words is None else words)
     at = command_at(words)
     command = None if at is None else words[at]
@@ -197,8 +204,6 @@ def main(words: Sequence[str] | None = None) -> int:
         if isinstance(error, Unauthorized):
             _say_who(args)
         return REFUSED
-    except KeyboardInterrupt:
-        return INTERRUPTED
     except BrokenPipeError:
         _write_no_more()  # the reader has gone (``| head``)
         return OK

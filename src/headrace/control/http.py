@@ -110,7 +110,8 @@ class HttpConnection(asyncio.Protocol):
         self.transport = cast(asyncio.Transport, transport)
         if not self._server.takes(self):
             self._closing = True
-            return self.transport.close()
+            self.transport.close()
+            return
         if isinstance(peer := transport.get_extra_info("peername"), tuple):
             self._client = peer[:2]
         if transport.get_extra_info("sslcontext") is not None:
