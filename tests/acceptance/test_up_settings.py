@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from harness import serving
-from headrace.cli.agent import machine_labels
+from headrace.cli.processes import machine_labels
 from headrace.client import flow
 from headrace.client.config import settings
 from headrace.model.errors import Invalid

@@ -11,7 +11,6 @@ import fcntl
 import hashlib
 import os
 import random
-import secrets
 import signal
 import socket
 import time
@@ -88,7 +87,7 @@ class Agent:
 
     def __init__(self, settings: AgentSettings, *, fault: Fault = no_fault) -> None:
         self.settings = settings
-        self.boot = secrets.token_hex(8)
+        self.boot = os.urandom(8).hex()
         self.slots = settings.slots or os.cpu_count() or 1
         self._clock = RealClock()
         self._family = Family()

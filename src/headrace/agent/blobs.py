@@ -6,7 +6,6 @@ Must never build a path from anything but a checked digest. Called by ``agent.at
 
 from __future__ import annotations
 
-import hashlib
 import itertools
 import os
 import shutil
@@ -15,6 +14,7 @@ from collections import Counter
 from collections.abc import Iterable
 from typing import IO, Protocol
 
+from headrace.codec.digests import hash_of, sha256
 from headrace.link.records import Artifact
 from headrace.link.wire import check_digest
 from headrace.model.errors import Conflict, Invalid, NotFound
@@ -66,7 +66,7 @@ class FileBlobs:
 
     def put(self, data: bytes) -> str:
         """Keep a result; gives its digest. Raises OSError."""
-        digest = hashlib.sha256(data).hexdigest()
+        digest = sha256(data).hexdigest()
         with self._lock:
             if not os.path.exists(self._path(self._out, digest)):
                 self._write(self._out, digest, data)
@@ -121,7 +121,7 @@ class FileBlobs:
 
     def take(self, digest: str, data: bytes) -> None:
         """Keep bytes from control for attempts. Raises ``Invalid`` when they are not what they say."""
-        if hashlib.sha256(data).hexdigest() != check_digest(digest):
+        if sha256(data).hexdigest() != check_digest(digest):
             raise Invalid(f"the bytes do not have the digest {digest}")
         path = self._path(self._in, digest)
         if os.path.exists(path):
@@ -143,7 +143,7 @@ class FileBlobs:
         if arriving is None:
             if offset:
                 raise Conflict(f"the bytes before {offset} of {digest} are not here: begin again")
-            arriving = self._arriving[digest] = _Arriving(self._part(self._in))
+            arriving = self._arriving[digest] = _Arriving(self._part(self._in), total)
         if offset + len(data) <= arriving.size:
             return
         if offset != arriving.size:
@@ -216,7 +216,7 @@ class FileBlobs:
 
 def _copied(source: IO[bytes], part: str) -> tuple[str, int]:
     """Digest and size of what was copied into a new file."""
-    hashed, size = hashlib.sha256(), 0
+    hashed, size = hash_of(os.fstat(source.fileno()).st_size), 0
     with open(part, "xb") as kept:
         while piece := source.read(1 << 20):
             hashed.update(piece)
@@ -228,10 +228,10 @@ def _copied(source: IO[bytes], part: str) -> tuple[str, int]:
 class _Arriving:
     """Bytes that come in pieces: what is here of them, in a file of its own, and their digest so far."""
 
-    def __init__(self, path: str) -> None:
+    def __init__(self, path: str, total: int) -> None:
         self.path = path
         self.size = 0
-        self._hashed = hashlib.sha256()
+        self._hashed = hash_of(total)
 
     @property
     def digest(self) -> str:

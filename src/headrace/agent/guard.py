@@ -2,7 +2,8 @@
 
 It is the subreaper of everything below it. When the agent dies it kills every descendant, and only then starts the
 agent again (a new boot id); when its own parent dies it kills all and ends. Runs as a file of its own under
-``python -I -S`` and therefore imports nothing of Headrace and no more of Python than it must. Started by ``cli``.
+``python -I -S``, or as a copy of ``cli.supervisor``, and therefore imports nothing of Headrace and no more of Python than it
+must.
 """
 
 import _signal as signal  # type: ignore[import-not-found]  # what `signal` is made of: its enums cost 0.8 MB
@@ -27,6 +28,21 @@ STEADY_S = 10.0
 def guard_command(agent: Sequence[str], python: str = sys.executable) -> list[str]:
     """The argument list that runs ``agent`` (its own argument list) under a guard."""
     return [python, "-I", "-S", os.path.abspath(__file__), "--", *agent]
+
+
+def agent_of(command: Sequence[str]) -> list[str]:
+    """The agent's own argument list in a guard's."""
+    return list(command[command.index("--") + 1 :])
+
+
+def rename(command: Sequence[str]) -> None:
+    """Let ``ps`` show this process, a copy of another one, as what it is. As far as there is room for the words."""
+    with open("/proc/self/stat", "rb") as f:
+        fields = f.read().rpartition(b")")[2].split()
+    begin, end = int(fields[45]), int(fields[46])
+    if begin:
+        text = b"\0".join(word.encode(errors="surrogateescape") for word in command)
+        ctypes.memmove(begin, text[: end - begin - 1].ljust(end - begin, b"\0"), end - begin)
 
 
 def children_of(pid: int) -> list[int]:
@@ -75,11 +91,11 @@ def _reap() -> None:
 
 
 class Guard:
-    """One guard. ``run`` returns the exit code of the process."""
+    """One guard, which ends with its parent. ``run`` returns the exit code of the process."""
 
-    def __init__(self, agent: Sequence[str]) -> None:
+    def __init__(self, agent: Sequence[str], parent: int) -> None:
         self._agent = list(agent)
-        self._parent = os.getppid()
+        self._parent = parent
         self._stopping = False
         read, write = os.pipe()
         os.set_blocking(write, False)
@@ -153,4 +169,4 @@ def _prctl(option: int, value: int) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(Guard(sys.argv[sys.argv.index("--") + 1 :]).run())
+    sys.exit(Guard(agent_of(sys.argv), os.getppid()).run())

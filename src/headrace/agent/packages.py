@@ -9,15 +9,14 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import errno
-import hashlib
 import os
-import secrets
 import shutil
 from collections import Counter
 
 import msgspec
 
 from headrace.codec.archive import files, open_archive, roots_of
+from headrace.codec.digests import sha256
 from headrace.model.errors import Invalid, NotFound
 
 ROOTS_FILE = "roots.json"
@@ -91,11 +90,11 @@ class FilePackages:
         return os.path.join(self._folder, digest, name)
 
     def _unpack(self, digest: str, data: bytes) -> None:
-        if hashlib.sha256(data).hexdigest() != digest:
+        if sha256(data).hexdigest() != digest:
             raise Invalid("the package's bytes do not have the digest that they were sent under", malformed=True)
         archive = open_archive(data)
         roots = roots_of(archive)
-        temporary = os.path.join(self._folder, f".{digest[:16]}-{secrets.token_hex(4)}")
+        temporary = os.path.join(self._folder, f".{digest[:16]}-{os.urandom(4).hex()}")
         code = os.path.join(temporary, "code")
         try:
             os.makedirs(code, mode=0o700)

@@ -1,4 +1,4 @@
-"""The control process: an event loop, signals and an exit code around ``control.app``. Called by ``up`` and the CLI.
+"""The control process: an event loop, signals and an exit code around ``control.app``. Started by the supervisor.
 
 ``main`` takes the settings as JSON, and from the supervisor the descriptor to say "ready" on and the process that it
 must not outlive. The heavy imports happen in that process only.
@@ -8,28 +8,23 @@ from __future__ import annotations
 
 import os
 import sys
+from typing import TYPE_CHECKING
 
-import msgspec
+from headrace.cli.lean import import_lean
+from headrace.codec.lean import import_records
 
-from headrace.control.settings import ControlSettings
+if TYPE_CHECKING:
+    from headrace.control.settings import ControlSettings
 
 OK, FAILED, REFUSED = 0, 1, 3
 SWITCH_S = 0.0005
 """How long the loop's thread may keep the interpreter from a thread that waits for it (measured in hot-path.md, A2)."""
 
 
-def control_command(settings: ControlSettings) -> list[str]:
-    """The argument list of a control process with these settings."""
-    return [sys.executable, "-m", "headrace.cli.control", msgspec.json.encode(settings, enc_hook=str).decode()]
-
-
 def run(settings: ControlSettings, *, ready_fd: int = -1) -> int:
     """Serve until SIGTERM. ``ready_fd`` is told the URL when requests are answered. Gives the exit code."""
-    from headrace.cli.lean import import_loop_without_tls
-
     os.umask(0o077)
-    if not settings.tls_cert:
-        import_loop_without_tls()
+    import_lean(tls=bool(settings.tls_cert))
     import asyncio
     import gc
     import logging
@@ -62,6 +57,11 @@ def main(words: list[str]) -> int:
 
     if len(words) > 2:
         die_with_parent(int(words[2]))
+    import_records()
+    import msgspec
+
+    from headrace.control.settings import ControlSettings
+
     settings = msgspec.json.decode(words[0], type=ControlSettings, dec_hook=lambda kind, value: kind(value))
     return run(settings, ready_fd=int(words[1]) if len(words) > 1 else -1)
 

@@ -1,30 +1,38 @@
-"""Import the event loop without TLS: what control and agent of one machine never speak. Called first by entry points.
+"""Import what a server's process is made of without what it brings along and this process never uses.
 
-OpenSSL is 4 MB and 12 ms in each process, and asyncio and uvloop bring it along whether it is used or not. Sockets of
-these processes are Unix sockets and plain TCP. Whoever imports ``ssl`` later gets the real one; only ``loop.create_…``
-with TLS is not there. A process that listens beyond its machine must not call this.
+OpenSSL is 4 MB and 12 ms in each process; asyncio, uvloop and hashlib bring it along whether it is used or not. Sockets of
+these processes are Unix sockets and plain TCP, and what they hash is short: Python's own SHA-256 is twice as fast there
+(``codec.digests`` has OpenSSL's for what is large). Whoever imports ``ssl`` later gets the real one; only
+``loop.create_…`` with TLS is not there. Called first by entry points, before anything else of ours is imported.
 """
 
 from __future__ import annotations
 
 import sys
 from types import ModuleType
-from typing import Any
+
+from headrace.codec.lean import import_records, without
+
+OPENSSL = ("ssl", "_hashlib")
+EXTRAS = ("bz2", "lzma")
+"""Our archives are deflated, nothing else is read."""
 
 
-def import_loop_without_tls() -> None:
-    """Import asyncio and uvloop. Nothing is done where TLS or asyncio is there already."""
-    if "ssl" in sys.modules or "asyncio" in sys.modules:
+def import_lean(*, tls: bool = False) -> None:
+    """Import msgspec, asyncio, uvloop and hashlib. ``tls``: this process listens beyond its machine and needs OpenSSL."""
+    import_records()
+    if tls or "ssl" in sys.modules or "asyncio" in sys.modules:
         return
-    modules: dict[str, Any] = sys.modules
-    modules["ssl"] = None
-    try:
-        import asyncio  # noqa: F401 -- imported for its effect: it finds no ssl and goes without
+    with without(*OPENSSL, *EXTRAS):
+        import asyncio  # noqa: F401 -- imported for its effect, as all below
+        import hmac  # noqa: F401
+        import shutil  # noqa: F401
 
-        modules["ssl"] = _names_that_uvloop_wants()
-        import uvloop  # noqa: F401 -- likewise
-    finally:
-        del modules["ssl"]
+        sys.modules["ssl"] = _names_that_uvloop_wants()
+        try:
+            import uvloop  # noqa: F401
+        finally:
+            del sys.modules["ssl"]
 
 
 def _names_that_uvloop_wants() -> ModuleType:

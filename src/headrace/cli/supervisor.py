@@ -1,7 +1,8 @@
 """The process above control and the agent's guard: starts them, starts them again when they die, ends both.
 
-Runs as a file of its own under ``python -I -S`` and therefore imports nothing of Headrace and no more of Python than it
-must: it is there for as long as the server is and should cost next to nothing. When it is killed itself, control is
+Runs as a file of its own under ``python -I -S`` and therefore imports nothing of Headrace but the guard's file, and no more
+of Python than it must: it is there for as long as the server is and should cost next to nothing. The guard is a copy of this
+process, so that the two share their pages. When it is killed itself, control is
 killed by the kernel (it is safe at any moment) and the guard kills everything below it. Started by ``cli.up``.
 
 Arguments: 1 for quiet, 2 for the first start on a folder, else 0; the data folder's name, ``--``, control's argument list, ``--``, the guard's argument list.
@@ -9,10 +10,15 @@ Control gets two more: the file descriptor on which it says that it is ready, an
 """
 
 import _signal as signal  # type: ignore[import-not-found]  # what `signal` is made of: its enums cost 0.8 MB each
+import gc
 import os
 import select
 import sys
 import time
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 FIRST_PAUSE_S = 0.1
 LONGEST_PAUSE_S = 5.0
@@ -20,6 +26,8 @@ LIVED_WELL_S = 10.0
 END_S = 25.0
 """Longer than the guard gives the agent."""
 REFUSED = 3
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGCHLD, signal.SIGPIPE)
+"""What a child begins with its defaults for."""
 
 
 class Child:
@@ -29,7 +37,7 @@ class Child:
         self.name = name
         self.pid = 0
         self.restart_at = 0.0
-        self._command = command
+        self.command = command
         self._started_at = 0.0
         self._pause = FIRST_PAUSE_S
 
@@ -38,8 +46,11 @@ class Child:
         if self._started_at and "HEADRACE_FAULT_MARKS" not in os.environ:
             os.environ.pop("HEADRACE_FAULT", None)  # a fault that was asked for strikes one life, not each
         self._started_at = time.monotonic()
-        signals = (signal.SIGINT, signal.SIGTERM, signal.SIGCHLD, signal.SIGPIPE)
-        self.pid = os.posix_spawn(self._command[0], self._command, os.environ, setpgroup=0, setsigdef=signals)
+        self.pid = self.begin()
+
+    def begin(self) -> int:
+        """A new process; gives its id."""
+        return os.posix_spawn(self.command[0], self.command, os.environ, setpgroup=0, setsigdef=SIGNALS)
 
     def died(self) -> None:
         """It is gone: when to start it again."""
@@ -54,6 +65,38 @@ class Child:
         """Send a signal if it lives."""
         if self.pid:
             os.kill(self.pid, number)
+
+
+class Guarding(Child):
+    """The agent's guard: a copy of this process that goes on in the guard's own file."""
+
+    def __init__(self, name: str, command: list[str], closed: list[int]) -> None:
+        super().__init__(name, command)
+        self._closed = closed
+
+    def begin(self) -> int:
+        """See ``Child``; the copy never returns."""
+        guard = import_file(next(word for word in self.command if word.endswith("guard.py")))
+        gc.freeze()
+        parent = os.getpid()
+        pid = os.fork()
+        if pid:
+            return pid
+        code = 1
+        try:
+            os.setpgid(0, 0)
+            signal.set_wakeup_fd(-1)
+            for number in (*SIGNALS, signal.SIGHUP):
+                signal.signal(number, signal.SIG_DFL)
+            for fd in self._closed:
+                os.close(fd)
+            guard.rename(self.command)
+            code = guard.Guard(guard.agent_of(self.command), parent).run()
+        except (
+            BaseException
+        ) as error:  # reason: the last border of this process; nothing may go up into the supervisor's loop
+            sys.excepthook(type(error), error, error.__traceback__)
+        os._exit(code)
 
 
 class Supervisor:
@@ -72,7 +115,7 @@ class Supervisor:
             os.set_blocking(fd, False)
         os.set_inheritable(ready_w, True)
         self.control = Child("control", [*control, str(ready_w), str(os.getpid())])
-        self.agent = Child("the agent's guard", agent)
+        self.agent = Guarding("the agent's guard", agent, [self._ready_r, ready_w, self._wake_r, self._wake_w])
 
     def run(self) -> int:
         """Until a signal, or until the first start is refused; gives the exit code."""
@@ -157,6 +200,16 @@ class Supervisor:
             if child.pid:
                 child.tell(signal.SIGKILL)
                 os.waitpid(child.pid, 0)
+
+
+def import_file(path: str) -> "Any":
+    """The module in this file, which may import nothing of ours; from its bytecode, as every module."""
+    folder, _, name = path.rpartition("/")
+    sys.path.append(folder)
+    try:
+        return __import__(name.removesuffix(".py"))
+    finally:
+        sys.path.remove(folder)
 
 
 def drain(fd: int) -> bytes:

@@ -9,8 +9,7 @@ import os
 import sys
 from pathlib import Path
 
-from headrace.cli.agent import local_command, machine_labels
-from headrace.cli.control import control_command
+from headrace.cli.processes import control_command, local_command, machine_labels
 from headrace.control.folder import TOKEN_NAME
 from headrace.control.settings import SOCKET_NAME, ControlSettings, UpSettings
 from headrace.control.tls import check_doors

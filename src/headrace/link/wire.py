@@ -12,6 +12,7 @@ from headrace.model.errors import Invalid, LinkError
 
 MSGPACK = "application/msgpack"
 JSON = "application/json"
+EDN = "application/edn"
 
 BODY_MAX = 16 * 1024 * 1024
 """The largest request body an agent takes, packages and blobs apart."""

@@ -5,7 +5,6 @@ Pure. One spelling for every room, so that a problem's path from ``core`` finds 
 
 from __future__ import annotations
 
-import difflib
 import json
 import re
 from collections.abc import Iterable
@@ -37,7 +36,9 @@ def nearest(name: str, known: Iterable[str]) -> str | None:
     """The known name that was most likely meant, or None. Costs time per known name: bound how often you ask."""
     if len(name) > 200:
         return None
-    found = difflib.get_close_matches(name, known, n=1, cutoff=0.6)
+    from difflib import get_close_matches  # only a mistake needs it: 0.2 MB
+
+    found = get_close_matches(name, known, n=1, cutoff=0.6)
     return found[0] if found else None
 
 

@@ -18,8 +18,21 @@ import sys
 import traceback
 from collections import deque
 
-from headrace.runner.main import serve
-from headrace.runner.protocol import TO_TEMPLATE, Fork, Forked, Frames, FromTemplate, Gone, SignalRunner, frame
+from headrace.codec.lean import import_records
+
+import_records()
+
+from headrace.runner.main import serve  # noqa: E402 -- it imports msgspec
+from headrace.runner.protocol import (  # noqa: E402 -- likewise
+    TO_TEMPLATE,
+    Fork,
+    Forked,
+    Frames,
+    FromTemplate,
+    Gone,
+    SignalRunner,
+    frame,
+)
 
 PR_SET_PDEATHSIG = 1
 PR_SET_CHILD_SUBREAPER = 36

@@ -9,7 +9,6 @@ Bounded memory both ways. Blocking; called by the backup process only.
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import os
 import tarfile
 import zlib
@@ -21,6 +20,7 @@ from typing import IO, Any, Final, Self
 import msgspec
 from msgspec import Struct
 
+from headrace.codec.digests import LARGE, hash_of, sha256
 from headrace.model.errors import Invalid, StoreError
 from headrace.store.images import decode_task
 from headrace.store.manifest import FORMAT, REVISION, Header, Manifest, Piece
@@ -99,7 +99,7 @@ class ArchiveWriter:
         )
         body = _json(manifest)
         self._member("manifest.json", body)
-        self._member("seal", hashlib.sha256(body).hexdigest().encode())
+        self._member("seal", sha256(body).hexdigest().encode())
         self._tar.close()
         self._file.flush()
         os.fsync(self._file.fileno())
@@ -124,7 +124,7 @@ class ArchiveWriter:
         self._blobs.take(table, rows)
         data = zlib.compress(_encode(rows), LEVEL)
         name = f"{len(self._pieces) + 1:08d}-{table}"
-        self._pieces.append(Piece(name, table, len(rows), len(data), hashlib.sha256(data).hexdigest()))
+        self._pieces.append(Piece(name, table, len(rows), len(data), sha256(data).hexdigest()))
         self._rows[table] = self._rows.get(table, 0) + len(rows)
         self._member(name, data)
 
@@ -176,14 +176,14 @@ class Archive:
             elif name == "header.json":
                 _readable(msgspec.json.decode(data, type=Header))
             else:
-                found[name] = len(data), hashlib.sha256(data).hexdigest()
+                found[name] = len(data), sha256(data).hexdigest()
                 if not deep:
                     continue
                 table = name.partition("-")[2]
                 rows = _decode(_inflated(data))
                 counts[table] = counts.get(table, 0) + len(rows)
                 blobs.take(table, rows)
-        if not seal or hashlib.sha256(body).hexdigest().encode() != seal:
+        if not seal or sha256(body).hexdigest().encode() != seal:
             raise Invalid(f"{self._path} is not whole: it has no seal, or another one")
         manifest = msgspec.json.decode(body, type=Manifest)
         told = {piece.name: (piece.size, piece.sha256) for piece in manifest.pieces}
@@ -223,7 +223,7 @@ class _BlobCheck:
         self._damaged: set[str] = set()
         self._wanted: set[str] = set()
         self._digest = ""
-        self._hash = hashlib.sha256()
+        self._hash = hash_of(LARGE)
 
     def take(self, table: str, rows: list[Row]) -> None:
         """Look at the rows of one piece."""
@@ -254,7 +254,7 @@ class _BlobCheck:
         for digest, size, no, data in rows:
             if no == 0:
                 self._finish()
-                self._digest, self._hash = digest, hashlib.sha256()
+                self._digest, self._hash = digest, hash_of(LARGE)
                 self.count += 1
                 self.size += size
             self._hash.update(data)

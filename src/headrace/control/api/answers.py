@@ -7,13 +7,13 @@ another request under that key is a conflict (the ledger says so). Called by eve
 from __future__ import annotations
 
 import contextlib
-import hashlib
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import msgspec
 from msgspec import Struct, structs
 
+from headrace.codec.digests import sha256
 from headrace.control.api.call import Call, Reply
 from headrace.control.changes.named import Decided, NamedChange, Rows
 from headrace.control.changes.result import AnswerKey, Result
@@ -114,7 +114,7 @@ class Refuse(Struct, frozen=True):
 def _key(call: Call, tell: Tell) -> AnswerKey:
     # what is asked for stands in the query as well: a dry run is another request than the real one
     where = call.path.encode() + (b"?" + call.query_text if call.query_text else b"")
-    request = hashlib.sha256(b"\0".join([call.method.encode(), where, call.raw])).digest()
+    request = sha256(b"\0".join([call.method.encode(), where, call.raw])).digest()
 
     def reply(results: list[Result]) -> Kept:
         told = tell(results)

@@ -7,11 +7,11 @@ open transaction holds back every reader of events. Called by the API, the ledge
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterable
-from hashlib import sha256
 
 import msgspec
 from psycopg import errors as pg
 
+from headrace.codec.digests import LARGE, hash_of, sha256
 from headrace.model.cells import Value
 from headrace.model.errors import NotFound, StoreError
 from headrace.model.ports import Fault
@@ -48,7 +48,7 @@ class PostgresBlobs:
             return await self._upload(conn, row[0], _pieces(data))
 
     async def _upload(self, conn: Connection, blob: int, chunks: AsyncIterator[bytes]) -> tuple[str, int]:
-        whole = sha256()
+        whole = hash_of(LARGE)
         size = no = 0
         kept = False
         try:
@@ -95,7 +95,7 @@ class PostgresBlobs:
     async def stream(self, digest: str) -> AsyncIterator[bytes]:
         """The bytes in pieces; raises StoreError at the end when they do not add up to the digest."""
         blob, total = await self._find(digest)
-        whole = sha256()
+        whole = hash_of(total)
         for first in range(0, -(-total // CHUNK), _PAGE):
             for _, data in await self._pool.rows("blob_chunks", [blob, first, first + _PAGE - 1]):
                 whole.update(data)

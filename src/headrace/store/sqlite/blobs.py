@@ -6,10 +6,10 @@ the ledger and the API through ``store.port.Blobs``.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import AsyncIterator, Iterable
 from functools import partial
 
+from headrace.codec.digests import LARGE, hash_of, sha256
 from headrace.model.errors import NotFound, StoreError
 from headrace.model.ports import Fault
 from headrace.store.sqlite.files import Files
@@ -36,7 +36,7 @@ class FileBlobs:
         self._count += 1
         draft = f"{self._folder}/draft/{self._count}"
         if isinstance(data, bytes):
-            digest, size = hashlib.sha256(data).hexdigest(), len(data)
+            digest, size = sha256(data).hexdigest(), len(data)
             if await self.size(digest) == size:
                 return digest, size
             await self._offload.run(lambda: self._files.append(draft, data))
@@ -51,7 +51,7 @@ class FileBlobs:
         data = await self._offload.run(lambda: self._files.read(path, offset, size))
         if data is None:
             raise NotFound(f"no blob {digest}")
-        if offset == 0 and size is None and hashlib.sha256(data).hexdigest() != digest:
+        if offset == 0 and size is None and sha256(data).hexdigest() != digest:
             raise StoreError(f"blob {digest} is damaged: its bytes have another digest")
         return data
 
@@ -60,7 +60,7 @@ class FileBlobs:
         total = await self.size(digest)
         if total is None:
             raise NotFound(f"no blob {digest}")
-        found = hashlib.sha256()
+        found = hash_of(total)
         for offset in range(0, total, PIECE):
             piece = await self.get(digest, offset=offset, size=PIECE)
             found.update(piece)
@@ -80,7 +80,7 @@ class FileBlobs:
             await self._offload.run(partial(self._files.remove, path))
 
     async def _pour(self, draft: str, pieces: AsyncIterator[bytes]) -> tuple[str, int]:
-        found, size = hashlib.sha256(), 0
+        found, size = hash_of(LARGE), 0
         await self._offload.run(lambda: self._files.append(draft, b""))
         async for piece in pieces:
             found.update(piece)
