@@ -26,7 +26,7 @@ def import_lean(*, tls: bool = False) -> None:
     with without(*OPENSSL, *EXTRAS):
         import asyncio  # noqa: F401 -- imported for its effect, as all below
         import hmac  # noqa: F401
-        import shutil  # noqa: F401
+        import zipfile  # noqa: F401
 
         sys.modules["ssl"] = _names_that_uvloop_wants()
         try:
