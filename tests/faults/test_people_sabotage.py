@@ -73,7 +73,7 @@ DEFENCES = (
 
 def without(edit: Edit, folder: Path) -> Path:
     """A copy of the product without this defence."""
-    shutil.copytree(SOURCE, folder / "headrace", ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copytree(SOURCE, folder / "headrace")
     path = folder / "headrace" / edit.path
     text = path.read_text()
     assert edit.text in text, f"{edit.path} has no {edit.text!r}: where has its defence gone?"
