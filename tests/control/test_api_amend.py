@@ -23,7 +23,9 @@ async def test_what_is_not_given_stays(tmp_path: Path) -> None:
         await world.put("/jobs/hello", HELLO)
         run = (await world.post("/jobs/hello/runs", {"labels": {"a": "1"}, "priority": 3})).json["id"]
         answer = await patch(world, run, {"labels": {"b": "2"}})
-        assert (answer.status, answer.json["labels"], answer.json["priority"]) == (200, {"b": "2"}, 3)
+        assert (answer.status, answer.json["labels"], answer.json["priority"]) == (200, {"a": "1", "b": "2"}, 3)
+        answer = await patch(world, run, {"labels": {"a": None}})
+        assert answer.json["labels"] == {"b": "2"}
         await patch(world, run, {"phase": "digest", "message": "half of it"})
         await patch(world, run, {"message": "most of it"})
         got = (await world.get(f"/runs/{run}")).json

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import msgspec
 import pytest
+from msgspec import structs
 from tests.core.counted import Counted
 from tests.core.mill import Cancel, Mill, RunInput, RunState, Submit, TaskState, Wake, job, value
 
@@ -61,6 +62,20 @@ def test_labels_and_phase_are_told_once_and_a_new_phase_forgets_the_old_message(
     assert (mill.run().more.phase, mill.run().more.message) == ("load", "most")
     mill.one(Amend(1, phase="tell"))
     assert (mill.run().more.phase, mill.run().more.message) == ("tell", "")
+
+
+def test_labels_that_are_not_named_stay_and_null_takes_one_away():
+    mill = Mill(CHAIN)
+    mill.submit()
+    given = structs.replace(mill.inputs[1], labels={"team": "sales", "old": "x"})
+    mill.inputs[1] = given
+    step = mill.one(Amend(1, labels={"old": None, "new": "1"}))
+    assert mill.run().more.labels == {"team": "sales", "new": "1"}
+    assert step.facts[0].labels == {"team": "sales", "new": "1"}, "history has the whole of them"
+    mill.one(Amend(1, labels={"absent": None, "team": "ops"}))
+    assert mill.run().more.labels == {"team": "ops", "new": "1"}
+    with pytest.raises(Refused, match="66 labels: 64 are the most"):
+        mill.one(Amend(1, labels={str(n): "x" for n in range(64)}))
 
 
 def test_of_a_run_that_has_ended_only_the_labels_can_be_changed():

@@ -100,8 +100,7 @@ def amend(args: argparse.Namespace, terminal: Terminal) -> int:
         raise Invalid("say what is to be changed: --priority, --label, --phase, --message")
     with connect(args) as client:
         if given:
-            merged = client.do(flow.run(args.id)).labels | given
-            fields["labels"] = {name: value for name, value in merged.items() if value}
+            fields["labels"] = {name: value or None for name, value in given.items()}
         view = client.do(flow.amend(args.id, fields))
     if not terminal.data(view):
         terminal.line(f"run {view.id} {terminal.state(view.state)}")

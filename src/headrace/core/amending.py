@@ -11,6 +11,7 @@ from msgspec.structs import replace
 from headrace.core.draft import Draft
 from headrace.core.moving import end, propagate
 from headrace.core.nodes import RANK_SLOPE_MS
+from headrace.core.scope import labels_of
 from headrace.model.cells import Progress, TaskCell, TaskMore
 from headrace.model.changes import Amend, Report
 from headrace.model.errors import Refused
@@ -22,6 +23,8 @@ LOG_MOVED = "log moved"
 
 PHASE_MAX, MESSAGE_MAX = 200, 2_000
 """Characters that are kept of what the work says."""
+
+LABELS_MAX = 64
 
 _TASK_OF = {
     RunState.succeeded: TaskState.succeeded,
@@ -46,9 +49,19 @@ def amend(draft: Draft, change: Amend) -> None:
         draft.owe_run()
         draft.facts.append(RunAmended(priority=change.priority))
     if change.labels is not None:
-        draft.more(labels=change.labels)
-        draft.facts.append(RunAmended(labels=change.labels))
+        assert draft.given is not None  # reach asked for it
+        labels = _merged(labels_of(run, draft.given), change.labels)
+        draft.more(labels=labels)
+        draft.facts.append(RunAmended(labels=labels))
     say_phase(draft, change.phase, change.message)
+
+
+def _merged(labels: dict[str, str], changed: dict[str, str | None]) -> dict[str, str]:
+    """The rule of RFC 7396: what is not named stays, null takes away."""
+    merged = {name: value for name, value in {**labels, **changed}.items() if value is not None}
+    if len(merged) > LABELS_MAX:
+        raise Refused(f"the run would have {len(merged)} labels: {LABELS_MAX} are the most")
+    return merged
 
 
 def say_phase(draft: Draft, phase: str | None, message: str | None) -> None:

@@ -15,6 +15,7 @@ from headrace.model.cells import RunCell, RunMore
 from headrace.model.changes import (
     OF_THE_RUN,
     Admit,
+    Amend,
     Change,
     Claim,
     Lose,
@@ -38,6 +39,8 @@ def reach(graph: Graph, run: RunCell | None, change: Change) -> Keys:
     if isinstance(change, Settle):
         return _reach_outcome(graph, run, change)
     if isinstance(change, (Submit, *OF_THE_RUN)):
+        if isinstance(change, Amend) and change.labels is not None:
+            return Keys(input=True)
         return Keys(((change.run, 0, WHOLE),)) if isinstance(change, Report) else _NOTHING
     if isinstance(change, Admit):
         return Keys(tuple([(change.run, no, WHOLE) for no in beginners(graph, run)]), input=True)

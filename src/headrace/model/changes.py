@@ -164,11 +164,14 @@ class Abandon(Struct, frozen=True, gc=False):
 
 
 class Amend(Struct, frozen=True, gc=False):
-    """Another priority, other labels, another phase: what is None stays. An ended run takes labels only."""
+    """Another priority, other labels, another phase: what is None stays. An ended run takes labels only.
+
+    ``labels`` are those that change; the value None takes a label away.
+    """
 
     run: int
     priority: int | None = None
-    labels: dict[str, str] | None = None
+    labels: dict[str, str | None] | None = None
     phase: str | None = None
     message: str | None = None
 

@@ -21,6 +21,7 @@ BATCH_TASKS_MAX = 50_000
 REASON_MAX = 4096
 
 Labels = Annotated[dict[LabelText, LabelText], Meta(max_length=64)]
+LabelChanges = Annotated[dict[LabelText, LabelText | None], Meta(max_length=128)]
 Reason = Annotated[str, Meta(max_length=REASON_MAX, pattern=r"^[^\x00]*$(?!\n)")]
 Phase = Annotated[str, Meta(max_length=200, pattern=r"^[^\x00]*$(?!\n)")]
 
@@ -92,12 +93,12 @@ class TaskRun(NewRun, frozen=True, kw_only=True):
 
 
 class AmendRun(Request, frozen=True, kw_only=True):
-    """``PATCH /runs/{id}``: what is not given stays as it is. ``labels`` replaces all of them."""
+    """``PATCH /runs/{id}``: what is not given stays as it is, of the labels too; a label that is null goes."""
 
     edn_namespace: ClassVar[str] = "run"
 
     priority: Priority | UnsetType = UNSET
-    labels: Labels | UnsetType = UNSET
+    labels: LabelChanges | UnsetType = UNSET
     phase: Phase | UnsetType = UNSET
     message: Reason | UnsetType = UNSET
 
