@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import http.client
 import json
-import shutil
+import socket
 import stat
-import subprocess
+from collections.abc import Awaitable
 from pathlib import Path
 from typing import Any
 
@@ -37,78 +39,89 @@ def test_its_socket_is_for_its_own_user_only(tmp_path: Path) -> None:
     run(main())
 
 
-def test_it_answers_json_and_curl_too(tmp_path: Path) -> None:
-    if not shutil.which("curl"):
-        pytest.skip("no curl")
+class OverSocket(http.client.HTTPConnection):
+    """Somebody else's HTTP client: the standard library's, which sends paths as they are."""
 
+    def __init__(self, path: str) -> None:
+        super().__init__("agent", timeout=20)
+        self._path = path
+
+    def connect(self) -> None:
+        self.sock = socket.socket(socket.AF_UNIX)
+        self.sock.settimeout(self.timeout)
+        self.sock.connect(self._path)
+
+
+def ask(
+    agent: Running, path: str, body: str | None = None, *, media: str = "application/json", method: str = ""
+) -> Awaitable[tuple[int, bytes]]:
+    """One request of a connection of its own, from a thread: status and body."""
+
+    def work() -> tuple[int, bytes]:
+        headers = {"accept": media} | ({"content-type": media} if body is not None else {})
+        with contextlib.closing(OverSocket(agent.settings.socket)) as connection:
+            connection.request(method or ("GET" if body is None else "POST"), path, body, headers)
+            answer = connection.getresponse()
+            return answer.status, answer.read()
+
+    return asyncio.to_thread(work)
+
+
+def test_it_answers_json_to_any_client(tmp_path: Path) -> None:
     async def main() -> None:
         async with Running(tmp_path, labels={"zone": "a"}) as agent:
             await agent.one(command(1, "true"))
 
-            async def curl(*more: str) -> Any:
-                argv = ["curl", "-s", "-w", "\n%{http_code}", "--unix-socket", agent.settings.socket, *more]
-                done = await asyncio.to_thread(subprocess.run, argv, capture_output=True, check=True)
-                body, _, status = done.stdout.decode().rpartition("\n")
-                return int(status), json.loads(body) if body else None
+            async def told(path: str, body: str | None = None, **more: Any) -> tuple[int, Any]:
+                status, text = await ask(agent, path, body, **more)
+                return status, json.loads(text) if text else None
 
-            base = "http://agent"
-            status, spec = await curl(f"{base}/spec")
+            status, spec = await told("/spec")
             assert (status, spec["slots"], spec["labels"]) == (200, 4, {"zone": "a"})
-            status, feed = await curl(f"{base}/outcomes?after=0&wait=1s&link=1")
+            status, feed = await told("/outcomes?after=0&wait=1s&link=1")
             assert (status, feed["outcomes"][0]["kind"]) == (200, "succeeded")
             start = json.dumps({"link_epoch": 1, "attempts": [{"run": 2}]})
-            assert (await curl("-H", "content-type: application/json", "-d", start, f"{base}/attempts"))[0] == 422
-            assert (await curl("-H", "content-type: application/json", "-d", "{", f"{base}/attempts"))[0] == 400
-            assert (await curl(f"{base}/outcomes?after=-1&link=1"))[0] == 400
-            assert (await curl(f"{base}/blobs/../../etc/passwd", "--path-as-is"))[0] == 404
-            assert (await curl(f"{base}/blobs/..%2f..%2fetc%2fpasswd", "--path-as-is"))[0] in {400, 404}
-            assert await curl(f"{base}/packages") == (200, {"packages": []})
-            status, held = await curl(f"{base}/attempts/1.0.-1.1")
+            assert (await told("/attempts", start))[0] == 422
+            assert (await told("/attempts", "{"))[0] == 400
+            assert (await told("/outcomes?after=-1&link=1"))[0] == 400
+            assert (await told("/blobs/../../etc/passwd"))[0] == 404
+            assert (await told("/blobs/..%2f..%2fetc%2fpasswd"))[0] in {400, 404}
+            assert await told("/packages") == (200, {"packages": []})
+            status, held = await told("/attempts/1.0.-1.1")
             assert (status, held["run"], held["epoch"]) == (200, 1, 1)
-            assert (await curl(f"{base}/attempts/2.0.-1.1"))[0] == 404
-            assert (await curl(f"{base}/attempts/../x", "--path-as-is"))[0] in {400, 404}
-            status, described = await curl(f"{base}/api/openapi.json")
+            assert (await told("/attempts/2.0.-1.1"))[0] == 404
+            assert (await told("/attempts/../x"))[0] in {400, 404}
+            status, described = await told("/api/openapi.json")
             assert (status, described["openapi"]) == (200, "3.1.0")
             assert {"/metrics", "/spec", "/attempts/{name}"} <= described["paths"].keys()
-            status, problem = await curl("-X", "POST", f"{base}/join")
+            status, problem = await told("/join", method="POST")
             assert (status, problem["detail"][:17]) == (501, "not available yet")
-            argv = ["curl", "-s", "--unix-socket", agent.settings.socket, f"{base}/metrics"]
-            told = await asyncio.to_thread(subprocess.run, argv, capture_output=True, check=True)
-            assert b"headrace_agent_slots 4\n" in told.stdout
-            status, problem = await curl(f"{base}/nothing")
+            assert b"headrace_agent_slots 4\n" in (await ask(agent, "/metrics", media="*/*"))[1]
+            status, problem = await told("/nothing")
             assert (status, problem["status"]) == (404, 404)
 
     run(main())
 
 
 def test_it_answers_edn_and_takes_it(tmp_path: Path) -> None:
-    if not shutil.which("curl"):
-        pytest.skip("no curl")
-
     async def main() -> None:
         async with Running(tmp_path, labels={"zone": "a"}) as agent:
             await agent.one(command(1, "true"))
 
-            async def curl(path: str, *more: str) -> Any:
-                argv = ["curl", "-s", "--unix-socket", agent.settings.socket, "-H", "accept: application/edn", *more]
-                done = await asyncio.to_thread(
-                    subprocess.run, [*argv, f"http://agent{path}"], capture_output=True, check=True
-                )
-                return loads(done.stdout) if done.stdout else None
+            async def told(path: str, body: str | None = None) -> Any:
+                text = (await ask(agent, path, body, media="application/edn"))[1]
+                return loads(text) if text else None
 
-            spec = await curl("/spec")
+            spec = await told("/spec")
             assert (spec[Keyword("slots")], spec[Keyword("labels")]) == (4, {"zone": "a"})
-            (ended,) = (await curl("/outcomes?after=0&wait=1s&link=1"))[Keyword("outcomes")]
+            (ended,) = (await told("/outcomes?after=0&wait=1s&link=1"))[Keyword("outcomes")]
             assert (ended[Keyword("attempt/run")], ended[Keyword("attempt/kind")]) == (1, Keyword("succeeded"))
-            assert (await curl("/attempts"))[Keyword("boot")]
-            assert (await curl("/nothing"))[Keyword("status")] == 404
-            as_edn = ("-H", "content-type: application/edn", "-d")
-            assert (await curl("/attempts", *as_edn, "{:link_epoch 1 :attempts [{:attempt/run 2}]}"))[
-                Keyword("status")
-            ] == 422
-            assert (await curl("/attempts", *as_edn, "{:link_epoch 1 :link_epoch 1}"))[Keyword("status")] == 400
-            stop = "{:link_epoch 1 :attempts [[[1 0 -1 1] 10]]}"
-            assert await curl("/attempts/stop", *as_edn, stop) is None
+            assert (await told("/attempts"))[Keyword("boot")]
+            assert (await told("/nothing"))[Keyword("status")] == 404
+            unfit = await told("/attempts", "{:link_epoch 1 :attempts [{:attempt/run 2}]}")
+            assert unfit[Keyword("status")] == 422
+            assert (await told("/attempts", "{:link_epoch 1 :link_epoch 1}"))[Keyword("status")] == 400
+            assert await told("/attempts/stop", "{:link_epoch 1 :attempts [[[1 0 -1 1] 10]]}") is None
 
     run(main())
 

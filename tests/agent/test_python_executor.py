@@ -104,7 +104,9 @@ def stubborn(path: str) -> None:
             pass
 
 @task
-def holds() -> None: ctypes.PyDLL(None).sleep(60)  # holds the interpreter: no thread of the runner can speak
+def holds() -> None:  # the interpreter: no thread of the runner can speak, and no signal but a kill ends the sleep
+    signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
+    ctypes.PyDLL(None).sleep(60)
 
 @task
 def dies() -> None: os.kill(os.getpid(), 9)
