@@ -49,7 +49,7 @@ def test_one_registered_task_is_run_by_its_reference(free: Words) -> None:
     assert ":run/id" in free("task", "--edn", "run", "mytasks:twice", "--n", "1").stdout
     failed = free("task", "run", "mytasks:twice", "--n", "no", "--retries", "0", "--wait", code=1)
     assert "argument 'n'" in failed.stdout
-    assert "no registered package has the task" in free("task", "run", "mytasks:thrice", code=2).stderr
+    assert "not a task: no registered package has it" in free("task", "run", "mytasks:thrice", code=2).stderr
     assert "write parameters as" in free("task", "run", "mytasks:twice", "stray", code=2).stderr
 
 

@@ -106,7 +106,7 @@ async def test_a_deleted_job_takes_no_runs_and_comes_back_whole(tmp_path: Path) 
             await patch(world, "/jobs/hello", {}),
             await delete(world, "/jobs/hello"),
         ):
-            assert answer.status == 410, answer.body
+            assert answer.status == 404, answer.body
             assert "restore" in answer.json["detail"]
         assert (await world.get(f"/runs/{run}")).json["state"] == "queued"
         assert (await world.get("/jobs")).json["items"] == []

@@ -29,6 +29,9 @@ HOLD_MAX = 20_000
 RESULT_INLINE = 262_144
 """Bytes of a result inside its outcome; a larger one goes aside by digest."""
 
+TIMEOUT = "timeout"
+"""The reason of an attempt that was ended because it took too long; its error says how long."""
+
 _RECENT = 32_768
 _EMPTY = Seal()
 
@@ -298,13 +301,13 @@ class Attempts:
             self._fault("agent.before_start")
             executor.start_many(batch)
 
-    def _ask(self, work: Work, kind: OutcomeKind, reason: str, grace_ms: int) -> None:
+    def _ask(self, work: Work, kind: OutcomeKind, reason: str, grace_ms: int, *, said: str = "") -> None:
         if work.over:
             return
         if work.asked is None:
             work.asked, work.reason = kind, reason
             if grace_ms > 0:
-                work.executor.ask(work.name, reason)
+                work.executor.ask(work.name, said or reason)
         if work.over:
             return
         kill_at = min(self._loop.time() + grace_ms / 1000, work.kill_at)
@@ -318,8 +321,8 @@ class Attempts:
             self._kill(work)
 
     def _time_out(self, work: Work) -> None:
-        reason = f"ran longer than {work.a.timeout_ms} ms"
-        self._ask(work, OutcomeKind.timeout, reason, work.a.grace_ms)
+        said = f"ran longer than {work.a.timeout_ms} ms"
+        self._ask(work, OutcomeKind.timeout, TIMEOUT, work.a.grace_ms, said=said)
 
     def _kill(self, work: Work) -> None:
         work.timer = None

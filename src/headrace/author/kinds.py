@@ -84,7 +84,7 @@ def http(
     method: str = "GET",
     headers: Mapping[str, Any] | None = None,
     body: object = None,
-    expect: str | int | Sequence[int] = "2xx",
+    expect: str | int | Sequence[int | str] = "2xx",
     after: Sequence[object] = (),
     **options: Unpack[TaskOptions],
 ) -> Any:

@@ -105,7 +105,7 @@ def package_of(reference: str, given: str | None, catalog: Catalog, path: str) -
     if len(names) == 1 and given is None:
         return names[0]
     if not names:
-        message = f"no registered package has the task {reference!r}"
+        message = f"{reference!r} is not a task: no registered package has it"
     elif given is not None:
         message = f"the package {given!r} has no task {reference!r}; {', '.join(sorted(names))} has"
     else:

@@ -14,7 +14,7 @@ from headrace.control.graphs import Graphs
 from headrace.control.ledger import Ledger
 from headrace.control.saved import Saved, SavedJobs
 from headrace.model.changes import Origin
-from headrace.model.errors import Conflict, Gone
+from headrace.model.errors import Conflict, Deleted
 from headrace.store.port import Reader
 
 ARRIVED = Origin("system", "control", "tasks that the job waited for were registered")
@@ -78,7 +78,7 @@ async def _save_anew(services: Saving, saved: Saved, catalog: Catalog) -> bool:
     change = PutJob(definition, document, missing=told_missing(missing), expected=saved.row.version)
     try:
         await services.ledger.change(change, ARRIVED)
-    except (Conflict, Gone):
+    except (Conflict, Deleted):
         return False
     finally:
         services.jobs.forget(name)

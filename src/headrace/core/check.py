@@ -281,7 +281,7 @@ def _package(
     given = task.package if task.package is not UNSET else definition.package
     packages = known.get(reference, ())
     if not packages:
-        found.add(path, f"no registered package has the task {reference!r}{found.near(reference, known)}")
+        found.add(path, f"{reference!r} is not a task: no registered package has it{found.near(reference, known)}")
     elif given is not UNSET and given not in packages:
         found.add(path, f"the package {given!r} has no task {reference!r}; {', '.join(sorted(packages))} has")
     elif given is UNSET and len(packages) > 1:

@@ -294,9 +294,12 @@ def halted_state(run: RunCell, cell: TaskCell) -> TaskState:
 
 
 def _exit_status(graph: Graph, run: RunCell, cell: TaskCell, *, bad: bool) -> str | None:
+    """What the run says: its first failure, else what the task says whose result is the run's."""
     if len(graph.nodes) == 1:
         return cell.exit_status
-    return cell.exit_status if bad and run.exit_status is None else run.exit_status
+    if bad:
+        return cell.exit_status if run.exit_status is None or run.failed == 0 else run.exit_status
+    return cell.exit_status if cell.no == graph.result_no and run.failed == 0 else run.exit_status
 
 
 def _count_instance(draft: Draft, cell: TaskCell, state: TaskState) -> None:
@@ -452,6 +455,7 @@ def activate(draft: Draft, cell: TaskCell, *, woken: bool = False) -> None:
     if node.delay_ms and not cell.flags & DELAYED:
         draft.owe(cell, draft.now + node.delay_ms * 1000, flags=cell.flags | DELAYED)
     elif node.each is not None:
-        draft.owe(cell, draft.now, state=TaskState.running, ready_at=draft.now, counts=Counts(total=-1))
+        now = draft.now
+        draft.owe(cell, now, state=TaskState.running, ready_at=now, started_at=now, counts=Counts(total=-1))
     else:
         make_ready(draft, node, cell)

@@ -137,7 +137,8 @@ def take(draft: Draft, cells: tuple[TaskCell, ...]) -> None:
         draft.put(replace(cell, result=draft.keep(key, result)))
         draft.facts.append(told(cell))
     succeeded = sum(cell.state == TaskState.succeeded for cell in cells)
-    draft.change_run(left=draft.run.left - len(cells), succeeded=draft.run.succeeded + succeeded)
+    said = next((cell.exit_status for cell in cells if cell.no == draft.graph.result_no), None)
+    draft.change_run(left=draft.run.left - len(cells), succeeded=draft.run.succeeded + succeeded, exit_status=said)
 
 
 def told(cell: TaskCell) -> TaskTaken:

@@ -174,7 +174,7 @@ class Http(Record, frozen=True, kw_only=True):
     """Its headers."""
     body: Any = UNSET
     """A text, or anything that is sent as JSON."""
-    expect: str | int | list[int] = "2xx"
+    expect: str | int | list[int | str] = "2xx"
     """The status, statuses, or class of statuses that count as success."""
 
 

@@ -16,6 +16,13 @@ Name = Annotated[
 LabelText = Annotated[str, Meta(pattern=r"^[^\x00]*$(?!\n)")]
 """Any text without a NUL character."""
 Duration = Annotated[str, Meta(pattern=r"^[0-9]+(\.[0-9]+)?(ms|s|m|h|d)$(?!\n)", description="250ms, 5s, 10m, 2h, 1d")]
+DurationOrInstant = Annotated[
+    str,
+    Meta(
+        pattern=r"^([0-9]+(\.[0-9]+)?(ms|s|m|h|d)|[0-9]{4}-[0-9]{2}-[0-9]{2}[ -~]*)$(?!\n)",
+        description="5s, 10m, 2h, 1d, or an instant as 2026-03-29T01:30:00Z",
+    ),
+]
 Size = Annotated[str, Meta(pattern=r"^[0-9]+[KMGT]?$(?!\n)", description="512K, 512M, 2G")]
 State = Annotated[str, Meta(extra={"edn": "keyword"})]
 """A state's name: a text in JSON, a keyword in EDN."""

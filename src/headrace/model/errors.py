@@ -3,7 +3,8 @@
     HeadraceError
     ├── Invalid            a definition or request is wrong; carries every problem        422 / 400
     ├── NotFound                                                                          404
-    │   └── Gone           it was there and is deleted; the message says how it comes back 410
+    │   ├── Deleted        it was there; the message says how it comes back               404
+    │   └── Gone           older than what is kept                                        410
     ├── Conflict           the state of things forbids it; names entity and state         409
     │   ├── Refused        a change that core refused                                     409
     │   │   └── Stale      by its epoch: an attempt that is over or another one's         409
@@ -75,8 +76,12 @@ class NotFound(HeadraceError):
     status = 404
 
 
+class Deleted(NotFound):
+    """It was there and was deleted; the message says how it comes back."""
+
+
 class Gone(NotFound):
-    """It was there once; the message says what became of it and, where it can, how it comes back."""
+    """What was asked for is older than what is kept."""
 
     status = 410
 

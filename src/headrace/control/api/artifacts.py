@@ -69,9 +69,10 @@ async def get_artifact(call: Call) -> Reply:
 
 
 async def _rows(call: Call, row: RunRow, known: Known, after: tuple[int, int, str] | None = None) -> list[ArtifactRow]:
-    """Its own files, and those of the tasks that it has taken over; those behind ``after``."""
+    """Its own files, and those of the tasks that it has taken over or found done before; those behind ``after``."""
     reader = call.services.reader
-    if row.input.more is None or not row.input.more.restarted_from:
+    restarted = row.input.more is not None and row.input.more.restarted_from
+    if not restarted and not any(node.cache for node in known.graph.nodes):
         return list(await reader.artifacts(row.cell.run, after=after))
     nodes = known.graph.nodes if after is None else known.graph.nodes[after[0] :]
     found = [one for node in nodes for one in await artifacts_of(reader, row.cell.run, node.no)]

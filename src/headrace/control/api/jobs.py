@@ -186,7 +186,7 @@ ROUTES = (
         handler=get_job,
         summary="A saved job: its definition, version and instants",
         response=JobView,
-        statuses=(200, 410),
+        statuses=(200,),
         query=(Query("version", "an older version", Kind.whole),),
     ),
     Route(
@@ -208,7 +208,7 @@ ROUTES = (
         permission=Permission.jobs_write,
         handler=patch_job,
         summary="Change parts of a job: a JSON merge patch (RFC 7396); what comes out is checked whole",
-        statuses=(200, 410, 412, 422),
+        statuses=(200, 412, 422),
         response=JobView,
         accepts=(MERGE_PATCH, *DOCUMENTS),
         query=(ALLOW_MISSING, REASON),

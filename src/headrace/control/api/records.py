@@ -11,7 +11,7 @@ from typing import Annotated, Any, ClassVar, Literal
 from msgspec import UNSET, Meta, Struct, UnsetType, field
 
 from headrace.model.definition import AgentChoice, Container, JobDefinition, Resources, Retries
-from headrace.model.document import Duration, LabelText, Name, Priority, State
+from headrace.model.document import Duration, DurationOrInstant, LabelText, Name, Priority, State
 from headrace.model.errors import Problem
 from headrace.model.job_view import JobView
 from headrace.model.views import View
@@ -33,7 +33,8 @@ class Request(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omi
 class NewRun(Request, frozen=True, kw_only=True):
     """``POST /jobs/{name}/runs``: a run of a saved job. ``version``: an older one instead of the newest.
 
-    ``test``: a run of the same graph in which nothing is done (``true`` or ``noop``), or each task says what it would do
+    ``at`` is an instant, ``delay`` a duration, ``expires`` either: what has not begun by then is canceled; a duration counts
+    from when it may begin. ``test``: a run of the same graph in which nothing is done (``true`` or ``noop``), or each task says what it would do
     (``print``).
     """
 
@@ -47,7 +48,7 @@ class NewRun(Request, frozen=True, kw_only=True):
     callback: str | UnsetType = UNSET
     at: str | UnsetType = UNSET
     delay: Duration | UnsetType = UNSET
-    expires: Duration | UnsetType = UNSET
+    expires: DurationOrInstant | UnsetType = UNSET
     test: bool | Literal["noop", "print"] = False
 
 

@@ -178,11 +178,27 @@ def timed(body: NewRun, now: int) -> InputMore | None:
         begin = at or 0
     if problems:
         raise Invalid("1 problem" if len(problems) == 1 else f"{len(problems)} problems", problems=tuple(problems))
-    # a run that is to begin later has that much time from then on
-    expires = min(max(now, begin) + millis(body.expires) * 1000, _FAR) if body.expires is not UNSET else 0
     return InputMore(
-        begin_at=begin, expires_at=expires, test=("print" if body.test == "print" else "noop") if body.test else ""
+        begin_at=begin,
+        expires_at=_end(body, max(now, begin)),
+        test=("print" if body.test == "print" else "noop") if body.test else "",
     )
+
+
+def _end(body: NewRun, begin: int) -> int:
+    """Until when it must have begun (µs), 0 for ever: an instant, or so long from when it may begin. Raises Invalid."""
+    if body.expires is UNSET:
+        return 0
+    at = micros(body.expires)
+    if at is None:
+        try:
+            at = begin + millis(body.expires) * 1000
+        except Invalid as e:
+            message = (
+                f"{body.expires[:40]!r} is neither a duration such as 1h nor an instant such as 2026-03-29T01:30:00Z"
+            )
+            raise Invalid("1 problem", problems=(Problem("expires", message),)) from e
+    return max(1, min(at, _FAR))
 
 
 async def saved_target(call: Call, name: str, version: int | None = None) -> Target:

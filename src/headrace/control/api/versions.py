@@ -122,7 +122,7 @@ ROUTES = (
         permission=Permission.jobs_write,
         handler=delete_job,
         summary="Delete a job: it takes no more runs; those that are there go on, and its versions stay",
-        statuses=(204, 410, 412),
+        statuses=(204, 412),
         if_match=True,
         query=(REASON,),
     ),

@@ -13,7 +13,7 @@ from msgspec import Struct, structs
 from headrace.control.changes.named import Decided, Rows
 from headrace.core.nodes import Graph
 from headrace.model.definition import JobDefinition
-from headrace.model.errors import Conflict, Gone, NotFound, Outdated
+from headrace.model.errors import Conflict, Deleted, NotFound, Outdated
 from headrace.model.limits import GATE
 from headrace.store.rows import Document, Entity, EntityKey
 
@@ -149,7 +149,7 @@ class DeleteJob(Struct, frozen=True):
         return ()
 
     def decide(self, rows: Rows, now: int) -> Decided:
-        """Not there: NotFound; deleted already: Gone."""
+        """Not there: NotFound; deleted already: Deleted."""
         old = rows.entities.get((JOB, self.name))
         if old is None:
             raise NotFound(f"there is no job {self.name}")
@@ -197,6 +197,8 @@ def as_expected(name: str, old: Entity | None, expected: int | None) -> None:
         raise Outdated(f"version {expected} of job {name} was expected, {now}: read it again")
 
 
-def deleted_job(name: str) -> Gone:
+def deleted_job(name: str) -> Deleted:
     """What to say of a job that was deleted."""
-    return Gone(f"the job {name} was deleted; POST /jobs/{name}/restore (headrace job restore {name}) brings it back")
+    return Deleted(
+        f"the job {name} was deleted; POST /jobs/{name}/restore (headrace job restore {name}) brings it back"
+    )
