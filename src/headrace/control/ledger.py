@@ -25,7 +25,7 @@ from headrace.control.lists import Lists
 from headrace.control.metrics import Counters
 from headrace.control.recording import Recorder
 from headrace.control.unit import Answered, Unit
-from headrace.control.waiting import Waiting
+from headrace.control.waiting import ROWS_A_CHANGE, SMALL, Waiting, weighty
 from headrace.core.graph import compile as compile_job
 from headrace.core.nodes import Graph
 from headrace.core.work import Command, Offer, Working
@@ -299,19 +299,20 @@ class Ledger:
     async def _commit(self, units: list[Unit]) -> None:
         commit = await self._commits.take(len(units) + 1)
         self._fault("ledger.before_load")
-        writer = self._store.writer
+        writer, exactly = self._store.writer, weighty(units)
         await writer.begin()
-        began, begun_at = self._spent(writer), self._clock.monotonic()
+        began, begun_at = self._spent(writer, exactly=exactly), self._clock.monotonic()
         try:
             group, recorder = self._group(commit)
             await group.round(units)
-            follows = await self._follow(group, until=began + self._bounds.seconds * FOLLOWING)
+            follows = await self._follow(group, until=began + self._bounds.seconds * FOLLOWING, exactly=exactly)
             self._fault("ledger.after_decide")
             if recorder.empty:
                 await writer.rollback()
             else:
                 await writer.write(group.batch(), wait=False)
-                self._queue.adapt(units, recorder.rows, self._spent(writer) - began)
+                if exactly or recorder.rows > ROWS_A_CHANGE * SMALL:
+                    self._queue.adapt(units, recorder.rows, self._spent(writer, exactly=exactly) - began)
                 self._fault("ledger.before_commit")
                 await writer.commit()
         except BaseException:
@@ -324,9 +325,13 @@ class Ledger:
         self._count(units, group, self._moved_at - begun_at)
         self._hand_on(units, group, follows)
 
-    def _spent(self, writer: Writer) -> float:
-        """Seconds that deciding has taken so far: of this thread's own CPU where that is known."""
-        return self._clock.monotonic() - writer.waited if self._worked is None else self._worked()
+    def _spent(self, writer: Writer, *, exactly: bool) -> float:
+        """Seconds that deciding has taken so far. ``exactly``: of this thread's own CPU where that is known, which costs a
+        system call: too much for a group of one change.
+        """
+        if exactly and self._worked is not None:
+            return self._worked()
+        return self._clock.monotonic() - writer.waited
 
     def _group(self, commit: int) -> tuple[Group, Recorder]:
         room = self._room
@@ -344,7 +349,7 @@ class Ledger:
         )  # fmt: skip
         return group, recorder
 
-    async def _follow(self, group: Group, *, until: float) -> list[Unit]:
+    async def _follow(self, group: Group, *, until: float, exactly: bool) -> list[Unit]:
         """Decide follow-ups in this commit while the bounds allow it; the rest is to be queued after it.
 
         ``until``: so much may have been spent; a long chain of follow-ups must not keep others from their commit.
@@ -352,7 +357,7 @@ class Ledger:
         left: list[Unit] = []
         while follows := group.follows():
             units = [Unit(changes, origin, None) for origin, changes in follows.items()]
-            if group.full() or self._spent(self._store.writer) >= until:
+            if group.full() or self._spent(self._store.writer, exactly=exactly) >= until:
                 left.extend(units)
                 continue
             await group.round(units)

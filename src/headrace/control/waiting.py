@@ -71,5 +71,14 @@ class Waiting:
             self._most = min(self._bounds.changes, fitting, self._most * 2)
 
     def _line(self, unit: Unit) -> deque[Unit]:
-        # What follows from a decision may be one change and much work: it is long.
-        return self._long if len(unit.changes) > SMALL or unit.future is None else self._short
+        return self._long if _is_long(unit) else self._short
+
+
+def weighty(units: Sequence[Unit]) -> bool:
+    """Whether deciding these may take so long that it is worth a look at the thread's own clock."""
+    return len(units) > SMALL or any(_is_long(unit) for unit in units)
+
+
+def _is_long(unit: Unit) -> bool:
+    # What follows from a decision may be one change and much work: it is long.
+    return len(unit.changes) > SMALL or unit.future is None

@@ -6,6 +6,8 @@ doubtful empties it, because the file is the truth. Bounded; the oldest go first
 
 from __future__ import annotations
 
+from itertools import islice
+
 from headrace.model.cells import RunCell, TaskCell
 from headrace.model.ids import TaskKey
 from headrace.model.states import RUN_FINAL
@@ -54,5 +56,5 @@ class LiveCells:
 def _shorten(cells: dict[int, RunCell] | dict[TaskKey, TaskCell], most: int) -> None:
     over = len(cells) - most
     if over > 0:
-        for key in list(cells)[:over]:
+        for key in list(islice(cells, over)):
             del cells[key]  # type: ignore[arg-type]  # reason: a key of the very dictionary
