@@ -13,7 +13,7 @@ import sys
 from collections.abc import Sequence
 from difflib import get_close_matches
 
-from headrace.model.errors import HeadraceError, Invalid, Unauthorized
+from headrace.model.errors import HeadraceError, Invalid
 
 OK, RUN_FAILED, USAGE, REFUSED, INTERRUPTED = 0, 1, 2, 3, 130
 COMMANDS = {
@@ -137,21 +137,6 @@ def parser(words: Sequence[str]) -> argparse.ArgumentParser:
     return top
 
 
-def _say_who(args: argparse.Namespace) -> None:
-    """Beside a 401: whose session was used, and what to do."""
-    from headrace.client import find, logins
-
-    try:
-        url, token = find.server(args.url, args.token, args.data)
-    except HeadraceError:
-        return
-    login = logins.read(os.environ).get(url)
-    if login is not None and login.token == token:
-        print(
-            f"  the session of {login.name} was used: headrace login {login.name}, or headrace logout", file=sys.stderr
-        )
-
-
 def _write_no_more() -> None:
     """Nothing may be written at exit either."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -201,8 +186,10 @@ def _main(words: Sequence[str] | None) -> int:
         return USAGE
     except HeadraceError as error:
         tell(error, args.form)
-        if isinstance(error, Unauthorized):
-            _say_who(args)
+        if args.form == "text":
+            from headrace.cli import wayon
+
+            print("".join(f"{line}\n" for line in wayon.lines(error, args)), end="", file=sys.stderr)
         return REFUSED
     except BrokenPipeError:
         _write_no_more()  # the reader has gone (``| head``)

@@ -21,11 +21,19 @@ FILTERS = (
 )  # fmt: skip
 SHOWN = 100
 """So many instances of a task are shown."""
+RUNS = (
+    "List runs, newest first. Column 'exit': the exit status of the run's only task, or of the task that failed first: "
+    "the exit code of a program, 'signal:9' when it was killed, 'ok' or 'error' for Python, or the work's own word."
+)
+SHOW = (
+    "One run and its tasks. Column 'attempt': which attempt it is (1: the first). Column 'said': how the instances of a task "
+    "with each stand; else its exit status, the reason of its end, its child run, or the progress that it last told."
+)
 
 
 def add(commands: Any) -> None:
     """The words of these commands."""
-    runs = commands.add_parser("runs", help="list runs, newest first")
+    runs = commands.add_parser("runs", help="list runs, newest first", description=RUNS)
     runs.add_argument("--job", metavar="NAME", help="only of this job")
     runs.add_argument(
         "--state", action="append", metavar="STATE", help="only in this state; may be given several times"
@@ -49,7 +57,7 @@ def add(commands: Any) -> None:
     runs.add_argument("-q", dest="q", metavar="TEXT", help="search")
     runs.add_argument("--limit", type=int, default=20, metavar="N", help="at most so many; default 20")
     runs.set_defaults(do=list_runs)
-    show = commands.add_parser("show", help="one run and its tasks")
+    show = commands.add_parser("show", help="one run and its tasks", description=SHOW)
     show.add_argument("id", type=int, metavar="ID")
     show.add_argument("task", nargs="?", metavar="TASK", help="this task alone, or its instance: TASK[3]")
     show.add_argument("--output", action="store_true", help="with the last output of each attempt")

@@ -121,6 +121,11 @@ class Caller(Struct, frozen=True):
     def require(self, permission: Permission) -> None:
         """Raise Forbidden, naming role and permission, unless the role holds it."""
         if permission not in self.permissions:
+            if permission in ROLES[self.role]:
+                raise Forbidden(
+                    f"this credential is narrowed and has no permission {permission.value}, which the role "
+                    f"{self.role.value} would have"
+                )
             raise Forbidden(f"the role {self.role.value} has no permission {permission.value}")
 
 
