@@ -10,7 +10,7 @@ from msgspec.structs import replace
 from tests.core.mill import Cancel, Claim, Lose, Mill, Offer, Started, job
 from tests.property import random_graphs
 
-from headrace.core import stepping
+from headrace.core import instances, stepping
 from headrace.core.plain import PAGE, settle_page
 from headrace.core.reaching import reach
 from headrace.model.cells import RunMore, TaskMore
@@ -23,6 +23,7 @@ def both(monkeypatch, play):
     """What two plays give: with the short ways, and without them."""
     with monkeypatch.context() as patched:
         patched.setattr(stepping, "_quick", lambda *given: None)
+        patched.setattr(instances, "give_out", lambda *given: 0)
         long = play()
     return play(), long
 

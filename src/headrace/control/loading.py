@@ -291,6 +291,7 @@ class Loader:
             items = await self._list(source, cell)
         if isinstance(items, list):
             self.working.items[source, first] = items[first : first + most]
+            self.working.totals[source] = len(items)
             if kept is not None and first + most >= len(items):
                 self._lists.drop(kept)
 

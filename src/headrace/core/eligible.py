@@ -105,6 +105,14 @@ def place_for(kind: Placement, klass: int, offers: list[Offer], taken: dict[int,
     return best
 
 
+def rooms_for(kind: Placement, klass: int, offers: list[Offer], taken: dict[int, int]) -> list[int]:
+    """How many more of this class each of these takes; none where it may not go."""
+    return [
+        room_of(kind, klass, offer, taken.get(place, 0)) if _suits(kind, offer) else 0
+        for place, offer in enumerate(offers)
+    ]
+
+
 def _suits(kind: Placement, offer: Offer) -> bool:
     for rule in OFFER_RULES:  # noqa: SIM110  a generator costs more than the rules, and this is hot
         if rule(kind, offer):

@@ -164,6 +164,8 @@ def render(value: Any, scope: Scope) -> Any:
         return parse(value).render(scope) if "${" in value else value
     if not isinstance(value, (dict, list, tuple)):
         return value
+    if isinstance(value, dict) and not any(isinstance(item, (dict, list, tuple)) for item in value.values()):
+        return {name: render(item, scope) for name, item in value.items()}
     holder: list[Any] = [None]
     todo: list[tuple[Any, Any, Any]] = [(holder, 0, value)]
     while todo:

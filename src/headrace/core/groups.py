@@ -6,26 +6,21 @@ ones than the window allows; the group's counts are its cursor.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from math import prod
 from typing import Any
 
-from msgspec import Struct
 from msgspec.structs import replace
 
-from headrace.core.classes import class_now, takes_now, with_takes
 from headrace.core.draft import Draft
 from headrace.core.eligible import stopped
 from headrace.core.expression import MissingValue, render
+from headrace.core.instances import Items, begin
 from headrace.core.moving import (
     EXPRESSION,
-    claim_task,
     close_group,
     end_uncreated,
-    look_for_room,
-    make_ready,
     message_value,
-    rank_of,
     side_end,
 )
 from headrace.core.nodes import GROWTH, TAKE_CHUNK, Each, Node
@@ -44,13 +39,6 @@ WHOLE_LIST = -1
 
 class NotItems(ValueError):
     """What ``each`` gives is no list of items."""
-
-
-class Items(Struct, frozen=True):
-    """How many items there are, and the one at a place."""
-
-    total: int
-    at: Callable[[int], Any]
 
 
 def expand(draft: Draft, group: TaskCell, first: int) -> None:
@@ -117,40 +105,9 @@ def _create(draft: Draft, node: Node, group: TaskCell, window: int, items: Items
     draft.facts.append(GroupExpanded(group.no, WHOLE, counts.created, items.total))
     if more:
         draft.commands.append(Follow(Wake(group.run, group.no, WHOLE, counts.created)))
-    _begin(draft, node, group, fresh, items)
+    begin(draft, node, group, fresh, items)
     if counts.live == 0 and counts.ended == counts.total:
         close_group(draft, group)
-
-
-def _begin(draft: Draft, node: Node, group: TaskCell, indices: Sequence[int], items: Items) -> None:
-    rank, klass, keys = rank_of(draft.now, node, draft.run), class_now(node, draft.run), draft.working.keys
-    waiting: dict[int, TaskCell] = {}
-    for index in indices:
-        cell = TaskCell(
-            group.run,
-            group.no,
-            index,
-            TaskState.ready,
-            1,
-            rank=rank,
-            klass=klass,
-            ready_at=draft.now,
-            item=item_value(items.at(index)),
-        )
-        if node.limited:
-            takes = takes_now(draft, node, cell, keys)
-            cell = replace(cell, more=with_takes(None, takes), klass=class_now(node, draft.run, takes))
-        if node.cache is not None:
-            cell = replace(cell, state=TaskState.blocked, klass=0, rank=0, ready_at=0)
-        draft.put(cell)
-        if node.cache is not None:
-            make_ready(draft, node, cell)
-        elif node.inner:
-            look_for_room(draft, node, cell)
-        elif not claim_task(draft, node, cell, fresh=True):
-            waiting.setdefault(cell.klass, cell)
-    for cell in waiting.values():
-        look_for_room(draft, node, cell)
 
 
 def _take(
@@ -180,15 +137,21 @@ def _items(draft: Draft, each: Each, counts: Counts, first: int) -> Items | int:
     if each.paged is not None and first >= 0:
         source = draft.task(each.paged)
         if source is not None and source.result is not None:
-            if source.result.count < 0:
-                return WHOLE_LIST - counts.created
-            page = draft.working.items.get((source.key, counts.created))
-            if page is None:
-                return counts.created
-            return Items(source.result.count, lambda index: page[index - counts.created])
+            return _page(draft, source, counts.created, first)
     elif not draft.at_hand(each.reads):
         return first
     return listed(render(each.source, RunScope(draft)))
+
+
+def _page(draft: Draft, source: TaskCell, created: int, first: int) -> Items | int:
+    """The items from ``created`` on, as they were loaded for this page; only who loads may know how many there are."""
+    page = draft.working.items.get((source.key, created))
+    total = source.result.count if source.result is not None else -1
+    if page is not None and total < 0:
+        total = draft.working.totals.get(source.key, -1)
+    if page is not None and total >= 0:
+        return Items(total, lambda index: page[index - created])
+    return created if total >= 0 or first != created else WHOLE_LIST - created
 
 
 def listed(source: Any) -> Items:

@@ -25,7 +25,7 @@ from headrace.core.render import Rendered, plain_attempt, render_attempt
 from headrace.core.scope import RunScope
 from headrace.core.work import Alarm, Dispatch, Follow, HasFiles, Parked
 from headrace.model.cells import Counts, RunCell, TaskCell, TaskMore, Value
-from headrace.model.changes import Claim
+from headrace.model.changes import Claim, Wake
 from headrace.model.facts import RunChanged, TaskDispatched, TaskEnded, TaskReadied, TaskTaken
 from headrace.model.ids import RUN_ITSELF, WHOLE, next_epoch
 from headrace.model.states import RUN_FINAL, TASK_LEASED, RunState, StopIntent, TaskState
@@ -314,7 +314,9 @@ def _count_instance(draft: Draft, cell: TaskCell, state: TaskState) -> None:
     if counts.live == 0 and counts.ended == counts.total:
         close_group(draft, group)
     elif counts.created < counts.total and not group.due_at and each and counts.live <= each.low:
-        draft.owe(group, draft.now)
+        # With the name of the page that it needs: the wake is not followed by another one that has it.
+        draft.change(group, due_at=draft.now)
+        draft.commands.append(Follow(Wake(group.run, group.no, WHOLE, counts.created)))
 
 
 def close_group(draft: Draft, group: TaskCell) -> None:

@@ -22,10 +22,11 @@ INTERPRETERS = frozenset(
 )
 DEFAULT_INTERPRETER = ("sh", "-eu")
 _PROGRAM_FLAG = re.compile(r"-[A-Za-z]*[ce]")
+_encode = msgspec.json.Encoder().encode
 _VERSION = re.compile(r"[\d.]+$")
 
 
-class Rendered(Struct, frozen=True):
+class Rendered(Struct, frozen=True, gc=False):
     """One attempt's work, nothing left to evaluate. ``args`` and ``params`` are JSON texts; 0 means no timeout.
 
     ``package`` is the digest of the code (empty: the agent's own modules). ``argv`` is the command, or the interpreter
@@ -160,7 +161,7 @@ def _rendered(source: Source, scope: Scope, params: bytes) -> Rendered:
         source.script,
         source.target,
         source.package,
-        still.args if still and "args" not in moving else msgspec.json.encode(render(source.args, scope)),
+        still.args if still and "args" not in moving else _encode(render(source.args, scope)),
         still.env
         if still and "env" not in moving
         else {name: render_text(text, scope) for name, text in source.env.items()},

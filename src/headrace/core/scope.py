@@ -15,6 +15,7 @@ from headrace.core.expression import MISSING, walk
 from headrace.model.cells import RunCell, RunInput, TaskCell, Value
 from headrace.model.states import TASK_FINAL
 
+_encode = msgspec.json.Encoder().encode
 _NO_INPUT = RunInput(0, 0, None, None, 0)
 
 
@@ -93,7 +94,7 @@ def item_of(instance: TaskCell) -> Any:
 
 def item_value(item: Any) -> Value:
     """An item as it is kept in the cell of its instance."""
-    data = msgspec.json.encode(item)
+    data = _encode(item)
     return Value(len(data), "inline", data)
 
 

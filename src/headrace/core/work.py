@@ -40,7 +40,7 @@ class Keys(Struct, frozen=True, gc=False):
     """Tasks of which to look up whether their work was done before."""
 
 
-class Ahead(Protocol):
+class WorkAhead(Protocol):
     """Work beyond an agent's slots, by class. A dictionary is one; a shell may reckon it when it is asked."""
 
     def get(self, klass: int, none: int, /) -> int: ...
@@ -63,7 +63,7 @@ class Offer(Struct):
     """It takes no new work, however much is free."""
     name: str = ""
     """The agent's name, for tasks that ask for one agent and for people."""
-    ahead: Ahead = field(default_factory=dict[int, int])
+    ahead: WorkAhead = field(default_factory=dict[int, int])
 
 
 class Cached(Struct, frozen=True):
@@ -96,6 +96,8 @@ class Working(Struct):
     """Parameters of runs as decoded when they were first read; they never change. Whoever loads may bring large ones."""
     values: dict[TaskKey, Any] = field(default_factory=dict)
     items: dict[tuple[TaskKey, int], list[Any]] = field(default_factory=dict)
+    totals: dict[TaskKey, int] = field(default_factory=dict)
+    """How many items the lists have of which ``items`` has a page, where the results do not say so themselves."""
     members: dict[int, list[TaskKey]] = field(default_factory=dict)
     offers: list[Offer] = field(default_factory=list)
     incarnation: int = 1
