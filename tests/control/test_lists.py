@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import msgspec
+import pytest
 from tests.control.ledger_world import ALICE, settle, world
 
 from headrace.control.lists import ListKey, Lists
@@ -44,7 +45,8 @@ def test_another_version_of_the_task_is_another_list() -> None:
     assert lists.get(key(1, 5)) is None
 
 
-def test_a_list_is_read_from_the_store_once_for_all_its_pages_and_let_go(tmp_path: Path) -> None:
+@pytest.mark.parametrize("count", [5_500, -1])  # the second: as of a result that is one JSON text
+def test_a_list_is_read_from_the_store_once_for_all_its_pages_and_let_go(tmp_path: Path, count: int) -> None:
     async def body() -> None:
         async with world(tmp_path) as w:
             tasks = [
@@ -64,7 +66,7 @@ def test_a_list_is_read_from_the_store_once_for_all_its_pages_and_let_go(tmp_pat
             text = msgspec.json.encode(list(range(5_500)))
             said = settle(first, result=text)
             assert said.result is not None
-            said = msgspec.structs.replace(said, result=msgspec.structs.replace(said.result, count=5_500))
+            said = msgspec.structs.replace(said, result=msgspec.structs.replace(said.result, count=count))
             await w.ledger.ask_many([said], ALICE)
             done = 1
             while True:

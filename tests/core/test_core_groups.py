@@ -142,6 +142,53 @@ def test_a_list_of_unknown_length_is_loaded_whole():
     assert WHOLE_LIST == -1
 
 
+class Telling(Mill):
+    """A mill that says how many items a list has, as who loads a page of it knows."""
+
+    wakes = 0
+
+    def _load_keys(self, working, keys, run):
+        super()._load_keys(working, keys, run)
+        if keys.items and keys.items[0] in self.tasks:
+            working.totals[keys.items[0]] = len(self._value(keys.items[0]))
+
+    def _group(self, changes):
+        self.wakes += sum(isinstance(change, Wake) and change.no == 1 for change in changes)
+        assert not any(isinstance(change, Wake) and change.first < 0 for change in changes), "the whole list"
+        return super()._group(changes)
+
+
+def test_a_list_of_unknown_length_is_read_in_pages_where_its_length_is_told_with_them():
+    mill = Telling(job({"name": "a"}, {"name": "g", "each": "${tasks.a.result}", "concurrency": 2}))
+    mill.submit()
+    order = mill.take()
+    text = value([1, 2, 3, 4, 5])
+    told = mill.outcome(order)
+    mill.one(Settle(1, 0, -1, order.epoch, told.kind, 1, 2, result=Value(text.size, "inline", text.data), digest=b"d"))
+    while mill.dispatches:
+        mill.settle(mill.take())
+    assert mill.at("g").counts.succeeded == 5
+    assert mill.wakes == 4, "each with the name of its page"
+
+
+def test_instances_of_which_the_input_is_not_here_are_ready_and_wait():
+    mill = Mill(job({"name": "g", "each": [1, 2], "command": ["echo", "${params.x}"]}))
+    mill.inputs = type("Gone", (dict,), {"__contains__": lambda *_: False})()
+    mill.submit(x=1)
+    assert [mill.at("g", index).state for index in (0, 1)] == [TaskState.ready] * 2
+
+
+def test_instances_of_which_a_value_is_not_here_are_ready_and_wait():
+    class Lost(Mill):
+        def _raw(self, key):
+            return None
+
+    mill = Lost(job({"name": "a"}, {"name": "g", "needs": ["a"], "each": [1], "command": ["e", "${tasks.a.result}"]}))
+    mill.submit()
+    mill.settle(mill.take(), result="x" * 2_000)
+    assert mill.at("g", 0).state == TaskState.ready
+
+
 def test_a_wake_for_the_wrong_page_is_followed_by_one_for_the_right_page():
     mill = Mill(job({"name": "a"}, {"name": "g", "each": "${tasks.a.result}", "concurrency": 2}))
     mill.submit()

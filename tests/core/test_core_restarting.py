@@ -15,7 +15,7 @@ from headrace.core.graph import compile as compile_job
 from headrace.core.restarting import plan, taken
 from headrace.core.work import Offer
 from headrace.model.cells import InputMore, RunInput
-from headrace.model.changes import Restarted, Submit
+from headrace.model.changes import Restarted, Submit, Wake
 from headrace.model.definition import JobDefinition
 from headrace.model.errors import Refused
 from headrace.model.facts import RunRestarted, TaskTaken
@@ -291,3 +291,23 @@ def test_the_value_that_a_taken_cell_brings_is_the_old_one():
     mill = played(CHAIN, failing("b"))
     cell = taken(replace(mill.at("a"), result=value({"of": "a"})), (2, 0, WHOLE))
     assert (cell.run, cell.attempt, cell.epoch, cell.seal, cell.version) == (2, 0, 0, b"", 1)
+
+
+def test_a_wake_without_the_name_of_its_page_takes_over_the_same_instances():
+    class Forgetful(TwoRuns):
+        forgot = 0
+
+        def _group(self, changes):
+            if len(changes) == 1 and isinstance(changes[0], Wake) and changes[0].first > 0 and not self.forgot:
+                self.forgot = changes[0].first
+                changes = [replace(changes[0], first=0)]
+            return super()._group(changes)
+
+    mill = Forgetful(job({"name": "g", "each": list(range(450))}))
+    mill.forgot = -1
+    mill.submit()
+    mill.play(lambda name, order: ("failed" if order.key[2] % 100 == 7 else "succeeded", order.key[2]))
+    mill.forgot = 0
+    restart(mill)
+    assert mill.forgot == 200
+    assert (mill.at("g", run=2).counts.succeeded, mill.at("g", run=2).counts.live) == (445, 5)

@@ -234,6 +234,7 @@ class LocalRun:
             items = decoded(self._value(working.tasks[source]))
             if isinstance(items, list):
                 working.items[source, first] = items[first : first + most]
+                working.totals[source] = len(items)
 
     def _value(self, cell: TaskCell) -> Any:
         held = cell.result is None or cell.result.data is not None

@@ -15,7 +15,7 @@ from headrace.core.results import result_keys, run_result
 from headrace.core.work import Working
 from headrace.model.cells import TaskCell, Value
 from headrace.model.errors import TooLarge
-from headrace.model.ids import WHOLE
+from headrace.model.ids import WHOLE, TaskKey
 from headrace.model.states import TASK_FINAL, RunState, TaskState
 from headrace.store.port import Blobs, Reader
 from headrace.store.rows import RunRow
@@ -25,7 +25,7 @@ SHOWN_MAX = 16 * 1024 * 1024
 ALONE_MAX = 64 * 1024 * 1024
 """The same for one task that was asked for by itself: as much as a task may give."""
 
-_LINES = msgspec.json.Decoder(Any)
+_JSON = msgspec.json.Decoder(Any)
 
 GATHER_MAX = 100_000
 """Instances whose results are put together in one answer."""
@@ -39,11 +39,20 @@ class Room:
     def __init__(self, most: int = SHOWN_MAX) -> None:
         self._most = self._left = most
 
+    @property
+    def left(self) -> int:
+        """Bytes."""
+        return self._left
+
     def take(self, size: int) -> None:
         """Use some of it. Raises TooLarge when it is not there."""
         if size > self._left:
             raise TooLarge(f"a value of {size} bytes does not fit: at most {self._most} bytes of values are shown here")
         self._left -= size
+
+
+Seen = dict[TaskKey, tuple[Any, int]]
+"""Results of groups that an answer has put together already, and how many bytes they were."""
 
 
 class Values:
@@ -61,16 +70,26 @@ class Values:
         data = value.data
         if data is None:
             data = await self._blobs.get(value.digest)
-        try:
-            return _LINES.decode_lines(data) if value.lines else msgspec.json.decode(data)
-        except RecursionError:
-            raise TooLarge("a value is nested too deep to be shown") from None
+        return _decoded(data, value.lines)
 
-    async def result(self, cell: TaskCell, room: Room) -> Any:
-        """The result of one task: its own, or the list of its instances' results. Raises TooLarge."""
-        if cell.counts is not None and cell.result is None:
-            return await self._gathered(cell, room) if cell.state in TASK_FINAL else None
-        return await self._of_cell(cell, room)
+    async def result(self, cell: TaskCell, room: Room, seen: Seen | None = None) -> Any:
+        """The result of one task: its own, or the list of its instances' results. Raises TooLarge.
+
+        ``seen``: the list is taken from here, and put here, so that one answer reads it once. Nobody alters it.
+        """
+        if cell.counts is None or cell.result is not None:
+            return await self._of_cell(cell, room)
+        if cell.state not in TASK_FINAL:
+            return None
+        if seen is not None and cell.key in seen:
+            found, size = seen[cell.key]
+            room.take(size)
+            return found
+        left = room.left
+        found = await self._gathered(cell, room)
+        if seen is not None:
+            seen[cell.key] = found, left - room.left
+        return found
 
     async def error(self, cell: TaskCell) -> Any:
         """The error of the newest attempt, as data."""
@@ -80,7 +99,7 @@ class Values:
             return await self.decoded(await self._reader.error(cell.key))
         return await self.decoded(cell.error)
 
-    async def run_result(self, row: RunRow, known: Known) -> Any:
+    async def run_result(self, row: RunRow, known: Known, seen: Seen | None = None) -> Any:
         """The run's result: what ``result:`` says, else that of the only task nobody depends on; None before the end.
 
         Raises TooLarge.
@@ -97,7 +116,7 @@ class Values:
                 continue
             working.tasks[key] = cell
             if key in keys.values or key in keys.gather:
-                working.values[key] = await self.result(cell, room)
+                working.values[key] = await self.result(cell, room, seen)
         return run_result(graph, working, row.cell)
 
     async def _of_cell(self, cell: TaskCell, room: Room) -> Any:
@@ -115,8 +134,22 @@ class Values:
         while True:
             cells = await self._reader.tasks(group.run, no=group.no, after=after, limit=500)
             for cell in cells:
-                if 0 <= cell.index < total and cell.state is TaskState.succeeded:
+                if not 0 <= cell.index < total or cell.state is not TaskState.succeeded or cell.result is None:
+                    continue
+                value = cell.result
+                if value.data is None or value.lines:
                     results[cell.index] = await self._of_cell(cell, room)
+                else:
+                    # As ``decoded`` does it, without asking anybody: there are many of them, and short ones.
+                    room.take(value.size)
+                    results[cell.index] = _decoded(value.data)
             if len(cells) < 500:
                 return results
             after = (group.no, cells[-1].index)
+
+
+def _decoded(data: bytes, lines: bool = False) -> Any:
+    try:
+        return _JSON.decode_lines(data) if lines else _JSON.decode(data)
+    except RecursionError:
+        raise TooLarge("a value is nested too deep to be shown") from None

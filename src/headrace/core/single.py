@@ -95,7 +95,7 @@ def claim_single(graph: Graph, working: Working, run: RunCell, change: Claim) ->
     return Step(leased, (taken,), (TaskDispatched(0, WHOLE, attempt, epoch, agent),), (told,))
 
 
-def settle_single(graph: Graph, working: Working, run: RunCell, change: Settle, now: int) -> Step | None:
+def settle_single(working: Working, run: RunCell, change: Settle, now: int) -> Step | None:
     """The plain success of a run of one task; None when it is anything else."""
     task = working.tasks.get((change.run, change.no, change.index))
     if (

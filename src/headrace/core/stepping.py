@@ -89,7 +89,9 @@ def _quick(graph: Graph, working: Working, run: RunCell, change: Change, now: in
     if run.more is not None or graph.long:
         return None
     if isinstance(change, Settle):
-        return (settle_single if graph.fast else settle_plain)(graph, working, run, change, now)
+        if graph.fast:
+            return settle_single(working, run, change, now)
+        return settle_plain(graph, working, run, change, now)
     if isinstance(change, Claim):
         return (claim_single if graph.fast else claim_plain)(graph, working, run, change)
     return None

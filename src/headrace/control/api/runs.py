@@ -89,7 +89,7 @@ async def whole_run(call: Call, row: RunRow, known: Known) -> RunView:
     if call.text("with") == "output":
         tasks = [await with_output(services, row, known, cell, view) for cell, view in zip(cells, tasks, strict=True)]
     try:
-        return run_view(row, result=await services.values.run_result(row, known), tasks=tasks, more=more)
+        return run_view(row, result=await services.values.run_result(row, known, views.seen), tasks=tasks, more=more)
     except TooLarge as error:
         return run_view(row, omitted=error.message, tasks=tasks, more=more)
 

@@ -13,7 +13,7 @@ import msgspec
 from msgspec import structs
 
 from headrace.control.graphs import Known
-from headrace.control.values import ALONE_MAX, SHOWN_MAX, Room, Values
+from headrace.control.values import ALONE_MAX, SHOWN_MAX, Room, Seen, Values
 from headrace.core.expression import MISSING, MissingValue, render_text, walk
 from headrace.core.moving import REPEAT
 from headrace.core.scope import labels_of
@@ -188,6 +188,8 @@ class TaskViews:
         self._known = known
         self._row = row
         self._agents = agents
+        self.seen: Seen = {}
+        """Lists of results that are shown, for whoever shows them again in the same answer."""
         self._params: Any = MISSING
 
     async def brief(self, cell: TaskCell, states: dict[int, TaskState]) -> TaskView:
@@ -239,7 +241,7 @@ class TaskViews:
 
     async def _result(self, cell: TaskCell) -> tuple[Any, str | None]:
         try:
-            return await self._values.result(cell, self._room), None
+            return await self._values.result(cell, self._room, self.seen), None
         except TooLarge as error:
             if self._alone:
                 return None, error.message
