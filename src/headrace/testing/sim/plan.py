@@ -24,7 +24,7 @@ class Plan(Struct, frozen=True):
     def of(dice: Random) -> Plan:
         """The plan of a seed."""
         return Plan(
-            tasks=dice.randint(42, 50),
+            tasks=dice.randint(34, 42),
             transitions=200,
             span_s=dice.uniform(5, 20),
             faults=dice.randint(3, 7),
