@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 import time
 import urllib.error
 import urllib.request
@@ -80,6 +83,29 @@ def test_a_run_says_what_the_task_says_whose_result_is_its_own(api: Api) -> None
     handled = api.run(sh("a", "exit 3"), sh("b", said.format("MENDED"), needs=[{"task": "a", "state": "failed"}]))
     assert (handled["state"], handled["exit_status"]) == ("failed", "3")
     assert api.run(sh("a", "true"), sh("b", "true"))["exit_status"] is None
+    named = {"name": "words", "tasks": [sh("a", said.format("A")), sh("b", said.format("B"))]}
+    _, run = api("POST", "/runs", {"job": {**named, "result": "${tasks.a.result}"}})
+    assert api.ended(run["id"])["exit_status"] == "A"
+
+
+def test_a_failure_that_is_followed_shows_what_the_task_was_given(api: Api, tmp_path: Path) -> None:
+    tasks = [
+        sh("a", 'echo "[4, 0]" > "$HEADRACE_RESULT"'),
+        {"name": "b", "each": "${tasks.a.result}", "command": ["sh", "-c", "test $0 != 0", "${item}", "${params.day}"]},
+        {"name": "c", "needs": ["b"], "command": ["true"]},
+    ]
+    params = {"type": "object", "properties": {"day": {"type": "string"}}}
+    (tmp_path / "divide.json").write_text(json.dumps({"name": "divide", "params": params, "tasks": tasks}))
+    headrace = str(Path(sys.executable).with_name("headrace"))
+    for how in ("--follow", "--wait"):
+        argv = [headrace, "run", str(tmp_path / "divide.json"), "--day", "mon day", how]
+        told = subprocess.run(
+            argv, env={**os.environ, "HEADRACE_DATA": str(api.server.data)}, capture_output=True, text=True, timeout=60
+        )
+        lines = told.stdout.splitlines()
+        assert (told.returncode, "  did not run: c" in lines) == (1, True), told
+        assert "    given: sh -c 'test $0 != 0' 0 'mon day'" in lines
+        assert "  b[1] failed 1 on attempt 1" in lines
 
 
 def test_the_files_of_a_cached_task_are_those_of_the_run(api: Api) -> None:

@@ -1,6 +1,6 @@
 """Watching a run from the terminal: task states and log lines as they come; plain lines in a pipe.
 
-Also the story of a failure: the user's own frames, what was skipped, and the two commands to go on. A server that is
+Also the story of a failure: the inputs, the user's own frames, what was skipped, and the two commands to go on. A server that is
 away for a moment is waited for: the run does not need it to go on.
 """
 
@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable
 from datetime import UTC, datetime
 from itertools import groupby
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from headrace.cli.pieces import Pieces, who
 from headrace.cli.terminal import Terminal, clean, elapsed, short
@@ -21,6 +21,9 @@ from headrace.client.sync import FINAL, WAIT_SLICE, Client
 from headrace.model import views
 from headrace.model.errors import Busy, Unreachable
 
+if TYPE_CHECKING:
+    from headrace.cli.inputs import Inputs
+
 T = TypeVar("T")
 SLICE = 0.5
 """Seconds of one long poll while somebody watches."""
@@ -29,6 +32,8 @@ TAIL_S = 5.0
 AWAY_S = 30.0
 """How long a server may be away before the watcher gives up."""
 BAR = 30
+FAILED_SHOWN = 20
+"""Tasks that failed and are told of at the end; the rest is counted."""
 QUIET = ("blocked", "ready")
 ENDED = ("succeeded", "failed", "canceled", "skipped", "lost")
 
@@ -180,8 +185,8 @@ def counted(counts: dict[str, int]) -> str:
     return ", ".join([f"{counts.get('succeeded', 0)} of {total} succeeded", *parts])
 
 
-def story(terminal: Terminal, run: views.RunView) -> None:
-    """How the run ended; for a failure all that a tired person needs."""
+def story(terminal: Terminal, run: views.RunView, client: Client | None = None) -> None:
+    """How the run ended; for a failure all that a tired person needs: of a client also what the failed tasks were given."""
     took = elapsed(run.started_at or run.created_at, run.ended_at)
     said = f" ({run.exit_status})" if run.exit_status else ""
     terminal.line(f"run {run.id} {terminal.state(run.state)}{said} after {took}")
@@ -191,9 +196,16 @@ def story(terminal: Terminal, run: views.RunView) -> None:
         return
     if run.reason:
         terminal.line(f"  reason: {clean(run.reason)}")
-    for task in run.tasks:
-        if task.state in ("failed", "lost"):
-            failure(terminal, task)
+    failed = [task for task in run.tasks if task.state in ("failed", "lost")]
+    inputs = None
+    if failed and client is not None:
+        from headrace.cli.inputs import Inputs
+
+        inputs = Inputs(client, run)
+    for task in failed[:FAILED_SHOWN]:
+        failure(terminal, task, inputs)
+    if len(failed) > FAILED_SHOWN:
+        terminal.line(f"  … and {len(failed) - FAILED_SHOWN} more that failed")
     ended = [task.name for task in run.tasks if task.state == "canceled" and task.started_at]
     if ended:
         terminal.line(f"  canceled: {', '.join(ended)}")
@@ -206,14 +218,20 @@ def story(terminal: Terminal, run: views.RunView) -> None:
     terminal.line(f"  and why:  headrace explain {run.id}")
 
 
-def failure(terminal: Terminal, task: views.TaskView) -> None:
-    """Why a task failed, with the user's own frames."""
+def failure(terminal: Terminal, task: views.TaskView, inputs: Inputs | None = None) -> None:
+    """Why a task failed, with what it was given and the user's own frames; of a group, the first instance that did."""
+    name = task.name if task.index is None else f"{task.name}[{task.index}]"
     said = task.exit_status or task.reason or ""
     if task.counts:
         said, attempt = counted(task.counts), ""
     else:
         attempt = f" on attempt {task.attempt}" if task.attempt else ""
-    terminal.line(f"  {terminal.style(task.name, 'bold')} {terminal.state(task.state)} {clean(said)}{attempt}".rstrip())
+    terminal.line(f"  {terminal.style(name, 'bold')} {terminal.state(task.state)} {clean(said)}{attempt}".rstrip())
+    if inputs is not None and task.counts and (one := inputs.instance(task)) is not None:
+        failure(terminal, one, inputs)
+        return
+    if inputs is not None and not task.counts and (given := inputs.of(task)):
+        terminal.line(f"    given: {given}")
     if task.error is None:
         return
     terminal.line(f"    {task.error.type}: {clean(task.error.message)}")

@@ -247,7 +247,7 @@ def finish(args: argparse.Namespace, terminal: Terminal, client: Client, run: Ru
         _left(args, run.id)
         raise
     if not terminal.data(view):
-        story(terminal, view)
+        story(terminal, view, client)
     assert view.state in FINAL
     return 0 if view.state == "succeeded" else 1
 

@@ -214,7 +214,7 @@ def show_logs(args: argparse.Namespace, terminal: Terminal) -> int:
     with connect(args) as client:
         if args.follow and terminal.form == "text" and args.task is None:
             view = Watch(client, terminal, args.id).until_ended()
-            story(terminal, view)
+            story(terminal, view, client)
             return 0
         run = client.runs.get(args.id)
         where = {"stream": args.stream, "level": args.level, "q": args.q}

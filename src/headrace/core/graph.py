@@ -62,6 +62,8 @@ def compile(definition: doc.JobDefinition) -> Graph:  # noqa: A001  the word of 
     odd = gate is not None or any(node.limited or node.cache for node in bare)
     long = any(node.inner or node.delay_ms or node.repeat for node in nodes)
     roots = tuple(node.no for node in nodes if node.pending == 0)
+    reads = _reads(refs_of(definition.result), by_name, groups) if definition.result is not UNSET else Reads()
+    leaf = _only_leaf(nodes)
     return Graph(
         name=definition.name,
         nodes=nodes,
@@ -72,8 +74,9 @@ def compile(definition: doc.JobDefinition) -> Graph:  # noqa: A001  the word of 
         timeout_ms=_ms(definition.timeout, 0),
         stop_on_failure=definition.on_failure == "stop",
         result=definition.result,
-        result_reads=_reads(refs_of(definition.result), by_name, groups) if definition.result is not UNSET else Reads(),
-        result_no=_only_leaf(nodes),
+        result_reads=reads,
+        result_no=leaf,
+        said_no=leaf if definition.result is UNSET or len(reads.cells) != 1 else reads.cells[0],
         fast=len(nodes) == 1 and not finals and not groups and nodes[0].when is UNSET and not (long or odd),
         long=long,
         gate=gate,

@@ -299,7 +299,7 @@ def _exit_status(graph: Graph, run: RunCell, cell: TaskCell, *, bad: bool) -> st
         return cell.exit_status
     if bad:
         return cell.exit_status if run.exit_status is None or run.failed == 0 else run.exit_status
-    return cell.exit_status if cell.no == graph.result_no and run.failed == 0 else run.exit_status
+    return cell.exit_status if cell.no == graph.said_no and run.failed == 0 else run.exit_status
 
 
 def _count_instance(draft: Draft, cell: TaskCell, state: TaskState) -> None:

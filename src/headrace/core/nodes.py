@@ -202,6 +202,8 @@ class Graph(Struct, frozen=True):
     result: Any = UNSET
     result_reads: Reads = Reads()
     result_no: int | None = None
+    said_no: int | None = None
+    """The task whose exit status is the run's unless one fails: that whose result is the run's."""
     fast: bool = False
     gate: GateRule | None = None
     long: bool = False

@@ -141,7 +141,7 @@ def _told(task: TaskCell, change: Settle) -> TaskEnded:
 
 def _settle_task(graph: Graph, working: Working, run: RunCell, task: TaskCell, change: Settle, now: int) -> Step | None:
     node = graph.nodes[change.no]
-    if run.left == 1 or node.final or change.no == graph.result_no:
+    if run.left == 1 or node.final or change.no == graph.said_no:
         return None
     told = TaskEnded(
         task.no, WHOLE, _SUCCEEDED, task.attempt, change.exit_status, change.reason, change.started_at, change.ended_at

@@ -137,7 +137,7 @@ def take(draft: Draft, cells: tuple[TaskCell, ...]) -> None:
         draft.put(replace(cell, result=draft.keep(key, result)))
         draft.facts.append(told(cell))
     succeeded = sum(cell.state == TaskState.succeeded for cell in cells)
-    said = next((cell.exit_status for cell in cells if cell.no == draft.graph.result_no), None)
+    said = next((cell.exit_status for cell in cells if cell.no == draft.graph.said_no), None)
     draft.change_run(left=draft.run.left - len(cells), succeeded=draft.run.succeeded + succeeded, exit_status=said)
 
 
