@@ -131,6 +131,19 @@ def test_a_task_with_each_says_when_it_began(api: Api) -> None:
     assert datetime.fromisoformat(run["created_at"]) <= began <= ended
 
 
+def test_a_condition_on_the_item_is_decided_for_each_instance(api: Api) -> None:
+    def sifted(items: list[Any], **when: Any) -> tuple[str, str, Any, Any]:
+        task = {"name": "a", "each": items, "when": {"value": "${item}", **when}, "interpreter": ["sh", "-eu"]}
+        task |= {"script": 'echo "$I" > "$HEADRACE_RESULT"', "env": {"I": "${item}"}, "concurrency": 2}
+        run = api.run(task, sh("after", "true", needs=["a"]))
+        return run["state"], run["tasks"][0]["state"], run["tasks"][0]["result"], run["tasks"][1]["state"]
+
+    assert sifted([1, 2, 3, 4, 5], ne=2) == ("succeeded", "succeeded", [1, None, 3, 4, 5], "succeeded")
+    assert sifted([1, 2], gt=5) == ("succeeded", "skipped", [None, None], "skipped")
+    assert sifted([], gt=5) == ("succeeded", "succeeded", [], "succeeded")
+    assert sifted(list(range(700)), lt=1)[:2] == ("succeeded", "succeeded")
+
+
 def test_a_deleted_job_is_not_found(api: Api) -> None:
     job = {"name": "shortlived", "tasks": [sh("a", "true")]}
     assert api("PUT", "/jobs/shortlived", job)[0] == 201

@@ -262,3 +262,36 @@ def test_only_the_parts_with_expressions_are_rendered_for_each_instance():
     assert (first.argv, first.env) == (("x", "${y}"), {"N": "1", "M": "${m}"})
     assert (second.env["N"], second.label, second.outputs, second.args) == ("2", "l", ("o",), b"{}")
     assert first.argv is second.argv
+
+
+ODD = {"any": [{"value": "${item.n}", "in": [1, 3, 5, 7, 9]}, {"value": "${index}", "ge": "${params.from}"}]}
+
+
+@pytest.mark.parametrize("more", [{}, {"concurrency": 2}, {"cache": {"for": "1h"}}])
+def test_a_condition_on_the_item_skips_instances_one_by_one(more):
+    items = [{"n": n} for n in range(10)]
+    task = {"name": "g", "each": items, "when": ODD, "command": ["x", "${item.n}"], **more}
+    mill = Mill(job(task, {"name": "h", "needs": ["g"]}))
+    mill.submit(**{"from": 8})
+    mill.play(lambda name, order: ("succeeded", order.key[2]) if name == "g" else "succeeded")
+    counts = mill.at("g").counts
+    assert (counts.total, counts.live, counts.succeeded, counts.skipped) == (10, 0, 6, 4)
+    skipped = [i for i in range(10) if mill.at("g", i).state == TaskState.skipped]
+    assert (skipped, mill.at("g", 0).reason, mill.at("g", 0).attempt) == ([0, 2, 4, 6], "when", 0)
+    assert mill.states() == {"g": "succeeded", "h": "succeeded"}
+
+
+def test_a_group_whose_items_are_all_left_out_is_skipped():
+    mill = Mill(job({"name": "g", "each": list(range(GROWTH + 7)), "when": {"value": "${item}", "lt": 0}}), room=10**6)
+    mill.submit()
+    mill.play()
+    assert (mill.states()["g"], mill.at("g").counts.skipped) == ("skipped", GROWTH + 7)
+    assert mill.run().state == RunState.succeeded
+
+
+def test_a_condition_that_an_item_has_no_value_for_fails_that_instance():
+    mill = Mill(job({"name": "g", "each": [{"n": 1}, {}], "when": {"value": "${item.n}", "eq": 1}}))
+    mill.submit()
+    mill.play()
+    assert (mill.at("g", 0).state, mill.at("g", 1).state) == (TaskState.succeeded, TaskState.failed)
+    assert (mill.at("g", 1).reason, mill.at("g", 1).attempt, mill.states()["g"]) == ("expression", 0, "failed")

@@ -115,8 +115,8 @@ class Texts:
             return self._field(ref, RUN_FIELDS)
         if ref.root == "fire":
             return self._field(ref, FIRE_FIELDS)
-        if not place.item and place.path[2:3] in (("each",), ("when",)):
-            return f"{ref.root} is not known yet: each and when are decided before there are instances"
+        if not place.item and place.path[2:3] == ("each",):
+            return f"{ref.root} is not known yet: each is what makes the items"
         if not place.item:
             return f"{ref.root} exists only in the texts of a task with each"
         return "index is a number and has no fields" if ref.root == "index" and ref.path else ""
@@ -202,7 +202,7 @@ def _rendered(task: Task) -> Iterator[tuple[_Path, str, bool]]:
         each = msgspec.to_builtins(task.each) if isinstance(task.each, EachOf) else task.each
         yield from ((("each", *path), text, False) for path, text in texts_of(each))
     if task.when is not UNSET:
-        yield from ((("when", *path), text, False) for path, text in texts_of(_plain(task.when)))
+        yield from ((("when", *path), text, True) for path, text in texts_of(_plain(task.when)))
     for kind in _OTHER_KINDS:
         given = getattr(task, kind)
         if given is not UNSET:

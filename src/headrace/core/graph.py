@@ -94,6 +94,7 @@ def _node(definition: doc.JobDefinition, no: int, by_name: dict[str, int], group
     each_refs = refs_of(each.source) if each else ()
     needs = _needs(task, (*texts, *when_refs, *each_refs), by_name)
     source = prepare(source)
+    sifts = each is not None and any(ref.root in ("item", "index") for ref in when_refs)
     return Node(
         no=no,
         name=task.name,
@@ -101,7 +102,8 @@ def _node(definition: doc.JobDefinition, no: int, by_name: dict[str, int], group
         placement=placement,
         klass=klass_of(placement),
         needs=needs,
-        when=when,
+        when=UNSET if sifts else when,
+        sift=when if sifts else UNSET,
         when_reads=_reads(when_refs, by_name, groups),
         reads=_reads(texts, by_name, groups),
         each=each,

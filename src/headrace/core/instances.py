@@ -9,14 +9,24 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from msgspec import Struct
+from msgspec import UNSET, Struct
 from msgspec.structs import replace
 
 from headrace.core.classes import class_now, takes_now, with_takes
+from headrace.core.conditions import holds
 from headrace.core.draft import Draft
 from headrace.core.eligible import may_begin, rooms_for
 from headrace.core.expression import MissingValue
-from headrace.core.moving import claim_task, lease, look_for_room, make_ready, rank_of
+from headrace.core.moving import (
+    EXPRESSION,
+    claim_task,
+    lease,
+    look_for_room,
+    make_ready,
+    message_value,
+    rank_of,
+    side_end,
+)
 from headrace.core.nodes import Node
 from headrace.core.render import Rendered, plain_attempt, render_attempt
 from headrace.core.scope import RunScope, item_value
@@ -53,6 +63,8 @@ def begin(draft: Draft, node: Node, group: TaskCell, indices: Sequence[int], ite
             ready_at=draft.now,
             item=item_value(items.at(index)),
         )
+        if node.sift is not UNSET and _sifted(draft, node.sift, cell):
+            continue
         if node.limited:
             takes = takes_now(draft, node, cell, keys)
             cell = replace(cell, more=with_takes(None, takes), klass=class_now(node, draft.run, takes))
@@ -69,6 +81,20 @@ def begin(draft: Draft, node: Node, group: TaskCell, indices: Sequence[int], ite
         look_for_room(draft, node, cell)
 
 
+def _sifted(draft: Draft, when: Any, cell: TaskCell) -> bool:
+    """Whether a new instance has ended at once, because the ``when`` of its task does not hold for its item."""
+    try:
+        if holds(when, RunScope(draft, cell)):
+            return False
+        end: dict[str, Any] = {"state": TaskState.skipped, "reason": "when"}
+    except MissingValue as error:
+        end = {"state": TaskState.failed, "reason": EXPRESSION, "error": message_value(str(error))}
+    cell = replace(cell, state=TaskState.blocked, klass=0, rank=0, ready_at=0)
+    draft.put(cell)
+    side_end(draft, cell, **end)
+    return True
+
+
 def give_out(draft: Draft, node: Node, group: TaskCell, indices: Sequence[int], items: Items) -> int:
     """Make the first of these instances already given out, and say how many; the others go the long way.
 
@@ -76,6 +102,8 @@ def give_out(draft: Draft, node: Node, group: TaskCell, indices: Sequence[int], 
     """
     offers, run, now = draft.working.offers, draft.run, draft.now
     if node.limited or node.cache is not None or node.inner or node.klass in draft.working.waiting:
+        return 0
+    if node.sift is not UNSET:
         return 0
     work = _work(draft, node)
     if work is None or not offers or not may_begin(node, run).ok:

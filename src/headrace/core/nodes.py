@@ -162,6 +162,8 @@ class Node(Struct, frozen=True):
     alternatives: int = 0
     when: Any = UNSET
     when_reads: Reads = Reads()
+    sift: Any = UNSET
+    """A ``when`` that speaks of the item: it is decided for each instance, and ``when`` is not set."""
     reads: Reads = Reads()
     each: Each | None = None
     retry: RetryPolicy = RetryPolicy()

@@ -252,7 +252,9 @@ class Task(Record, frozen=True, kw_only=True, rename={"with_": "with", "finally_
     them, unless written as ``any``. An expression that names a task needs it too.
     """
     when: Condition | UnsetType = UNSET
-    """Begin only if this holds; else the task is ``skipped``."""
+    """Begin only if this holds; else the task is ``skipped``. With ``each``, one that speaks of ``${item}`` or ``${index}``
+    is decided for each instance.
+    """
     each: str | list[Any] | EachOf | UnsetType = UNSET
     """One instance per item of this list: a list, one expression that gives one, ``zip`` or ``product``."""
     label: str | UnsetType = UNSET
