@@ -44,6 +44,9 @@ INSERT INTO run_params (run, data) VALUES (?, ?);
 -- name: put_runs
 UPDATE run SET state = ?, due_at = ?, image = ? WHERE id = ?;
 
+-- name: put_run_images
+UPDATE run SET image = ? WHERE id = ?;
+
 -- name: put_labels
 UPDATE run SET labels = ? WHERE id = ?;
 
