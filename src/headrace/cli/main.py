@@ -11,9 +11,12 @@ import importlib
 import os
 import sys
 from collections.abc import Sequence
-from difflib import get_close_matches
 
-from headrace.model.errors import HeadraceError, Invalid
+from headrace.codec.lean import import_records
+
+import_records()
+
+from headrace.model.errors import HeadraceError, Invalid  # noqa: E402 -- it imports msgspec
 
 OK, RUN_FAILED, USAGE, REFUSED, INTERRUPTED = 0, 1, 2, 3, 130
 COMMANDS = {
@@ -97,6 +100,8 @@ def unknown(word: str, more: Sequence[str]) -> str:
         return f"not available yet: headrace {word} {verb}" if verb in LATER_VERBS.get(word, ()) else ""
     if word in LATER:
         return f"not available yet: headrace {word}"
+    from difflib import get_close_matches
+
     near = get_close_matches(word, COMMANDS, 1, 0.6)
     return f"there is no command {word!r}" + (f"; did you mean {near[0]!r}?" if near else "; see: headrace --help")
 

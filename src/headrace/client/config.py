@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import re
-import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -74,6 +73,8 @@ def project_file(start: Path) -> tuple[Path, Any] | None:
 
 
 def _toml(path: Path) -> dict[str, Any]:
+    import tomllib  # 3 ms that a person without such a file need not wait for
+
     try:
         return tomllib.loads(path.read_text())
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
