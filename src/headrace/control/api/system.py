@@ -13,7 +13,6 @@ import headrace
 from headrace.codec.schema import schemas
 from headrace.control.api.call import Call, Reply
 from headrace.control.api.openapi import openapi
-from headrace.control.api.pages import docs_page
 from headrace.control.api.table import BASE, HTML, JSON, Handler, Route
 from headrace.control.api.views import instant
 from headrace.control.auth import Permission
@@ -101,6 +100,8 @@ class Description:
 
     async def _pages(self, call: Call) -> Reply:
         if not self._page:
+            from headrace.control.api.pages import docs_page  # 0.6 MB for who reads the pages
+
             self._page = docs_page(msgspec.json.decode(await asyncio.to_thread(self._text)))
         return Reply(body=self._page, media=HTML, headers=((b"content-security-policy", ONLY_STYLE),))
 
