@@ -180,3 +180,29 @@ def test_an_http_task_expects_statuses_and_classes(api: Api, tmp_path: Path) -> 
     for expect, state in ((["2xx", 401], "succeeded"), ([404, "5xx"], "failed"), ("401", "succeeded")):
         task = {"name": "ask", "http": {"url": f"{base}/openapi.json", "expect": expect}}
         assert api.run(task)["state"] == state
+
+
+def test_a_run_that_is_not_wanted_says_so_in_the_answer_that_made_it(api: Api) -> None:
+    job = {"name": "alone", "tasks": [sh("a", "sleep 60")], "concurrency": {"max": 1, "when_full": "skip"}}
+    assert api("PUT", "/jobs/alone", job)[0] == 201
+    first, second = (api("POST", "/jobs/alone/runs", {"reason": "why not"})[1] for _ in range(2))
+    assert (first["state"], first["reason"], first["ended_at"]) == ("queued", "why not", None)
+    assert second["state"] == "canceled"
+    assert f"run {first['id']} is in the way" in second["reason"]
+    assert second == api("GET", f"/runs/{second['id']}")[1] | {"tasks": []}
+    assert api("POST", f"/runs/{first['id']}/abandon", {})[0] == 202
+
+
+def test_states_of_others_are_keywords_in_edn(api: Api) -> None:
+    headers = {"Authorization": f"Bearer {api.token}", "Content-Type": "application/edn"}
+    for text in ('{:id "d-1" :job "digest" :status :pending}', '{:job/id "d-2" :job/status "pending"}'):
+        asked = urllib.request.Request(api.url + "/job", text.encode(), headers, method="POST")
+        with urllib.request.urlopen(asked, timeout=60) as answer:
+            assert (answer.status, json.loads(answer.read())["state"]) == (201, "queued")
+
+
+def test_a_port_that_there_cannot_be_is_told_at_once(tmp_path: Path) -> None:
+    argv = [str(Path(sys.executable).with_name("headrace")), "up", "--data", str(tmp_path / "d"), "--port", "99999"]
+    told = subprocess.run(argv, capture_output=True, text=True, timeout=60)
+    assert (told.returncode, told.stdout) == (2, "")
+    assert "not 99999" in told.stderr

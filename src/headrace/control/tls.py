@@ -26,8 +26,13 @@ def is_loopback(host: str) -> bool:
         return False
 
 
+PORT_MAX = 65_535
+
+
 def check_doors(settings: ControlSettings) -> None:
     """Raise Invalid, with what to do, for an address that must not be listened on so, or half a certificate."""
+    if not 0 <= settings.port <= PORT_MAX:
+        raise Invalid(f"a port is a number from 0 (any free one) to {PORT_MAX}, not {settings.port}")
     if bool(settings.tls_cert) != bool(settings.tls_key):
         raise Invalid("TLS needs both: --tls-cert FILE and --tls-key FILE")
     for path in (settings.tls_cert, settings.tls_key):

@@ -24,6 +24,8 @@ Labels = Annotated[dict[LabelText, LabelText], Meta(max_length=64)]
 LabelChanges = Annotated[dict[LabelText, LabelText | None], Meta(max_length=128)]
 Reason = Annotated[str, Meta(max_length=REASON_MAX, pattern=r"^[^\x00]*$(?!\n)")]
 Phase = Annotated[str, Meta(max_length=200, pattern=r"^[^\x00]*$(?!\n)")]
+Word = Annotated[Phase, Meta(extra={"edn": "keyword"})]
+"""A state in others' words: a keyword in EDN, as our own."""
 
 
 class Request(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
@@ -112,8 +114,8 @@ class ForeignChange(Struct, frozen=True, kw_only=True):
 
     edn_namespace: ClassVar[str] = "job"
 
-    state: Phase | None = None
-    status: Phase | None = None
+    state: Word | None = None
+    status: Word | None = None
     phase: Phase | None = None
     message: Reason | None = None
     exit_status: Phase | None = None
