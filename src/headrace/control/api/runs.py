@@ -16,7 +16,7 @@ from headrace.control.api.cursors import cursor_of, place_of
 from headrace.control.api.lookup import agent_names, children_of, run_of, run_row, task_number
 from headrace.control.api.outputs import with_output
 from headrace.control.api.shown import ENDED_BADLY, LIVE, TASKS_MAX, shown_tasks
-from headrace.control.api.table import BASE, PAGE, Handler, Query, Route
+from headrace.control.api.table import BASE, EDN, PAGE, Handler, Query, Route
 from headrace.control.api.times import instant_of, seconds_of
 from headrace.control.api.views import TaskViews, has_earlier, run_view
 from headrace.control.auth import Permission
@@ -55,12 +55,18 @@ async def list_runs(call: Call) -> Reply:
     cursor = call.text("cursor")
     if sort.endswith("ended_at"):
         rows, last = await ended_runs(call.services.reader, where, place_of(cursor, tuple[int, int, int]))
-        return Reply(
-            RunPage(items=[run_view(row) for row in rows], next_cursor=None if last is None else cursor_of(last))
-        )
+        return Reply(await _page(call, rows, None if last is None else cursor_of(last)))
     page = await call.services.reader.runs_page(structs.replace(where, after=_after(cursor)))
     following = None if page.last is None else cursor_of(page.last)
-    return Reply(RunPage(items=[run_view(row) for row in page.rows], next_cursor=following))
+    return Reply(await _page(call, page.rows, following))
+
+
+async def _page(call: Call, rows: Sequence[RunRow], following: str | None) -> RunPage:
+    """What the caller is sent; texts that are JSON already stand in it where they can."""
+    if call.accept == EDN:
+        return RunPage(items=[run_view(row) for row in rows], next_cursor=following)
+    items: Any = await call.services.run_lines.of(rows)
+    return RunPage(items=items, next_cursor=following)
 
 
 async def get_run(call: Call) -> Reply:

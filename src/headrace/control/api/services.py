@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from headrace.codec.params import ParamsSchemas
+from headrace.control.api.run_lines import RunLines
 from headrace.control.auth import Auth
 from headrace.control.backup.service import Backups
 from headrace.control.events.tail import Tail
@@ -87,6 +88,7 @@ class Services:
     """End this life of control once the answer is on its way; whoever supervises it starts the next."""
     progress: Progress = field(default_factory=Progress)
     counts: Counts = field(default_factory=Counts)
+    run_lines: RunLines = field(default_factory=RunLines)
     limbo: LimboCheck | None = None
     """Looks for runs to which nothing will happen, where somebody looks."""
     schemas: ParamsSchemas = field(default_factory=ParamsSchemas)

@@ -44,12 +44,12 @@ _BETWEEN = frozenset({TaskState.blocked, TaskState.ready})
 
 def instant(at: int) -> datetime | None:
     """Microseconds as an instant; 0 is no instant."""
-    return _EPOCH + timedelta(microseconds=at) if at else None
+    return _EPOCH + timedelta(0, 0, at) if at else None
 
 
 def moment(at: int) -> datetime:
     """Microseconds as an instant."""
-    return _EPOCH + timedelta(microseconds=at)
+    return _EPOCH + timedelta(0, 0, at)
 
 
 def run_view(
