@@ -164,8 +164,8 @@ def render(value: Any, scope: Scope) -> Any:
         return parse(value).render(scope) if "${" in value else value
     if not isinstance(value, (dict, list, tuple)):
         return value
-    if isinstance(value, dict) and not any(isinstance(item, (dict, list, tuple)) for item in value.values()):
-        return {name: render(item, scope) for name, item in value.items()}
+    if isinstance(value, dict) and (flat := _flat(value, scope)) is not None:
+        return flat
     holder: list[Any] = [None]
     todo: list[tuple[Any, Any, Any]] = [(holder, 0, value)]
     while todo:
@@ -181,6 +181,19 @@ def render(value: Any, scope: Scope) -> Any:
         else:
             into[key] = item
     return holder[0]
+
+
+def _flat(value: dict[str, Any], scope: Scope) -> dict[str, Any] | None:
+    """The same of an object that holds no other ones, as most do; None for one that does."""
+    made: dict[str, Any] = {}
+    for name, item in value.items():
+        if isinstance(item, str):
+            made[name] = parse(item).render(scope) if "${" in item else item
+        elif isinstance(item, (dict, list, tuple)):
+            return None
+        else:
+            made[name] = item
+    return made
 
 
 def render_text(value: Any, scope: Scope) -> str:

@@ -25,7 +25,7 @@ WINDOW = 2_000
 CHUNK = 1_000
 """Most cells that one step sweeps."""
 
-GROWTH = 500
+GROWTH = 250
 """Most instances that one step creates: others wait for their commit meanwhile."""
 
 TAKE_CHUNK = 200
