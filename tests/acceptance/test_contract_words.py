@@ -17,6 +17,7 @@ from typing import Any
 import pytest
 
 from harness import Server, serving
+from headrace import Client, RunFailed
 
 FINAL = {"succeeded", "failed", "canceled", "abandoned"}
 
@@ -180,6 +181,17 @@ def test_an_http_task_expects_statuses_and_classes(api: Api, tmp_path: Path) -> 
     for expect, state in ((["2xx", 401], "succeeded"), ([404, "5xx"], "failed"), ("401", "succeeded")):
         task = {"name": "ask", "http": {"url": f"{base}/openapi.json", "expect": expect}}
         assert api.run(task)["state"] == state
+
+
+def test_a_result_that_there_is_not_raises_the_cause_and_its_traceback(api: Api) -> None:
+    broken = [{"name": "a", "each": [1, 0], "command": ["sh", "-c", "exit $0", "${item}"]}]
+    with Client(data=api.server.data) as client:
+        with pytest.raises(RunFailed, match=r"a\[0\] failed: exit code 1") as failed:
+            client.submit({"job": {"name": "words", "tasks": broken}}).result()
+        assert failed.value.error.type == "ExitCode"
+        ask = {"url": "http://127.0.0.1:1/"}
+        with pytest.raises(RunFailed, match=r"ConnectionRefusedError: GET http://127.0.0.1:1/"):
+            client.submit({"job": {"name": "words", "tasks": [{"name": "a", "http": ask}]}}).result()
 
 
 def test_a_run_that_is_not_wanted_says_so_in_the_answer_that_made_it(api: Api) -> None:

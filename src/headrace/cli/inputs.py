@@ -16,9 +16,6 @@ from headrace.core.groups import NotItems, listed
 from headrace.model import views
 from headrace.model.errors import HeadraceError
 
-PAGES_MAX = 4
-"""So many pages of instances are looked through for one that failed."""
-
 
 class Inputs:
     """Of the tasks of one run."""
@@ -50,18 +47,10 @@ class Inputs:
 
     def instance(self, task: views.TaskView) -> views.TaskView | None:
         """The first instance that failed, among those that are looked at."""
-        cursor = None
-        for _ in range(PAGES_MAX):
-            try:
-                page = self._client.do(flow.instances(self._run.id, task.name, cursor, 500))
-            except HeadraceError:
-                return None
-            for one in page.items:
-                if one.state in ("failed", "lost"):
-                    return one
-            if (cursor := page.next_cursor) is None:
-                return None
-        return None
+        try:
+            return self._client.do(flow.failed_instance(self._run.id, task.name))
+        except HeadraceError:
+            return None
 
 
 class _Seen:

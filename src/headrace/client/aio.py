@@ -73,7 +73,7 @@ class AsyncClient:
         """The run's result, when it has succeeded; raises RunFailed otherwise."""
         view = await self.wait(number)
         if view.state != "succeeded":
-            raise RunFailed(view)
+            raise RunFailed(view, await self.do(flow.failures(view)))
         return view.result
 
     async def cancel(self, number: int, *, reason: str | None = None) -> None:

@@ -18,6 +18,8 @@ T = TypeVar("T")
 BASE = "/api/v1"
 PAGE = 500
 """So many things of a list are asked for at once: what a server gives at most."""
+FAILED_PAGES = 4
+"""So many pages of instances are looked through for one that failed."""
 
 
 class Request(msgspec.Struct, frozen=True):
@@ -186,6 +188,29 @@ def instances(number: int, name: str, cursor: str | None = None, limit: int = PA
     """A page of the instances of a task with ``each``, in order."""
     path = query(address("runs", number, "tasks", name), limit=limit, cursor=cursor)
     return expect((yield Request("GET", path)), views.TaskPage)
+
+
+def failures(run: views.RunView) -> Flow[list[views.TaskView]]:
+    """The tasks of a run that failed; in the place of one with ``each`` its first instance that did, if it is near."""
+    found = []
+    for task in run.tasks:
+        if task.state not in ("failed", "lost"):
+            continue
+        found.append(((yield from failed_instance(run.id, task.name)) if task.counts else None) or task)
+    return found
+
+
+def failed_instance(number: int, name: str) -> Flow[views.TaskView | None]:
+    """The first instance that failed, among the first few pages."""
+    cursor = None
+    for _ in range(FAILED_PAGES):
+        page = yield from instances(number, name, cursor, PAGE)
+        for one in page.items:
+            if one.state in ("failed", "lost"):
+                return one
+        if (cursor := page.next_cursor) is None:
+            return None
+    return None
 
 
 def logs(number: int, task: str | None = None, index: int | None = None, **where: Any) -> Flow[views.LogPage]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Protocol, TypeVar
 
 from headrace.author import errors as author_errors
@@ -27,20 +27,23 @@ class Asks(Protocol):
 class RunFailed(author_errors.RunFailed):
     """The run ended otherwise than succeeded. ``run`` is its last view; the message carries cause and traceback."""
 
-    def __init__(self, run: views.RunView) -> None:
+    def __init__(self, run: views.RunView, failed: Sequence[views.TaskView] | None = None) -> None:
         self.run = run
-        super().__init__(describe_failure(run), state=run.state)
+        error = next((task.error for task in failed or run.tasks if task.error is not None), None)
+        super().__init__(describe_failure(run, failed), state=run.state, error=error)
 
 
-def describe_failure(run: views.RunView) -> str:
-    """What went wrong, with the user's own frames."""
+def describe_failure(run: views.RunView, failed: Sequence[views.TaskView] | None = None) -> str:
+    """What went wrong, with the user's own frames. ``failed``: what ``flow.failures`` gave, else the run's own tasks."""
     lines = [f"run {run.id} ({run.job or 'unnamed'}) {run.state}" + (f": {run.reason}" if run.reason else "")]
-    for task in run.tasks:
+    for task in run.tasks if failed is None else failed:
         if task.state in ("failed", "lost"):
             said = task.error.message if task.error else task.exit_status or task.reason or ""
-            lines.append(f"  {task.name} {task.state}: {said}")
+            name = task.name if task.index is None else f"{task.name}[{task.index}]"
+            lines.append(f"  {name} {task.state}: {said}")
             if task.error:
                 lines += [f"    {f.file}:{f.line} in {f.function}: {f.code}" for f in task.error.frames if f.yours]
+                lines += [f"    {line}" for line in task.error.traceback.splitlines()]
     return "\n".join(lines)
 
 
@@ -128,7 +131,7 @@ class Run:
     def result(self, timeout: float | None = None) -> Any:
         """The run's result, when it has succeeded; raises RunFailed otherwise."""
         if self.wait(timeout).view.state != "succeeded":
-            raise RunFailed(self.view)
+            raise RunFailed(self.view, self._client.do(flow.failures(self.view)))
         return self.view.result
 
     def logs(
