@@ -7,7 +7,6 @@ must.
 """
 
 import _signal as signal  # type: ignore[import-not-found]  # what `signal` is made of: its enums cost 0.8 MB
-import ctypes
 import os
 import select
 import sys
@@ -42,6 +41,8 @@ def rename(command: Sequence[str]) -> None:
     begin, end = int(fields[45]), int(fields[46])
     if begin:
         text = b"\0".join(word.encode(errors="surrogateescape") for word in command)
+        import ctypes  # half a MB that whoever asks for ``guard_command`` does not need; likewise below
+
         ctypes.memmove(begin, text[: end - begin - 1].ljust(end - begin, b"\0"), end - begin)
 
 
@@ -163,6 +164,8 @@ class Guard:
 
 
 def _prctl(option: int, value: int) -> None:
+    import ctypes
+
     libc = ctypes.CDLL(None, use_errno=True)
     if libc.prctl(option, value, 0, 0, 0) != 0:
         raise OSError(ctypes.get_errno(), "prctl")

@@ -5,9 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sys
-from hashlib import sha256
 from pathlib import Path
-from socket import gethostname
 from typing import Any
 
 import msgspec
@@ -29,7 +27,7 @@ def agent_command(settings: dict[str, Any]) -> list[str]:
 def machine_labels() -> dict[str, str]:
     """The labels that every agent has: what its machine is, as ``{os: linux, arch: x86_64, host: mill}``."""
     machine = os.uname()
-    return {"os": machine.sysname.lower(), "arch": machine.machine, "host": gethostname()}
+    return {"os": machine.sysname.lower(), "arch": machine.machine, "host": machine.nodename}
 
 
 def local_command(data: Path, socket: Path, given: dict[str, Any], *, shared: bool = False) -> list[str]:
@@ -38,10 +36,12 @@ def local_command(data: Path, socket: Path, given: dict[str, Any], *, shared: bo
     """
     folder = data / "agent"
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    name = {"name": name_on(gethostname(), folder)} if shared else {}
+    name = {"name": name_on(os.uname().nodename, folder)} if shared else {}
     return agent_command({"data": str(folder), "control": str(socket), **given, **name})
 
 
 def name_on(host: str, folder: Path) -> str:
     """An agent's name among those of a shared store: one machine may have several, each on a folder of its own."""
+    from hashlib import sha256  # OpenSSL: 8 ms of a start that has no shared store
+
     return f"{host}-{sha256(bytes(folder.resolve())).hexdigest()[:4]}"

@@ -9,7 +9,6 @@ import contextlib
 import fcntl
 import json
 import os
-import secrets
 from pathlib import Path
 
 from headrace.model.errors import Busy
@@ -48,7 +47,7 @@ class DataFolder:
 
     def secret(self) -> bytes:
         """The key of run tokens; made once."""
-        return bytes.fromhex(self._once(SECRET_NAME, secrets.token_hex(SECRET_BYTES)))
+        return bytes.fromhex(self._once(SECRET_NAME, os.urandom(SECRET_BYTES).hex()))
 
     def admin_token(self, text: str) -> str:
         """The admin token that is there, else this one, kept."""
