@@ -52,7 +52,10 @@ def test_a_port_that_is_taken_is_named_and_nothing_is_left(tmp_path: Path) -> No
     with serving(tmp_path / "data") as first:
         url = json.loads((tmp_path / "data" / "server.json").read_text())["url"]
         second = Server(tmp_path / "other", port=int(url.rpartition(":")[2]))
-        assert f"cannot listen on {url.removeprefix('http://')}: Address already in use" in refused(second)
+        assert (
+            f"cannot listen on {url.removeprefix('http://')}: Address already in use; another one: --port N, any free one: --port 0"
+            in refused(second)
+        )
         second.gone()
         assert first.wait(first.submit({"command": ["true"]}, "one")).state == "succeeded"
 
@@ -80,6 +83,15 @@ def fill(folder: Path) -> Path:
 
 
 needs_mount = pytest.mark.skipif(os.geteuid() != 0, reason="only root mounts a small disk")
+
+
+@needs_mount
+def test_a_disk_that_was_full_before_the_first_start_is_told_and_nothing_is_tried_for_ever(tmp_path: Path) -> None:
+    with small_disk(tmp_path / "data"):
+        fill(tmp_path / "data")
+        text = refused(Server(tmp_path / "data"))
+        assert text.count("starting it again") < 3
+        assert "disk is full" in text or "No space left" in text or "disk I/O error" in text
 
 
 @needs_mount

@@ -192,7 +192,11 @@ def jobs_in(path: Path) -> dict[str, JobFunction[..., Any] | Job]:
             raise Invalid(f"{path} is no Python file")
         module = importlib.util.module_from_spec(spec)
         sys.modules[module_name] = module
-        spec.loader.exec_module(module)
+        try:
+            spec.loader.exec_module(module)
+        except BaseException:
+            del sys.modules[module_name]  # half a module: who asks again is to get the error again
+            raise
     return {key: value for key, value in vars(module).items() if isinstance(value, JobFunction | Job)}
 
 
@@ -205,5 +209,7 @@ def load_job(path: Path, name: str | None = None) -> JobFunction[..., Any] | Job
     if name in named:
         return named[name]
     there = ", ".join(sorted(found)) or "none"
+    if name is None and found:
+        there += f"; say which: {path.name}:{min(found)}"
     near = did_you_mean(name, found) if name else ""
     raise Invalid(f"{path.name} has {f'no job {name!r}{near}' if name else 'not exactly one job'}; its jobs: {there}")

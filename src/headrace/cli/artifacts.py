@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from headrace.cli.numbers import run_id
 from headrace.cli.runs import connect
 from headrace.cli.terminal import Terminal
 from headrace.client.flow import named
@@ -21,7 +22,7 @@ from headrace.model.views import ArtifactView
 def add(commands: Any) -> None:
     """The words of this command."""
     artifacts = commands.add_parser("artifacts", help="list the files of a run, or save them to a folder")
-    artifacts.add_argument("id", type=int, metavar="ID")
+    artifacts.add_argument("id", type=run_id, metavar="ID")
     artifacts.add_argument("task", nargs="?", metavar="TASK", help="only of this task, or of its instance: TASK[3]")
     artifacts.add_argument(
         "-o", dest="folder", metavar="FOLDER", help="save them here, as TASK/FILE, or TASK/3/FILE of an instance"

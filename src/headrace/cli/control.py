@@ -48,6 +48,10 @@ def run(settings: ControlSettings, *, ready_fd: int = -1) -> int:
     except HeadraceError as e:
         print(f"headrace control: {e}", file=sys.stderr, flush=True)
         return REFUSED if isinstance(e, Busy | Invalid) else FAILED
+    except OSError as e:  # a disk that is full, a folder that went away
+        where = f"{e.filename}: " if e.filename else ""
+        print(f"headrace control: {where}{e.strerror}", file=sys.stderr, flush=True)
+        return FAILED
     return OK
 
 

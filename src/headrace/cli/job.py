@@ -97,6 +97,8 @@ def check_paths(args: argparse.Namespace, terminal: Terminal) -> int:
             warned[text] = list(attach(warnings(definition), document.positions))
         except Invalid as error:
             problems[text] = list(error.problems) or [Problem("", error.message)]
+            if " cannot be imported: " in error.message:
+                problems[text] = [Problem("", error.message), *error.problems]
         except OSError as error:
             problems[text] = [Problem("", f"cannot be read: {error.strerror}")]
     bad = any(problems.values())

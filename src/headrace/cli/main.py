@@ -201,7 +201,8 @@ def _main(words: Sequence[str] | None) -> int:
         return OK
     except OSError as error:
         _write_no_more()
-        print(f"error: the answer could not be written: {error.strerror}", file=sys.stderr)
+        what = f"{error.filename} cannot be used" if error.filename else "the answer could not be written"
+        print(f"error: {what}: {error.strerror}", file=sys.stderr)
         return REFUSED
     return code
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -12,6 +13,7 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from headrace.cli.folders import writable
 from headrace.cli.terminal import Terminal
 from headrace.client.config import data_folder, local_server, settings
 from headrace.client.sync import Client
@@ -20,6 +22,8 @@ from headrace.model.errors import Unreachable
 LOCK = "control.lock"
 READY_SECONDS = 20.0
 END_SECONDS = 20.0
+LEAST_FREE = 1024 * 1024
+"""Bytes of a disk with fewer of which nothing works."""
 
 
 @contextlib.contextmanager
@@ -27,7 +31,7 @@ def own_server(args: argparse.Namespace, terminal: Terminal) -> Iterator[Client]
     """Start ``headrace up`` on a free port, wait until it answers, end it afterwards. Raises Unreachable with its words."""
     found = settings({"data": args.data}, os.environ, Path.cwd())
     folder = data_folder(found, os.environ, Path.cwd())
-    folder.mkdir(parents=True, exist_ok=True)
+    writable(folder)
     if _held(folder):
         terminal.line(terminal.style(f"a server is starting on {folder}: waiting for it", "dim"))
         with _waited(lambda: _held(folder), folder, "the server on this folder does not answer") as client:
@@ -58,6 +62,7 @@ def _started(process: subprocess.Popen[bytes], folder: Path, words: Path) -> Cli
         return _waited(lambda: process.poll() is None or _held(folder), folder, "it does not answer")
     except Unreachable as e:
         said = words.read_text(errors="replace")[-2000:].strip()
+        said = "\n".join(line for line in (said, _full(folder)) if line)
         raise Unreachable(f"a server could not be started on {folder}:\n{said or e.message}") from e
 
 
@@ -73,6 +78,12 @@ def _waited(going: Callable[[], bool], folder: Path, otherwise: str) -> Client:
                 return client
         time.sleep(0.02)
     raise Unreachable(otherwise)
+
+
+def _full(folder: Path) -> str:
+    """A sentence, when it is a full disk that keeps a server from starting."""
+    free = shutil.disk_usage(folder).free
+    return f"only {free // 1024} KiB are free on the disk of that folder" if free < LEAST_FREE else ""
 
 
 def _held(folder: Path) -> bool:

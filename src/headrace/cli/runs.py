@@ -8,6 +8,7 @@ from typing import Any
 
 from headrace.cli import shapes
 from headrace.cli.follow import Watch, counted, failure, story
+from headrace.cli.numbers import run_id
 from headrace.cli.pieces import Pieces, who
 from headrace.cli.terminal import Terminal, clean, elapsed, formatted, short
 from headrace.client import flow
@@ -58,14 +59,14 @@ def add(commands: Any) -> None:
     runs.add_argument("--limit", type=int, default=20, metavar="N", help="at most so many; default 20")
     runs.set_defaults(do=list_runs)
     show = commands.add_parser("show", help="one run and its tasks", description=SHOW)
-    show.add_argument("id", type=int, metavar="ID")
+    show.add_argument("id", type=run_id, metavar="ID")
     show.add_argument("task", nargs="?", metavar="TASK", help="this task alone, or its instance: TASK[3]")
     show.add_argument("--output", action="store_true", help="with the last output of each attempt")
     show.add_argument("--definition", action="store_true", help="the definition that the run was made of")
     show.add_argument("--as-of", dest="as_of", metavar="INSTANT", help="as it was then, as 2026-03-29T06:00Z")
     show.set_defaults(do=show_run)
     logs = commands.add_parser("logs", help="a run's log")
-    logs.add_argument("id", type=int, metavar="ID")
+    logs.add_argument("id", type=run_id, metavar="ID")
     logs.add_argument("task", nargs="?", metavar="TASK", help="of this task, or of its instance: TASK[3]")
     logs.add_argument("--stream", choices=("stdout", "stderr", "log", "system"), help="only this one")
     logs.add_argument("--level", help="only records of this level or worse")
@@ -73,7 +74,7 @@ def add(commands: Any) -> None:
     logs.add_argument("--follow", "-f", action="store_true", help="until the run has ended")
     logs.set_defaults(do=show_logs)
     explain = commands.add_parser("explain", help="why a run runs, does not, or will not")
-    explain.add_argument("id", type=int, metavar="ID")
+    explain.add_argument("id", type=run_id, metavar="ID")
     explain.set_defaults(do=explain_run)
     statistics = commands.add_parser(
         "stats", help="how the last runs of a job went, and its tasks; without one: what the server has to do"

@@ -37,6 +37,8 @@ def run_up(args: argparse.Namespace, terminal: Terminal) -> int:
     names = ("data", "host", "port", "workers", "labels", "pass_env", "store", "hosts", "tls_cert", "tls_key")
     flags = {name: getattr(args, name) for name in names}
     found = settings(flags, os.environ, Path.cwd())
+    _within("port", found["port"].value, 0, 65_535)
+    _within("workers", found["workers"].value, 0, 100_000)
     chosen = UpSettings(
         data=data_folder(found, os.environ, Path.cwd()),
         host=found["host"].value or "127.0.0.1",
@@ -51,6 +53,12 @@ def run_up(args: argparse.Namespace, terminal: Terminal) -> int:
         pass_env=_names(found["pass_env"].value),
     )
     return run(chosen)
+
+
+def _within(name: str, value: int | None, least: int, most: int) -> None:
+    """Raises Invalid for a number that cannot be meant."""
+    if value is not None and not least <= value <= most:
+        raise Invalid(f"--{name} {value}: a whole number from {least} to {most} is expected")
 
 
 def _names(text: str | None) -> tuple[str, ...]:

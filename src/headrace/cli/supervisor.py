@@ -26,6 +26,9 @@ LIVED_WELL_S = 10.0
 END_S = 25.0
 """Longer than the guard gives the agent."""
 REFUSED = 3
+FAILED = 1
+FIRST_TRIES = 3
+"""A control that has never been up is not started more often when it fails."""
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGCHLD, signal.SIGPIPE)
 """What a child begins with its defaults for."""
 
@@ -108,6 +111,7 @@ class Supervisor:
         self._data = data
         self._ending = False
         self._ready = False
+        self._failed = 0
         self._code = 0
         self._ready_r, ready_w = os.pipe()
         self._wake_r, self._wake_w = os.pipe()
@@ -179,12 +183,14 @@ class Supervisor:
                     self._judge(child, os.waitstatus_to_exitcode(status))
 
     def _judge(self, child: Child, code: int) -> None:
-        """A control that refuses its very first start is not started again: it has said why."""
+        """A control that refuses its very first start, or fails in it again and again, is left alone: it has said why."""
         if self._ending:
             return
-        if child is self.control and not self._ready and code == REFUSED:
-            self._ending, self._code = True, REFUSED
-            return
+        if child is self.control and not self._ready:
+            self._failed += 1
+            if code == REFUSED or (code == FAILED and self._failed >= FIRST_TRIES):
+                self._ending, self._code = True, REFUSED
+                return
         how = f"signal {-code}" if code < 0 else f"exit code {code}"
         print(f"headrace up: {child.name} ended ({how}); starting it again", file=sys.stderr, flush=True)
 

@@ -6,6 +6,7 @@ user asked) and nothing of the servers.
 
 from __future__ import annotations
 
+import sys
 import traceback
 from collections.abc import Callable, Mapping, Sequence
 from difflib import get_close_matches
@@ -51,9 +52,11 @@ def read(text: str) -> Target:
     if ".py:" in text or text.endswith(".py"):
         return _python(text)
     path = Path(text)
+    if path.is_dir():
+        raise Invalid(f"{text} is a folder: name a definition file in it, or FILE.py:JOB")
     if path.suffix.lower() in MEDIA or path.is_file():
         return Target(definition=document(path))
-    if "/" in text:
+    if "/" in text or "." in text:
         raise Invalid(f"there is no file {text!r}")
     return Target(name=text)
 
@@ -126,9 +129,10 @@ def _imported(path: Path, load: Callable[[], T]) -> T:
         problems = [Problem(f.filename, f"in {f.name}: {f.line}", line=f.lineno) for f in own]
         if isinstance(error, SyntaxError):
             problems = [Problem(str(path), (error.text or "").strip(), line=error.lineno, column=error.offset)]
-        raise Invalid(
-            f"{path} cannot be imported: {type(error).__name__}: {error}", problems=tuple(problems)
-        ) from error
+        message = f"{path} cannot be imported: {type(error).__name__}: {error}"
+        if isinstance(error, ModuleNotFoundError):
+            message += f"; to install it for this Python: {sys.executable} -m pip install …"
+        raise Invalid(message, problems=tuple(problems)) from error
 
 
 def parameters(

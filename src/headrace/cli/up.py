@@ -9,6 +9,7 @@ import os
 import sys
 from pathlib import Path
 
+from headrace.cli.folders import writable
 from headrace.cli.processes import control_command, local_command, machine_labels
 from headrace.control.folder import TOKEN_NAME
 from headrace.control.settings import SOCKET_NAME, ControlSettings, UpSettings
@@ -32,7 +33,7 @@ def run(settings: UpSettings) -> int:
         tls_key=s.tls_key,
     )
     check_doors(control)
-    Path(s.data).mkdir(mode=0o700, parents=True, exist_ok=True)
+    writable(s.data)
     script = str(Path(__file__).with_name("supervisor.py"))
     how = "1" if s.quiet else "0" if (Path(s.data) / TOKEN_NAME).exists() else "2"
     command = [sys.executable, "-I", "-S", script, how, str(s.data)]

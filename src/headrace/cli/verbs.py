@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from headrace.cli.follow import wait
+from headrace.cli.numbers import run_id
 from headrace.cli.run import finish, labelled, labels, noted, server
 from headrace.cli.runs import connect
 from headrace.cli.targets import OTHERS, parameters
@@ -29,7 +30,7 @@ def add(commands: Any) -> None:
     """The words of these commands."""
     for verb, told in VERBS.items():
         one = commands.add_parser(verb, help=told)
-        one.add_argument("id", type=int, metavar="ID")
+        one.add_argument("id", type=run_id, metavar="ID")
         one.add_argument("--reason", help="why; kept with the run")
         if verb in ("cancel", "stop"):
             one.add_argument("--wait", action="store_true", help="until it has ended")
@@ -40,7 +41,7 @@ def add(commands: Any) -> None:
         description="What had succeeded is taken over, not repeated: the new run does what did not succeed, and what "
         "hangs on it.",
     )
-    again.add_argument("id", type=int, metavar="ID")
+    again.add_argument("id", type=run_id, metavar="ID")
     again.add_argument(
         "--from", dest="since", default="failed", metavar="WHERE", help="failed (default), start, or a task"
     )
@@ -58,7 +59,7 @@ def add(commands: Any) -> None:
     again.add_argument("--follow", action="store_true", help="show states and log lines as they come")
     again.set_defaults(do=restart)
     change = commands.add_parser("amend", help="change what is noted of a run: priority, labels, phase")
-    change.add_argument("id", type=int, metavar="ID")
+    change.add_argument("id", type=run_id, metavar="ID")
     change.add_argument("--priority", type=int, metavar="N", help="-100 to 100, of what has not begun")
     change.add_argument(
         "--label",

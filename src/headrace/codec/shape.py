@@ -300,6 +300,8 @@ def _expected(words: str, data: Any, description: str = "") -> str:
         words = f"{words} ({description})"
     elif words.startswith(("text", "one of")) and isinstance(data, (int, float)):
         hint = "; put it in quotes"
+    elif words == "a list" and isinstance(data, str):
+        hint = f"; write it as [{', '.join(data.split())}]" if 0 < len(data) <= 40 and data.isprintable() else ""
     return f"expected {words}, not {kind_of(data)}{hint}"
 
 

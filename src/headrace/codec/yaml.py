@@ -245,5 +245,9 @@ class _Reader:
         lines = self._text.splitlines()
         line = lines[place[0] - 1] if place[0] <= len(lines) else ""
         hint = "; put texts with ${…} in quotes" if "${" in line else ""
+        if line[: place[1]].endswith("\t"):
+            hint = "; YAML is indented by spaces, not by tabs"
+        elif ": " in line and "mapping values" in (error.problem or ""):
+            hint = "; put a text with ': ' in it in quotes"
         context = f" {error.context}" if error.context else ""
         raise malformed(f"{error.problem or 'not YAML'}{context}{hint}", place) from None

@@ -34,7 +34,10 @@ class DataFolder:
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as e:
             os.close(self._lock)
-            raise Busy(f"another control process uses the data folder {self.path}") from e
+            raise Busy(
+                f"another control process uses the data folder {self.path}; headrace runs and all other words reach it; "
+                "a second server needs a folder (--data DIR) and a port of its own"
+            ) from e
 
     def leave(self) -> None:
         """Somebody else may take the folder, when no process that was given ``lock`` lives any more."""

@@ -6,6 +6,7 @@ Signals, log set-up and process exit belong to the process entry point. Made by 
 from __future__ import annotations
 
 import asyncio
+import errno
 import socket
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -60,5 +61,6 @@ def bind(host: str, port: int) -> socket.socket:
         sock.bind((host, port))
     except OSError as e:
         sock.close()
-        raise Busy(f"cannot listen on {host}:{port}: {e.strerror}") from e
+        way = "; another one: --port N, any free one: --port 0" if e.errno in (errno.EADDRINUSE, errno.EACCES) else ""
+        raise Busy(f"cannot listen on {host}:{port}: {e.strerror}{way}") from e
     return sock

@@ -6,6 +6,7 @@ text of a driver's error. Called by ``control.api.dispatch``.
 
 from __future__ import annotations
 
+import errno
 import logging
 from http import HTTPStatus
 
@@ -15,6 +16,8 @@ from headrace.model.views import ProblemView
 _log = logging.getLogger("headrace.control.api")
 TYPE_BASE = "urn:headrace:problem:"
 PROBLEMS_MAX = 1000
+FULL = "the disk of the server is full: nothing of this was written; make room there, then ask again"
+FULL_RETRY_S = 10
 
 
 def problem_of(error: BaseException, instance: str) -> tuple[ProblemView, tuple[tuple[bytes, bytes], ...]]:
@@ -24,11 +27,23 @@ def problem_of(error: BaseException, instance: str) -> tuple[ProblemView, tuple[
         return _known(Busy("the database cannot be reached now; nothing was written: try again"), instance)
     if isinstance(error, HeadraceError) and not isinstance(error, StoreError):
         return _known(error, instance)
+    if is_full(error):
+        _log.error("a request failed: %s: %s", instance, error)
+        return _known(Busy(FULL, retry_after=FULL_RETRY_S), instance)
     _log.error("a request failed: %s", instance, exc_info=error)
     text = (
         "the store failed; the server's log says why" if isinstance(error, StoreError) else "the server's log says why"
     )
     return ProblemView(status=500, title="Internal Server Error", detail=text, instance=instance), ()
+
+
+def is_full(error: BaseException | None) -> bool:
+    """Whether this, or what caused it, is a disk without space: SQLite's words, or the system's."""
+    while error is not None:
+        if getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT) or "disk is full" in str(error):
+            return True
+        error = error.__cause__
+    return False
 
 
 def document(status: int, detail: str, instance: str) -> ProblemView:

@@ -45,7 +45,9 @@ async def restart_run(call: Call) -> Reply:
     same = params == row.input.params
     found, cells = await takeover(reader, row.cell.run, old.graph, graph, since, same_params=same)
     if row.cell.state is RunState.succeeded and not found.again:
-        raise Conflict(f"run {row.cell.run} is succeeded: nothing in it failed; to repeat it give from: start")
+        raise Conflict(
+            f"run {row.cell.run} is succeeded: nothing in it failed; to repeat it give from: start (headrace restart {row.cell.run} --from start)"
+        )
     run = await call.services.ids.take()
     given = _input(call, row, target, body, run=run, params=params, found=found, since=since)
     submit = await submit_of(reader, given, found, cells)
