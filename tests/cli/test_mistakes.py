@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import pytest
@@ -66,7 +65,7 @@ def test_a_data_folder_that_is_a_file_or_cannot_be_written_is_told_with_the_flag
         writable(file)
     writable(tmp_path / "new")
     assert (tmp_path / "new").stat().st_mode & 0o777 == 0o700
-    assert os.listdir(tmp_path / "new") == []
+    assert not list((tmp_path / "new").iterdir())
 
 
 def test_a_run_is_called_by_its_number() -> None:
