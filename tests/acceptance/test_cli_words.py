@@ -393,7 +393,7 @@ def test_unknown_words_get_the_nearest_one_and_later_ones_say_so(words: Words) -
     assert "not available yet" in words("run", "greet", "--local", code=3).stderr
     assert "--nonsense" in words("runs", "--nonsense", code=2).stderr
     assert "usage: headrace" in words(code=2).stdout
-    assert "invalid int value" in words("show", "seven", code=2).stderr
+    assert "a run is called by its number" in words("show", "seven", code=2).stderr
 
 
 def test_help_names_every_command_and_every_command_has_help(words: Words) -> None:

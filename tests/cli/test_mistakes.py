@@ -25,7 +25,7 @@ def said(capsys: pytest.CaptureFixture[str], *words: str) -> tuple[int, str]:
 @pytest.mark.parametrize(
     ("words", "sentence"),
     [
-        (("up", "--port", "99999"), "--port 99999: a whole number from 0 to 65535 is expected"),
+        (("up", "--port", "99999"), "not 99999"),
         (("up", "--workers=-1", "--port", "0"), "--workers -1: a whole number from 0 to"),
         (("show", "abc"), "a run is called by its number, not 'abc'; headrace runs lists them"),
         (

@@ -35,6 +35,8 @@ BAR = 30
 FAILED_SHOWN = 20
 """Tasks that failed and are told of at the end; the rest is counted."""
 QUIET = ("blocked", "ready")
+GOOD = (None, "", "0", "ok")
+"""Exit statuses that say nothing beside ``succeeded``."""
 ENDED = ("succeeded", "failed", "canceled", "skipped", "lost")
 
 Line = tuple[datetime, str]
@@ -188,7 +190,7 @@ def counted(counts: dict[str, int]) -> str:
 def story(terminal: Terminal, run: views.RunView, client: Client | None = None) -> None:
     """How the run ended; for a failure all that a tired person needs: of a client also what the failed tasks were given."""
     took = elapsed(run.started_at or run.created_at, run.ended_at)
-    said = f" ({run.exit_status})" if run.exit_status else ""
+    said = "" if run.exit_status in GOOD else f" ({run.exit_status})"
     terminal.line(f"run {run.id} {terminal.state(run.state)}{said} after {took}")
     if run.state == "succeeded":
         if run.result is not None:

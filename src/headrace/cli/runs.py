@@ -23,7 +23,7 @@ FILTERS = (
 SHOWN = 100
 """So many instances of a task are shown."""
 RUNS = (
-    "List runs, newest first. Column 'exit': the exit status of the run's only task, or of the task that failed first: "
+    "List runs, newest first. Column 'exit': that of the task which gives the run's result, or that failed first: "
     "the exit code of a program, 'signal:9' when it was killed, 'ok' or 'error' for Python, or the work's own word."
 )
 SHOW = (

@@ -37,7 +37,6 @@ def run_up(args: argparse.Namespace, terminal: Terminal) -> int:
     names = ("data", "host", "port", "workers", "labels", "pass_env", "store", "hosts", "tls_cert", "tls_key")
     flags = {name: getattr(args, name) for name in names}
     found = settings(flags, os.environ, Path.cwd())
-    _within("port", found["port"].value, 0, 65_535)
     _within("workers", found["workers"].value, 0, 100_000)
     chosen = UpSettings(
         data=data_folder(found, os.environ, Path.cwd()),
