@@ -68,5 +68,13 @@ def test_a_data_folder_that_is_a_file_or_cannot_be_written_is_told_with_the_flag
     assert not list((tmp_path / "new").iterdir())
 
 
+def test_a_parameter_without_its_value_is_told_by_its_flag() -> None:
+    schema = {"properties": {"text": {"type": "string"}, "loud": {"type": "boolean"}}}
+    assert targets.parameters(["--loud"], [], schema) == {"loud": True}
+    with pytest.raises(Invalid) as caught:
+        targets.parameters(["--text"], [], schema)
+    assert [str(problem) for problem in caught.value.problems] == ["--text: its value is missing: --text STRING"]
+
+
 def test_a_run_is_called_by_its_number() -> None:
     assert run_id("12") == 12

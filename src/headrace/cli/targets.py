@@ -170,6 +170,10 @@ def parameters(
         if actual not in known and closed(schema):
             problems.append(Problem(f"--{name}", f"there is no such parameter{_meant(actual, known, flags)}"))
             continue
+        kinds = kinds_of(known.get(actual, {}), schema or {})
+        if text is None and kinds and not kinds & {"boolean", "null"}:
+            problems.append(Problem(f"--{name}", f"its value is missing: --{name} {'|'.join(sorted(kinds)).upper()}"))
+            continue
         values[actual] = typed(text, known.get(actual, OTHERS if schema is ANYTHING else {}), schema)
     if problems:
         raise Invalid("the parameters are wrong", problems=(*problems, *_misfits(values, schema)))
