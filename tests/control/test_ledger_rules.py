@@ -347,3 +347,43 @@ def test_an_asker_that_is_gone_harms_nobody(tmp_path: Path) -> None:
         assert (await w.ledger.ask(stays, ALICE)).run == stays.run
 
     go(tmp_path, body)
+
+
+def test_a_feed_that_is_given_up_while_its_group_is_under_way_is_heard_whole(tmp_path: Path) -> None:
+    """The link ends in the middle of a commit: who was told of the end before it would read the cursor of before."""
+    asking: list[asyncio.Future[object]] = []
+    over: list[bool] = []
+
+    def fault(point: str) -> None:
+        if asking and point == "ledger.before_commit":
+            asking[0].cancel()
+        elif asking and point == "ledger.after_commit":
+            over.append(asking[0].done())
+
+    async def body(w: World) -> None:
+        await w.hello()
+        told = delivery(settle(await w.submitted(await w.one_task())), after=1)
+        asking.append(asyncio.ensure_future(w.ledger.deliver(told)))
+        await asyncio.wait(asking)
+        assert asking.pop().cancelled()
+        assert over == [False]
+        assert await cursor(w) == 1
+
+    go(tmp_path, body, fault=fault)
+
+
+def test_a_feed_that_is_given_up_before_any_group_has_it_is_not_heard_at_all(tmp_path: Path) -> None:
+    async def body(w: World) -> None:
+        await w.hello()
+        told = delivery(settle(await w.submitted(await w.one_task())), after=1)
+        asking = asyncio.ensure_future(w.ledger.deliver(told))
+        await asyncio.sleep(0)
+        asking.cancel()
+        await asyncio.wait([asking])
+        assert asking.cancelled()
+        await w.ledger.ask(await w.submit(await w.one_task()), ALICE)
+        assert await cursor(w) == 0
+        await w.ledger.deliver(told)
+        assert await cursor(w) == 1
+
+    go(tmp_path, body)

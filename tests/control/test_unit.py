@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 
 from headrace.control.changes.result import Result
-from headrace.control.unit import Answered, Unit
+from headrace.control.unit import Answered, Heard, Unit
 from headrace.model.cells import RunCell
 from headrace.model.changes import Cancel, Origin
 
@@ -42,3 +42,37 @@ def test_when_every_run_is_held_the_whole_group_waits() -> None:
     unit.take(10)
     assert unit.put_off({7, 8}, [None, None]) == []
     assert (unit.done, unit.until, unit.over) == (0, 0, False)
+
+
+def test_who_gives_up_is_told_when_the_group_is_over_even_when_it_came_to_nothing() -> None:
+    """A ledger that ends in the middle of a group answers nobody: its askers must not wait for ever."""
+
+    async def main() -> None:
+        heard = Heard(loop=asyncio.get_running_loop())
+        asking = asyncio.ensure_future(_awaited(heard))
+        await asyncio.sleep(0)
+        heard.hold()
+        asking.cancel()
+        await asyncio.sleep(0)
+        assert not asking.done()
+        heard.release()
+        await asyncio.wait([asking], timeout=30)
+        assert asking.cancelled()
+
+    asyncio.run(main())
+
+
+def test_a_group_that_is_over_takes_no_answer_away() -> None:
+    async def main() -> None:
+        heard = Heard(loop=asyncio.get_running_loop())
+        heard.hold()
+        heard.cancel()
+        heard.set_result([Result(3)])
+        heard.release()
+        assert await heard == [Result(3)]
+
+    asyncio.run(main())
+
+
+async def _awaited(heard: Heard) -> None:
+    await heard

@@ -24,7 +24,7 @@ from headrace.control.ids import Ids
 from headrace.control.lists import Lists
 from headrace.control.metrics import Counters
 from headrace.control.recording import Recorder
-from headrace.control.unit import Answered, Unit
+from headrace.control.unit import Answered, Heard, Unit
 from headrace.control.waiting import ROWS_A_CHANGE, SMALL, Waiting, weighty
 from headrace.core.graph import compile as compile_job
 from headrace.core.nodes import Graph
@@ -147,10 +147,14 @@ class Ledger:
         return found[0]
 
     async def deliver(self, delivery: Delivery) -> list[Answered]:
-        """Apply what a feed told, its cursor in the same commit. What cannot be applied is recorded as rejected."""
+        """Apply what a feed told, its cursor in the same commit. What cannot be applied is recorded as rejected.
+
+        Who is cancelled meanwhile is told of it when the group is over that has the delivery.
+        """
         changes: Sequence[Change] = [*delivery.started, *await self._stowed(delivery.settles)]
         origin = Origin(f"agent:{delivery.name}", "link")
-        return await self._enqueue(Unit(changes, origin, self._future(), delivery=delivery))
+        future = Heard(loop=asyncio.get_running_loop())
+        return await self._enqueue(Unit(changes, origin, future, delivery=delivery))
 
     async def receive(self, changes: Sequence[Change], seqs: Sequence[int], origin: Origin) -> list[Answered]:
         """Apply messages of the outbox, each with its row (``seqs``), which goes in the same commit.
@@ -207,10 +211,15 @@ class Ledger:
         units = self._queue.take()
         if units:
             self._deciding = True
+            heard = [unit.future for unit in units if isinstance(unit.future, Heard)]
+            for future in heard:
+                future.hold()
             try:
                 await self._attempt(units)
             finally:
                 self._deciding = False
+                for future in heard:
+                    future.release()
 
     def _future(self) -> asyncio.Future[list[Answered]]:
         return asyncio.get_running_loop().create_future()

@@ -19,6 +19,33 @@ from headrace.store.rows import LogSegment
 Answered = Result | HeadraceError
 
 
+class Heard(asyncio.Future[list[Answered]]):
+    """The answer to a unit of which nobody must know only half: while a group has it, cancelling waits for the group.
+
+    A task and a shield around the asking would do the same, for two turns of the loop more.
+    """
+
+    _held = False
+    _gone = False
+
+    def hold(self) -> None:
+        """A group has taken the unit."""
+        self._held = True
+
+    def release(self) -> None:
+        """The group is over, and perhaps the unit with it."""
+        self._held = False
+        if self._gone:
+            super().cancel()
+
+    def cancel(self, msg: object = None) -> bool:
+        """At once, or when the group is over."""
+        if not self._held:
+            return super().cancel(msg)
+        self._gone = True
+        return False
+
+
 class Unit:
     """``atomic``: all changes or none. Otherwise each stands alone, and the unit may be worked off in several commits.
 

@@ -10,8 +10,6 @@ from __future__ import annotations
 import asyncio
 import logging
 from abc import ABC, abstractmethod
-from collections.abc import Coroutine
-from typing import Any
 
 from headrace.model.errors import Busy
 
@@ -65,13 +63,3 @@ class Backoff:
     def reset(self) -> None:
         """It went well."""
         self._next = self._first
-
-
-async def whole(asked: Coroutine[Any, Any, object]) -> None:
-    """Await this to its end even when the caller is cancelled meanwhile: what was asked must not be half heard."""
-    task = asyncio.ensure_future(asked)
-    try:
-        await asyncio.shield(task)
-    except asyncio.CancelledError:
-        await asyncio.wait([task])
-        raise

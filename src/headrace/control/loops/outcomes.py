@@ -14,7 +14,7 @@ import msgspec
 from msgspec import structs
 
 from headrace.control.delivery import Delivery
-from headrace.control.loops.loop import Backoff, Loop, whole
+from headrace.control.loops.loop import Backoff, Loop
 from headrace.control.placement import WINDOW, Linked, Placement
 from headrace.link.port import AgentCalls
 from headrace.link.records import Feed, Outcome, StartedNote
@@ -32,7 +32,7 @@ _ENCODER = msgspec.msgpack.Encoder()
 
 
 class Applies(Protocol):
-    """The part of the ledger that takes a delivery; returns when it is committed."""
+    """The part of the ledger that takes a delivery; returns when it is committed. Cancelled, it never ends in between."""
 
     async def deliver(self, delivery: Delivery) -> object:
         """Apply and commit."""
@@ -134,7 +134,7 @@ class Collector(Loop):
         placement.room()
         self._fault("outcomes.before_apply")
         began = self._clock.monotonic()
-        await whole(self._ledger.deliver(delivery))
+        await self._ledger.deliver(delivery)
         linked.measured(deliver_us=(self._clock.monotonic() - began) * 1e6)
         self._fault("outcomes.after_apply")
         self.after = after
