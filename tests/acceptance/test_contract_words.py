@@ -213,8 +213,10 @@ def test_states_of_others_are_keywords_in_edn(api: Api) -> None:
             assert (answer.status, json.loads(answer.read())["state"]) == (201, "queued")
 
 
-def test_a_port_that_there_cannot_be_is_told_at_once(tmp_path: Path) -> None:
-    argv = [str(Path(sys.executable).with_name("headrace")), "up", "--data", str(tmp_path / "d"), "--port", "99999"]
+@pytest.mark.parametrize(("flag", "value"), [("--port", "99999"), ("--port", "-1"), ("--workers", "-3")])
+def test_a_number_that_cannot_be_is_told_at_once(tmp_path: Path, flag: str, value: str) -> None:
+    headrace = str(Path(sys.executable).with_name("headrace"))
+    argv = [headrace, "up", "--data", str(tmp_path / "d"), "--port", "0", flag, value]
     told = subprocess.run(argv, capture_output=True, text=True, timeout=60)
     assert (told.returncode, told.stdout) == (2, "")
-    assert "not 99999" in told.stderr
+    assert f"not {value}" in told.stderr
