@@ -33,8 +33,9 @@ MEMORY_MIN = 2**30
 _GUARD = """
 import os, select, shutil, signal, subprocess, sys
 # Ends with its parent: the pipe on stdin is closed when the test process dies, by whatever signal. Who stops us on
-# purpose writes a byte first and cares for the folder.
-signal.signal(signal.SIGINT, signal.SIG_IGN)
+# purpose writes a byte first and cares for the folder. Signals to the whole group must not end the guard before the server.
+for name in ("SIGINT", "SIGTERM", "SIGHUP"):
+    signal.signal(getattr(signal, name), signal.SIG_IGN)
 who = int(sys.argv[1])
 become = {"user": who, "group": int(sys.argv[2]), "extra_groups": [], "cwd": "/"} if who else {}
 server = subprocess.Popen(sys.argv[3:], stdin=subprocess.DEVNULL, start_new_session=True, **become)
