@@ -14,7 +14,6 @@ from headrace.cli.processes import control_command, local_command, machine_label
 from headrace.control.folder import TOKEN_NAME
 from headrace.control.settings import SOCKET_NAME, ControlSettings, UpSettings
 from headrace.control.tls import check_doors
-from headrace.model.errors import Invalid
 
 __all__ = ["UpSettings", "run"]
 
@@ -34,8 +33,6 @@ def run(settings: UpSettings) -> int:
         tls_key=s.tls_key,
     )
     check_doors(control)
-    if s.workers < 0:
-        raise Invalid(f"workers is how many attempts may run at once, not {s.workers}")
     writable(s.data)
     script = str(Path(__file__).with_name("supervisor.py"))
     how = "1" if s.quiet else "0" if (Path(s.data) / TOKEN_NAME).exists() else "2"
