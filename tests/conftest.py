@@ -29,6 +29,7 @@ LONGEST = (
 """Tests that take minutes, the longest first: begun last, one of them would keep the run waiting alone."""
 
 
+@pytest.hookimpl(trylast=True)  # behind the reporter that it writes by
 def pytest_configure(config: pytest.Config) -> None:
     progress.follow(config)
 
