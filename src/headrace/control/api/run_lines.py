@@ -37,7 +37,7 @@ class RunLines:
         kept, made = self._kept, 0
         for row in rows:
             one = kept.get(row.cell.run)
-            if one is not None and one[0] == row:
+            if one is not None and (one[0] is row or one[0] == row):
                 found.append(one[1])
                 continue
             found.append(self._made(row))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import msgspec
 
@@ -13,6 +12,7 @@ from headrace.store.listing import FAR, LAST_NAME, ROWS_MAX, Walk, begin, few_st
 from headrace.store.postgres.arrays import Ints
 from headrace.store.postgres.pool import Pool
 from headrace.store.rows import Entity, Logged, RunFilter, RunRow, RunsPage
+from headrace.store.seen import SeenRuns
 from headrace.store.touched import bounded
 
 
@@ -20,6 +20,7 @@ class PostgresLists:
     """The part of ``store.port.Reader`` that lists runs."""
 
     _pool: Pool
+    _seen: SeenRuns
 
     async def runs(self, where: RunFilter) -> list[RunRow]:
         """The rows of ``runs_page``."""
@@ -34,7 +35,7 @@ class PostgresLists:
     async def runs_by_id(self, runs: Sequence[int]) -> list[RunRow]:
         """These runs, as far as they are there."""
         rows = await self._pool.rows("runs_by_id", [Ints(runs[:ROWS_MAX])]) if runs else []
-        return [_row(row) for row in rows]
+        return [self._seen.row(row) for row in rows]
 
     async def commits_at(
         self, since: int, until: int, after: tuple[int, int], *, ascending: bool, limit: int
@@ -68,7 +69,7 @@ class PostgresLists:
             scan,
         ]
         rows = await self._pool.rows(f"{name}_{'oldest' if where.ascending else 'newest'}", values)
-        return walked((((r[1], r[0]), None if r[2] is None else _row(r)) for r in rows), where, scan)
+        return walked((((r[1], r[0]), None if r[2] is None else self._seen.row(r)) for r in rows), where, scan)
 
     async def _children(self, where: RunFilter, parent: int) -> RunsPage:
         limit = min(where.limit, ROWS_MAX)
@@ -93,8 +94,3 @@ def _walks(where: RunFilter) -> list[str]:
 def _whole(where: RunFilter, name: str) -> bool:
     """Whether all that stands on the list of uncommon states is wanted."""
     return set(where.states) >= (_OPEN if name == "open_runs" else _OTHER)
-
-
-def _row(row: tuple[Any, ...]) -> RunRow:
-    run, created, image, job, rest, params = row
-    return RunRow(input_of(run, job, created, rest, params), decode_run(image))

@@ -36,6 +36,7 @@ from headrace.store.rows import (
     ReadyRow,
     RunRow,
 )
+from headrace.store.seen import SeenRuns
 
 _FAR = 2**62
 
@@ -50,6 +51,7 @@ class PostgresReader(PostgresLog, PostgresLists):
         self._pool = pool
         self._blobs = blobs
         self._incarnation = incarnation
+        self._seen = SeenRuns()
 
     async def outbox(self, kind: str, until: int, limit: int) -> list[Outgoing]:
         """What has to be told, in the order of its writing."""

@@ -25,6 +25,7 @@ from headrace.store.listing import (
     walked,
 )
 from headrace.store.rows import Entity, Logged, RunFilter, RunRow, RunsPage
+from headrace.store.seen import SeenRuns
 from headrace.store.touched import bounded
 
 T = TypeVar("T")
@@ -35,6 +36,7 @@ class SqliteLists(ABC):
     """The part of ``store.port.Reader`` that lists runs."""
 
     _sql: dict[str, str]
+    _seen: SeenRuns
 
     async def runs(self, where: RunFilter) -> list[RunRow]:
         """The rows of ``runs_page``."""
@@ -107,11 +109,11 @@ class SqliteLists(ABC):
         return RunsPage(rows, last)
 
     def _row(self, conn: apsw.Connection, row: Row) -> RunRow:
-        run, created, image, job, rest, params = row
-        if params is None:
-            aside: list[Row] = conn.execute(self._sql["params_aside"], (run,)).fetchall()
-            params = aside[0][1] if aside else None
-        return RunRow(input_of(run, job, created, rest, params), decode_run(image))
+        def aside(run: int) -> bytes | None:
+            found: list[Row] = conn.execute(self._sql["params_aside"], (run,)).fetchall()
+            return found[0][1] if found else None
+
+        return self._seen.row(row, aside)
 
     @abstractmethod
     async def _with(self, work: Callable[[apsw.Connection], T]) -> T:

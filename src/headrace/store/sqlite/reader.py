@@ -35,6 +35,7 @@ from headrace.store.rows import (
     ReadyRow,
     RunRow,
 )
+from headrace.store.seen import SeenRuns
 from headrace.store.sqlite.connection import translated
 from headrace.store.sqlite.lists import SqliteLists
 from headrace.store.sqlite.log import SqliteLog
@@ -58,6 +59,7 @@ class SqliteReader(SqliteLog, SqliteLists):
         self._sql = queries
         self._blobs = blobs
         self._offload = offload
+        self._seen = SeenRuns()
 
     async def outbox(self, kind: str, until: int, limit: int) -> list[Outgoing]:
         return [Outgoing(*row) for row in await self._ask("outbox", (kind, until, min(limit, ROWS_MAX)))]
