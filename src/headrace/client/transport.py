@@ -52,20 +52,21 @@ class Connection:
     def save(self, request: Request, out: IO[bytes]) -> Response:
         """The answer with its bytes written to ``out`` as they come, if it is a good one; else the whole of it."""
         try:
-            answer = self._asked(request)
-            headers = {k.lower(): v for k, v in answer.getheaders()}
-            if answer.status >= 400:
-                return Response(answer.status, headers, answer.read())
-            while piece := answer.read(PIECE):
-                out.write(piece)
+            with self._asked(request) as answer:
+                headers = {k.lower(): v for k, v in answer.getheaders()}
+                if answer.status >= 400:
+                    return Response(answer.status, headers, answer.read())
+                while piece := answer.read(PIECE):
+                    out.write(piece)
         except (http.client.HTTPException, ConnectionError, TimeoutError) as error:
             self.close()
             raise self._unreachable(error) from error
         return Response(answer.status, headers, b"")
 
     def _once(self, request: Request) -> Response:
-        answer = self._asked(request)
-        return Response(answer.status, {k.lower(): v for k, v in answer.getheaders()}, answer.read())
+        # Closed by hand: a Ctrl-C that comes while the garbage collector closes an answer is lost without a word.
+        with self._asked(request) as answer:
+            return Response(answer.status, {k.lower(): v for k, v in answer.getheaders()}, answer.read())
 
     def _asked(self, request: Request) -> http.client.HTTPResponse:
         connection = self._connected(ANSWER_SECONDS + request.wait)
