@@ -19,12 +19,14 @@ import pytest
 from api_world import World, run_async
 
 from headrace.control.changes.jobs import JOB
+from headrace.control.clock import SystemClock
 from headrace.model.cells import Value
 from headrace.model.changes import OutcomeKind
 from headrace.model.states import TaskState
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 STEPS = 45
+US = timedelta(microseconds=1)
 
 
 class Unsteady:
@@ -229,8 +231,16 @@ class Historian:
                     assert told == copy, (path, at, then, different(told, copy))
                     compared += 1
             if path.count("/") == 2:
-                assert await self.told(f"{path}?as_of={instant(min(moments) - 1)}") == 404
+                born = min([*moments, *await self.created(path)])
+                assert await self.told(f"{path}?as_of={instant(born - 1)}") == 404
         return compared
+
+    async def created(self, path: str) -> list[int]:
+        """When a run was created: a moment before its first row is written."""
+        if not path.startswith("/runs/"):
+            return []
+        row = await self.worlds[0].node.store.reader.run(int(path.split("/")[2]))
+        return [] if row is None else [row.input.created_at]
 
     async def moments(self, path: str) -> list[int]:
         """The instants at which the thing changed."""
@@ -283,6 +293,39 @@ async def test_every_copy_of_a_random_history_is_told_again(tmp_path: Path, seed
 @pytest.mark.parametrize("seed", seeds(1, 15))
 def test_copies_are_told_again_of_two_controls_on_one_postgresql(tmp_path: Path, postgres_dsn: str, seed: int) -> None:
     asyncio.run(asyncio.wait_for(lived(tmp_path, seed, postgres_dsn), 120))
+
+
+class Going(SystemClock):
+    """A clock that says each instant once."""
+
+    def __init__(self) -> None:
+        self.at = 1_700_000_000_000_000
+
+    def now(self) -> int:
+        self.at += 11
+        return self.at
+
+
+@run_async
+async def test_a_run_is_there_at_the_very_instant_at_which_it_says_it_was_created(tmp_path: Path) -> None:
+    async with World(tmp_path, clock=Going()) as world:
+        for job in JOBS[:2]:
+            await world.put(f"/jobs/{job['name']}", job)
+            made = (await world.post(f"/jobs/{job['name']}/runs", {})).json
+            path, at = f"/runs/{made['id']}", int((datetime.fromisoformat(made["created_at"]) - EPOCH) / US)
+            created = (await world.get(path)).json
+            first = (await world.node.store.reader.history(made["id"]))[0].at
+            assert first > at
+            for cell in await world.node.store.reader.tasks(made["id"], limit=1):
+                await world.settle(made["id"], cell.no, kind=OutcomeKind.succeeded)
+            for then in (at, first - 1, first):
+                assert (await world.get(f"{path}?as_of={instant(then)}")).json == created
+                tasks = (await world.get(f"{path}/tasks?as_of={instant(then)}")).json["items"]
+                assert [t["state"] for t in tasks] == [t["state"] for t in created["tasks"]]
+                listed = (await world.get(f"/runs?as_of={instant(then)}&job={job['name']}")).json["items"]
+                assert [r["state"] for r in listed] == [created["state"]]
+            assert (await world.get(f"{path}?as_of={instant(at - 1)}")).status == 404
+            assert (await world.get(f"/runs?as_of={instant(at - 1)}&job={job['name']}")).json["items"] == []
 
 
 @run_async

@@ -91,12 +91,22 @@ class PastReader:
     async def _runs(self, rows: Sequence[RunRow]) -> list[RunRow]:
         history = await self._reader.cells_at([(row.cell.run, RUN_ITSELF, WHOLE) for row in rows], self._at)
         cells = {h.run: h.run_image for h in history}
+        for row in rows:
+            if row.cell.run not in cells and (first := await self._first(row)) is not None:
+                cells[row.cell.run] = first.run_image
         found = []
         for row in rows:
             cell = cells.get(row.cell.run)
             if cell is not None:
                 found.append(RunRow(row.input, row.cell if cell.version == row.cell.version else cell))
         return found
+
+    async def _first(self, row: RunRow) -> HistoryRow | None:
+        """The first version of a run that was created by then and written a moment later; None where it was not yet."""
+        if row.input.created_at > self._at:
+            return None
+        rows = await self._reader.history(row.cell.run, no=RUN_ITSELF, limit=1)
+        return rows[0] if rows else None
 
     async def task(self, key: TaskKey) -> TaskCell | None:
         """The task as it was; None before it was there."""
@@ -157,15 +167,24 @@ class PastReader:
         if not live:
             return []
         keys = [cell.key for cell in live]
-        history = await self._reader.cells_at(keys, self._at)
+        at = await self._instant(live[0].run)
+        history = await self._reader.cells_at(keys, at)
         then = {(h.run, h.no, h.index): h.task_image for h in history if h.task_image is not None}
         if not then and len(live) == 1:
             # the only task of its run has no history of its own: it stands in that of the run
-            alone = await self._reader.cells_at([(live[0].run, RUN_ITSELF, WHOLE)], self._at)
+            alone = await self._reader.cells_at([(live[0].run, RUN_ITSELF, WHOLE)], at)
             image = await self._of_run(alone[0]) if alone else None
             if image is not None:
                 then[live[0].key] = image
         return [await self._merged(cell, then[cell.key]) for cell in live if cell.key in then]
+
+    async def _instant(self, run: int) -> int:
+        """What is asked for; where that lies between a run's being created and its first version, the instant of that."""
+        if await self._reader.cells_at([(run, RUN_ITSELF, WHOLE)], self._at):
+            return self._at
+        row = await self._reader.run(run)
+        first = None if row is None else await self._first(row)
+        return self._at if first is None else first.at
 
     async def _of_run(self, row: HistoryRow) -> TaskCell | None:
         """The image of a run's only task: in this row, or in the last one before it that touched the task."""
