@@ -22,7 +22,8 @@ may what. Bodies and answers are JSON, [EDN](../howto/edn.md) or MessagePack, by
 too. The same table as OpenAPI 3.1: `GET /api/openapi.json`; as a page of your own server: `/api/docs`.
 
 * A POST with an `Idempotency-Key` may be repeated: the same key and body give the first answer again for 7 days,
-  another body gives 409.
+  another body gives 409. A secret that is shown once is not repeated, and `token_omitted` says so. What changes nothing
+  (`POST /jobs/check`) and `POST /login` answer anew, with a key as without one.
 * Lists answer `{{items, next_cursor}}`; ask again with `cursor=` until `next_cursor` is null.
 * An error is a problem document (RFC 9457), `application/problem+json` or in the format that `Accept` asks for,
   with every problem at once.

@@ -68,6 +68,8 @@ async def test_a_restore_is_made_by_the_next_start_and_sets_aside_what_is_there_
         await world.post("/backup", {"name": "a.hrb"})
         await world.call("DELETE", "/api/v1/jobs/hello")
         assert (await world.post("/restore", {"name": "none.hrb", "force": True})).status == 404
+        unknown = await world.post("/restore", {"name": "none.hrb"})
+        assert (unknown.status, unknown.json["detail"]) == (404, "there is no backup none.hrb")
         assert (await world.post("/restore", {"name": "a.hrb"})).status == 409
         (backups.folder / "bad.hrb").write_bytes(b"bad")
         assert (await world.post("/restore", {"name": "bad.hrb", "force": True})).status == 422

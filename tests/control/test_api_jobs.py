@@ -155,6 +155,12 @@ async def test_check_of_a_good_document_tells_warnings_and_saves_nothing(tmp_pat
         found = (await world.post("/jobs/check", job)).json
         assert found["ok"] is True
         assert found["warnings"][0]["path"] == "tasks[0].label"
+        key = {"idempotency-key": "k"}
+        assert (await world.post("/jobs/check", job, headers=key)).json == found
+        other = await world.post("/jobs/check", HELLO, headers=key)
+        assert (other.status, other.json["name"]) == (200, "hello"), (
+            "it changes nothing: a key is accepted and not kept"
+        )
         broken = (await world.post("/jobs/check", b"a: [", headers=YAML)).json
         assert broken["ok"] is False
         assert broken["problems"]

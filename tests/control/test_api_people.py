@@ -335,6 +335,8 @@ async def test_a_token_is_shown_once_and_only_its_hash_is_kept(tmp_path: Path) -
         assert ".ci" in text
         again = await world.post("/tokens", {"name": "ci", "role": "watcher"}, headers={"idempotency-key": "k"})
         assert (again.status, again.json["token"]) == (201, None)
+        assert "first answer" in again.json["token_omitted"]
+        assert made.json["token_omitted"] is None
         assert (await world.post("/tokens", {"name": "ci", "role": "watcher"})).status == 409
         assert (await world.get("/runs", token=text)).status == 200
         shown = (await world.get("/tokens")).body + (await world.get("/tokens/ci")).body

@@ -63,6 +63,20 @@ async def test_what_a_patch_makes_is_checked_whole(tmp_path: Path) -> None:
 
 
 @run_async
+async def test_a_patch_may_repeat_what_the_server_wrote_and_say_nothing_else_of_it(tmp_path: Path) -> None:
+    async with World(tmp_path) as world:
+        first = (await world.put("/jobs/two", TWO)).json
+        whole = await patch(world, "/jobs/two", {**first, "description": "second"})
+        assert (whole.status, whole.json["version"], whole.json["description"]) == (200, 2, "second")
+        for said in ({"version": 1}, {"version": 3}, {"version": None}, {"version": "2"}, {"waits_for": ["x"]}):
+            refused = await patch(world, "/jobs/two", {**said, "description": "third"})
+            assert (refused.status, refused.paths) == (422, set(said)), said
+        assert "If-Match" in (await patch(world, "/jobs/two", {"version": 1})).json["problems"][0]["message"]
+        assert (await patch(world, "/jobs/two", {**first, "description": "third"})).paths == {"version", "updated_at"}
+        assert (await world.get("/jobs/two")).json == whole.json
+
+
+@run_async
 async def test_patches_at_once_are_all_made(tmp_path: Path) -> None:
     async with World(tmp_path) as world:
         await world.put("/jobs/two", TWO)

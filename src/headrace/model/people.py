@@ -34,7 +34,8 @@ class UserPage(View, kw_only=True, frozen=True):
 
 
 class TokenView(View, kw_only=True, frozen=True):
-    """An access token. ``token`` is its text, in the answer that made it and never again.
+    """An access token. ``token`` is its text, in the answer that made it and never again; ``token_omitted`` says why it does
+    not stand in an answer that would hold it.
 
     ``scopes``: the permissions of the role that it holds; all when empty. ``user``: whose it is; it can do no more than
     they can and ends with them. ``expired``: it opens nothing any more, because its time is over or its user is gone or
@@ -52,6 +53,7 @@ class TokenView(View, kw_only=True, frozen=True):
     expires_at: datetime | None = None
     expired: bool = False
     token: str | None = None
+    token_omitted: str | None = None
 
 
 class TokenPage(View, kw_only=True, frozen=True):

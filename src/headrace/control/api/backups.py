@@ -69,6 +69,7 @@ async def post_restore(call: Call) -> Reply:
     services = call.services
     if (again := await answer_of(call)) is not None:
         return again
+    _backups(call).require(body.name)
     holds = await services.reader.statement("holds_work", {})
     if holds[0][0] and not body.force:
         raise Conflict("this store holds jobs or runs: say force to set them aside, or restore into an empty one")

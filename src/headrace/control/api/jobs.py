@@ -6,6 +6,7 @@ Called through the route table only.
 from __future__ import annotations
 
 from functools import partial
+from typing import Any
 
 import msgspec
 from msgspec import structs
@@ -30,6 +31,7 @@ from headrace.model.definition import JobDefinition
 from headrace.model.errors import Busy, Invalid, Outdated, Problem
 from headrace.model.job_view import JobView
 
+_MEANT = {"version": "; to change that version and no other, send it as If-Match"}
 PATCH_TRIES = 5
 """So often a patch is made again of what somebody else saved meanwhile."""
 
@@ -95,6 +97,7 @@ async def patch_job(call: Call) -> Reply:
         if saved is None:
             raise await no_job(call, name)
         known = await call.services.graphs.load(saved.record.graph)
+        _refuse_ours(document.data, msgspec.to_builtins(await job_view(call, saved)))
         patched = Document(merge_patch(msgspec.to_builtins(unpinned(known.definition)), document.data), Positions())
         allow = bool(saved.record.missing) or call.yes("allow_missing")
         incoming = await named_definition(call, patched, name, allow_missing=allow)
@@ -110,6 +113,17 @@ async def patch_job(call: Call) -> Reply:
         finally:
             jobs.forget(name)
     raise Busy(f"job {name} is being changed by others all the time: try again")
+
+
+def _refuse_ours(patch: dict[str, Any], there: dict[str, Any]) -> None:
+    """A patch may repeat what the server wrote, not say otherwise: whoever does means what will not happen."""
+    problems = [
+        Problem(field, f"is written by the server, now {there.get(field)!r}: leave it out{_MEANT.get(field, '')}")
+        for field in WRITTEN_BY_SERVER
+        if field in patch and msgspec.to_builtins(patch[field]) != there.get(field)
+    ]
+    if problems:
+        raise Invalid("a patch changes what is the job's own", problems=tuple(problems))
 
 
 async def get_job(call: Call) -> Reply:

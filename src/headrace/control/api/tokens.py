@@ -28,6 +28,10 @@ from headrace.store.rows import Entity
 
 EXPIRES = "90d"
 EXPIRES_MAX_DAYS = 3650
+SHOWN_ONCE = (
+    "the text of a token is in the first answer under this Idempotency-Key and is kept nowhere: "
+    "where that answer was lost, revoke this token and make another under another key"
+)
 _US_PER_MS = 1000
 
 
@@ -74,9 +78,9 @@ async def post_token(call: Call) -> Reply:
         expires_at=moment(expires_at),
     )
     place = f"{BASE}/tokens/{body.name}"
-    shown = structs.replace(view, token=text)
+    shown, kept = structs.replace(view, token=text), structs.replace(view, token_omitted=SHOWN_ONCE)
     try:
-        return await ask_named(call, change, lambda _: Told(201, shown, place), kept=lambda _: Told(201, view, place))
+        return await ask_named(call, change, lambda _: Told(201, shown, place), kept=lambda _: Told(201, kept, place))
     finally:
         call.services.auth.forget()
 

@@ -96,6 +96,10 @@ class Backups:
         """Delete one. Raises NotFound."""
         self._there(name).unlink()
 
+    def require(self, name: str) -> None:
+        """Raises NotFound, Invalid for a name that no backup has."""
+        self._there(name)
+
     async def ask_restore(self, name: str, *, force: bool) -> Done:
         """Have the next start of control restore it; it is checked now. The caller ends this life of control."""
         done = await self.check(name)
