@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from msgspec import Struct
 
 from headrace.control.graphs import Known
-from headrace.core.moving import REPEAT
+from headrace.core.ending import REPEAT
 from headrace.model.cells import RunCell, TaskCell
 from headrace.model.facts import AnyFact, RunEnded, TaskEnded, TaskRetrying
 from headrace.model.ids import WHOLE

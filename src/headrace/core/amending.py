@@ -9,7 +9,8 @@ import msgspec
 from msgspec.structs import replace
 
 from headrace.core.draft import Draft
-from headrace.core.moving import end, propagate
+from headrace.core.ending import end
+from headrace.core.moving import propagate
 from headrace.core.nodes import RANK_SLOPE_MS
 from headrace.core.scope import labels_of
 from headrace.model.cells import Progress, TaskCell, TaskMore

@@ -10,7 +10,8 @@ from datetime import UTC, datetime
 
 from headrace.core.classes import base_of
 from headrace.core.eligible import Reason, eligible, held_back, may_begin, stopped
-from headrace.core.moving import DELAYED, REPEAT
+from headrace.core.ending import REPEAT
+from headrace.core.moving import DELAYED
 from headrace.core.nodes import Graph, Node
 from headrace.core.work import Offer, Working
 from headrace.model.cells import RunCell, TaskCell

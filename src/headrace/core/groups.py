@@ -14,15 +14,9 @@ from msgspec.structs import replace
 
 from headrace.core.draft import Draft
 from headrace.core.eligible import stopped
+from headrace.core.ending import EXPRESSION, close_group, end_uncreated, message_value, side_end
 from headrace.core.expression import MissingValue, render
 from headrace.core.instances import Items, begin
-from headrace.core.moving import (
-    EXPRESSION,
-    close_group,
-    end_uncreated,
-    message_value,
-    side_end,
-)
 from headrace.core.nodes import GROWTH, TAKE_CHUNK, Each, Node
 from headrace.core.restarting import instance, told
 from headrace.core.scope import RunScope, item_value

@@ -9,9 +9,9 @@ from __future__ import annotations
 
 from headrace.core.classes import class_now
 from headrace.core.draft import Draft, cursor_of
-from headrace.core.moving import look_for_room, make_ready, rank_of
 from headrace.core.nodes import CHUNK
 from headrace.core.policy import AFTER_LOSS
+from headrace.core.readying import look_for_room, make_ready, rank_of
 from headrace.core.work import StopAttempt
 from headrace.model.cells import TaskCell
 from headrace.model.ids import TaskKey

@@ -12,9 +12,10 @@ import msgspec
 from headrace.core.draft import Draft
 from headrace.core.durations import instant_us, millis
 from headrace.core.eligible import may_begin
+from headrace.core.ending import EXPRESSION, message_value, side_end
 from headrace.core.expression import MissingValue
-from headrace.core.moving import EXPRESSION, lease, message_value, rendering, side_end
 from headrace.core.nodes import DEPTH_MAX, Node
+from headrace.core.readying import lease, rendering
 from headrace.core.render import Rendered
 from headrace.core.work import Alarm, Follow, Tell
 from headrace.model.cells import TaskCell

@@ -16,18 +16,10 @@ from headrace.core.classes import class_now, takes_now, with_takes
 from headrace.core.conditions import holds
 from headrace.core.draft import Draft
 from headrace.core.eligible import may_begin, rooms_for
+from headrace.core.ending import EXPRESSION, message_value, side_end
 from headrace.core.expression import MissingValue
-from headrace.core.moving import (
-    EXPRESSION,
-    claim_task,
-    lease,
-    look_for_room,
-    make_ready,
-    message_value,
-    rank_of,
-    side_end,
-)
 from headrace.core.nodes import Node
+from headrace.core.readying import claim_task, lease, look_for_room, make_ready, rank_of
 from headrace.core.render import Rendered, plain_attempt, render_attempt
 from headrace.core.scope import RunScope, item_value
 from headrace.core.work import Dispatch

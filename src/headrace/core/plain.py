@@ -13,8 +13,8 @@ from headrace.core.classes import class_now
 from headrace.core.draft import Draft
 from headrace.core.eligible import choose
 from headrace.core.expression import MissingValue
-from headrace.core.moving import REFUSED_ONCE, rank_of, rendering
 from headrace.core.nodes import Edge, Graph, Node
+from headrace.core.readying import REFUSED_ONCE, rank_of, rendering
 from headrace.core.render import Rendered, plain_attempt
 from headrace.core.settling import DIGEST_KEPT
 from headrace.core.work import Command, Dispatch, Step, Waits, Working

@@ -13,9 +13,11 @@ from msgspec.structs import replace
 from headrace.core.amending import say
 from headrace.core.draft import SWEPT_BY, Draft
 from headrace.core.eligible import stopped
+from headrace.core.ending import REPEAT, end, halted_state
 from headrace.core.inner import LATE
-from headrace.core.moving import REFUSED_ONCE, REPEAT, end, halted_state, make_ready, propagate
+from headrace.core.moving import propagate
 from headrace.core.policy import LOST, LOST_IN_A_ROW, QUARANTINED, SHORT_WAIT_US, another, delay_us
+from headrace.core.readying import REFUSED_ONCE, make_ready
 from headrace.model.cells import TaskCell, TaskMore
 from headrace.model.changes import Claim, Lose, OutcomeKind, Settle, Started, Wake
 from headrace.model.errors import Refused, Stale

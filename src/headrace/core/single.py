@@ -9,8 +9,8 @@ from __future__ import annotations
 
 from headrace.core.classes import waiting_class
 from headrace.core.eligible import choose
-from headrace.core.moving import rank_of
 from headrace.core.nodes import Graph
+from headrace.core.readying import rank_of
 from headrace.core.render import plain_attempt
 from headrace.core.settling import DIGEST_KEPT
 from headrace.core.work import Dispatch, Ended, Step, Waits, Working

@@ -10,9 +10,9 @@ from headrace.core.draft import Draft
 from headrace.core.gates import admit
 from headrace.core.inner import begin
 from headrace.core.limits import account, account_run
-from headrace.core.moving import claim_task
 from headrace.core.nodes import Graph
 from headrace.core.plain import claim_plain, settle_plain
+from headrace.core.readying import claim_task
 from headrace.core.settling import lose, named, settle, started
 from headrace.core.single import claim_single, settle_single
 from headrace.core.submitting import submit

@@ -10,23 +10,13 @@ from headrace.core import inner
 from headrace.core.conditions import met
 from headrace.core.draft import BY_WISH, Draft, cursor_of, is_swept, next_due, token_of
 from headrace.core.eligible import is_spared
+from headrace.core.ending import end_uncreated, halted_state, side_end
 from headrace.core.gates import arrival_rank
 from headrace.core.groups import expand
 from headrace.core.holding import sweep_held, take_back
-from headrace.core.moving import (
-    DELAYED,
-    GATE_PASSED,
-    activate,
-    begin,
-    end_uncreated,
-    halted_state,
-    looked_up,
-    make_ready,
-    propagate,
-    settled_need,
-    side_end,
-)
+from headrace.core.moving import DELAYED, GATE_PASSED, activate, begin, looked_up, propagate, settled_need
 from headrace.core.nodes import CHUNK, Node
+from headrace.core.readying import make_ready
 from headrace.core.work import StopAttempt
 from headrace.model.cells import TaskCell
 from headrace.model.changes import Wake

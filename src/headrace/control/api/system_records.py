@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from headrace.control.graphs import Known
-from headrace.core.moving import REPEAT
+from headrace.core.ending import REPEAT
 from headrace.core.nodes import Node
 from headrace.link.records import LogRecord
 from headrace.model.cells import TaskCell

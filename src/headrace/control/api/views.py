@@ -14,8 +14,8 @@ from msgspec import structs
 
 from headrace.control.graphs import Known
 from headrace.control.values import ALONE_MAX, SHOWN_MAX, Room, Seen, Values
+from headrace.core.ending import REPEAT
 from headrace.core.expression import MISSING, MissingValue, render_text, walk
-from headrace.core.moving import REPEAT
 from headrace.core.scope import labels_of
 from headrace.model.cells import Counts, TaskCell
 from headrace.model.errors import TooLarge
