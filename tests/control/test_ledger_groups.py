@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+from collections.abc import Awaitable
 from functools import partial
 from itertools import count
 from pathlib import Path
@@ -147,6 +148,29 @@ def test_groups_are_cut_by_the_cpu_that_deciding_takes_and_not_by_the_clock(tmp_
         go(folder, body, worked=partial(next, spent))
     assert groups[0] == 2
     assert groups[1] >= 5
+
+
+def test_who_was_answered_goes_on_before_the_next_group(tmp_path: Path) -> None:
+    told: list[str] = []
+
+    def fault(name: str, /) -> None:
+        if name == "ledger.before_load":
+            told.append("group")
+
+    async def body(w: World) -> None:
+        graph = await w.one_task()
+        one = await w.submit(graph)
+        many = [await w.submit(graph) for _ in range(40)]
+        told.clear()
+
+        async def asked(one: Awaitable[object]) -> None:
+            await one
+            told.append("answered")
+
+        await asyncio.gather(asked(w.ledger.ask(one, ALICE)), asked(w.ledger.ask_many(many, ALICE)))
+        assert told == ["group", "answered", "group", "answered"]
+
+    go(tmp_path, body, fault=fault)
 
 
 def test_a_submit_and_its_cancel_may_share_a_group(tmp_path: Path) -> None:

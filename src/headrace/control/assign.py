@@ -5,6 +5,7 @@ Everything is rendered already (``core.render``); nothing here evaluates anythin
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Collection, Sequence
 
 from headrace.control.graphs import Graphs
@@ -22,6 +23,9 @@ TokenMaker = Callable[[int, int, int, int], str]
 
 ROWS_MAX = 500
 """Runs in one question to the store."""
+
+SLICE = 128
+"""So many assignments are made before others have their turn of the loop."""
 
 
 class Assigner:
@@ -69,10 +73,12 @@ class Assigner:
 
     async def assign(self, batch: Sequence[Dispatch]) -> list[Assignment]:
         """One assignment per command, in order."""
-        made = []
+        made: list[Assignment] = []
         quick = self._durations.quick()
         told = None if self._alone else await self._told(batch)
         for d in batch:
+            if made and not len(made) % SLICE:
+                await asyncio.sleep(0)
             run = d.key[0]
             files = run in self._with_files or run < self._fresh_from if told is None else run in told
             made.append(self._one(d, await self._inputs(d) if files else (), quick))

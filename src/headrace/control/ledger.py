@@ -205,6 +205,8 @@ class Ledger:
             self._woken.clear()
             while self._queue:
                 await self.run_once()
+                if self._queue:
+                    await self._breathe()
 
     async def run_once(self) -> None:
         """One group: take what waits, decide and commit it, answer."""
@@ -220,6 +222,14 @@ class Ledger:
                 self._deciding = False
                 for future in heard:
                     future.release()
+
+    @staticmethod
+    async def _breathe() -> None:
+        """Two turns of the loop between groups: who was answered writes it in the first, and its end sends it off. Who asks
+        meanwhile comes into the next group.
+        """
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
 
     def _future(self) -> asyncio.Future[list[Answered]]:
         return asyncio.get_running_loop().create_future()
