@@ -22,7 +22,8 @@ EXPRESSIONS = """## Expressions
 |---|---|
 | `params` | the run's parameters |
 | `tasks.NAME.result`, `.exit_status`, `.state` | what a task gave; makes this task need it |
-| `run.id`, `.job`, `.url`, `.labels` | the run |
+| `run.id`, `.job`, `.labels` | the run |
+| `run.url` | the run's address, `http://HOST:PORT/api/v1/runs/ID`, as its server calls itself (with `--hosts` by the first of them); `/runs/ID` in a run without a server |
 | `fire.instant`, `.date` … | the instant of the schedule; without one, the moment of submit |
 | `item`, `index` | in a task with `each` |
 

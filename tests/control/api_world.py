@@ -23,7 +23,6 @@ from headrace.control.connect import connect
 from headrace.control.credentials import mint_token, put_token
 from headrace.control.node import Node
 from headrace.control.saved import SavedJobs
-from headrace.control.values import Values
 from headrace.model.changes import SYSTEM, Claim, OutcomeKind, Settle
 from headrace.model.ports import Clock
 from headrace.store.port import Store
@@ -112,7 +111,7 @@ class World:
             ids=node.ids,
             graphs=node.graphs,
             jobs=SavedJobs(node.store.reader, alone=not self.dsn),
-            values=Values(node.store.reader, node.store.blobs),
+            values=node.values,
             waiters=node.waiters,
             tail=node.tail,
             offers=node.placement.offers,

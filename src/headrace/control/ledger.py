@@ -93,6 +93,8 @@ class Ledger:
         self._fault = fault
         self.node = 0
         """The number of this life of a control, which commits name; known before the first."""
+        self.place = ""
+        """Where runs are found, as ``${run.url}`` says it; known before the first."""
         self._bounds = bounds
         self._lists = Lists()
         self._queue = Waiting(bounds)
@@ -359,6 +361,7 @@ class Ledger:
             waiting=room.waiting,
             incarnation=self._store.identity.incarnation,
             keys=self.limit_keys,
+            place=self.place,
         )
         now = self._last_now = max(self._clock.now(), self._last_now)
         recorder = Recorder(now=now, node=self.node, commit=commit)

@@ -110,6 +110,7 @@ class Node:
         """Begin: read what is owed and what waits, then take links. ``connect`` gives the calls of an agent."""
         for row in await self.store.reader.statement("last_instant", {}):
             self.clock.at_least(row[0])
+        self.ledger.place = self.values.place = f"{url}/api/v1"
         self.ledger.node = await self.store.reserve_ids("node", 1)
         first = await self.ids.first()
         clock = self.clock

@@ -56,9 +56,10 @@ Seen = dict[TaskKey, tuple[Any, int]]
 
 
 class Values:
-    """Reads values of one store."""
+    """Reads values of one store. ``place``: what stands before ``/runs/…`` in the address of a run."""
 
-    def __init__(self, reader: Reader, blobs: Blobs) -> None:
+    def __init__(self, reader: Reader, blobs: Blobs, place: str = "") -> None:
+        self.place = place
         self._reader = reader
         self._blobs = blobs
 
@@ -109,7 +110,7 @@ class Values:
             return None
         graph, run = known.graph, row.cell.run
         keys = result_keys(graph, run)
-        working = Working(runs={run: row.cell}, inputs={run: row.input})
+        working = Working(runs={run: row.cell}, inputs={run: row.input}, place=self.place)
         for key in {*keys.tasks, *keys.values, *keys.gather}:
             cell = await self._reader.task(key)
             if cell is None:

@@ -66,7 +66,7 @@ class RunScope:
         known: dict[str, Any] = {
             "id": self.draft.run.run,
             "job": given.job or self.draft.graph.name,
-            "url": f"/runs/{self.draft.run.run}",
+            "url": f"{self.draft.working.place}/runs/{self.draft.run.run}",
             "labels": labels_of(self.draft.run, given),
         }
         return walk(known, path) if path else MISSING

@@ -115,6 +115,8 @@ class Working(Struct):
     keys: dict[str, str] = field(default_factory=dict)
     """The keys of limits as this process last saw them, by name: a guess that spares claims, which look themselves."""
     cached: dict[bytes, Cached] = field(default_factory=dict)
+    place: str = ""
+    """What stands before ``/runs/…`` in the address of a run; empty where no server is."""
     unlimited: bool = False
     """Limits count for nothing: a run in the caller's own process, one task at a time."""
 
