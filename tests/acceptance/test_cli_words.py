@@ -231,6 +231,10 @@ def test_every_command_speaks_edn_and_files_may_be_written_in_it(words: Words) -
     words("job", "save", "spoken", "-o", "again.edn")
     assert "#" not in (words.folder / "again.edn").read_text()
     assert words("job", "put", "again.edn").stdout == "job spoken version 1\n"
+    for name in ("again.yaml", "again.YML"):
+        words("job", "save", "spoken", "-o", name)
+        assert (words.folder / name).read_text().startswith("name: spoken\n")
+        assert words("job", "put", name).stdout == "job spoken version 1\n"
     assert edn("run", "again.edn", "--who", "Bo", "--dry-run")[k("job/name")] == "spoken"
     (words.folder / "bad.edn").write_text('{:job/name "bad"\n :job/taks []}')
     assert "bad.edn: 2 problems" in words("check", "bad.edn", code=2).stdout

@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
 from headrace.cli import keeping, shapes, targets
+from headrace.cli.check import check_paths
 from headrace.cli.runs import connect
 from headrace.cli.shapes import job_page, job_view
 from headrace.cli.terminal import Terminal, formatted
 from headrace.client import flow
-from headrace.model.errors import Invalid, Problem
+from headrace.model.errors import Invalid
 
+PATHS = "definition files, FILE.py[:JOB], or folders: every definition in them"
+FORMS = {".yaml": "yaml", ".yml": "yaml", ".edn": "edn"}
+"""What a definition is written as, by the end of its file's name; everything else is JSON."""
 SERVER_FIELDS = ("version", "created_at", "updated_at", "deleted_at", "waits_for", "packages")
 
 
@@ -30,7 +33,7 @@ def add(commands: Any) -> None:
     put.add_argument("--reason", help="why; kept with the version")
     put.set_defaults(do=put_job)
     check = job.add_parser("check", help="every problem of definitions, saving nothing")
-    check.add_argument("paths", nargs="+", metavar="PATH")
+    check.add_argument("paths", nargs="+", metavar="PATH", help=PATHS)
     check.set_defaults(do=check_paths)
     ls = job.add_parser("ls", help="list saved jobs")
     ls.add_argument("-q", dest="q", metavar="TEXT", help="only with this text in name or description")
@@ -47,11 +50,16 @@ def add(commands: Any) -> None:
     show.set_defaults(do=show_job)
     save = job.add_parser("save", help="write a saved job's definition to a file")
     save.add_argument("name")
-    save.add_argument("-o", dest="file", metavar="FILE", help="default: NAME.json; as EDN when it ends in .edn")
+    save.add_argument(
+        "-o",
+        dest="file",
+        metavar="FILE",
+        help="default: NAME.json; as YAML when it ends in .yaml or .yml, as EDN in .edn",
+    )
     save.set_defaults(do=save_job)
     keeping.add(job)
     check2 = commands.add_parser("check", help="every problem of definitions, saving nothing")
-    check2.add_argument("paths", nargs="+", metavar="PATH")
+    check2.add_argument("paths", nargs="+", metavar="PATH", help=PATHS)
     check2.set_defaults(do=check_paths)
 
 
@@ -74,60 +82,6 @@ def put_job(args: argparse.Namespace, terminal: Terminal) -> int:
         if saved.get("waits_for"):
             terminal.line(f"  waits for: {', '.join(saved['waits_for'])}")
     return 0
-
-
-def check_paths(args: argparse.Namespace, terminal: Terminal) -> int:
-    """``headrace check``: works without a server."""
-    from headrace.codec.documents import attach, definition_from, read_document
-    from headrace.core.check import check, warnings
-
-    problems: dict[str, list[Problem]] = {}
-    warned: dict[str, list[Problem]] = {}
-    for text in args.paths:
-        try:
-            if ".py" in text:
-                made = [msgspec.convert(one, shapes.definition()) for one in targets.every_job(text)]
-                problems[text] = _each_named(made, check)
-                warned[text] = _each_named(made, warnings)
-                continue
-            path = Path(text)
-            document = read_document(path.read_bytes(), media=targets.MEDIA.get(path.suffix.lower()), name=text)
-            definition = definition_from(document, check)
-            problems[text] = []
-            warned[text] = list(attach(warnings(definition), document.positions))
-        except Invalid as error:
-            problems[text] = list(error.problems) or [Problem("", error.message)]
-            if " cannot be imported: " in error.message:
-                problems[text] = [Problem("", error.message), *error.problems]
-        except OSError as error:
-            problems[text] = [Problem("", f"cannot be read: {error.strerror}")]
-    bad = any(problems.values())
-    if terminal.data({"problems": problems, "warnings": warned}):
-        return 2 if bad else 0
-    for text in args.paths:
-        found = problems[text]
-        verdict = (
-            terminal.style("ok", "green")
-            if not found
-            else terminal.style(f"{len(found)} problem{'s' * (len(found) > 1)}", "red")
-        )
-        terminal.line(f"{text}: {verdict}")
-        for problem in found:
-            terminal.line(f"  {problem}")
-        for problem in warned.get(text, []):
-            terminal.line(f"  {terminal.style('warning', 'yellow')} {problem}")
-    return 2 if bad else 0
-
-
-def _each_named(made: Sequence[Any], look: Callable[[Any], list[Problem]]) -> list[Problem]:
-    """What is found in the jobs of one file; where there are several, each path begins with the job's name."""
-    if len(made) == 1:
-        return look(made[0])
-    return [
-        msgspec.structs.replace(problem, path=f"{definition.name}: {problem.path}")
-        for definition in made
-        for problem in look(definition)
-    ]
 
 
 def list_jobs(args: argparse.Namespace, terminal: Terminal) -> int:
@@ -162,7 +116,7 @@ def save_job(args: argparse.Namespace, terminal: Terminal) -> int:
         job = client.jobs.get(args.name)
     definition = {k: v for k, v in job.items() if k not in SERVER_FIELDS}
     path = Path(args.file or f"{args.name}.json")
-    form = "edn" if path.suffix.lower() == ".edn" else "json"
+    form = FORMS.get(path.suffix.lower(), "json")
     path.write_text(formatted(definition, form, shapes.definition) + "\n", encoding="utf-8")
     if not terminal.data({"file": str(path)}):
         terminal.line(f"wrote {path}")

@@ -89,6 +89,13 @@ def _python(text: str) -> Target:
     return Target(definition=definition, package=(name, bundle(path)), children=children)
 
 
+def jobs_of(path: Path) -> dict[str, Any]:
+    """The jobs of a Python file by their names in it. Raises Invalid when it cannot be imported."""
+    from headrace.author.bundle import jobs_in
+
+    return dict(_imported(path, lambda: jobs_in(path)))
+
+
 def every_job(text: str) -> list[dict[str, Any]]:
     """The definitions that ``file.py`` (all its jobs) or ``file.py:job`` means."""
     from headrace.author.bundle import jobs_in, load_job

@@ -118,9 +118,13 @@ class Terminal:
 
 
 def formatted(value: Any, form: str, record: Callable[[], Any] | None = None) -> str:
-    """A value as indented ``json`` or ``edn``."""
+    """A value as indented ``json`` or ``edn``, or as ``yaml``."""
     if form == "json":
         return msgspec.json.format(msgspec.json.encode(value), indent=2).decode()
+    if form == "yaml":
+        from headrace.codec import yaml_text
+
+        return yaml_text.dumps(msgspec.to_builtins(value)).rstrip("\n")
     from headrace.codec import edn
 
     if record is not None:

@@ -34,5 +34,8 @@ async def look_back(call: Call) -> None:
     # a reader that answers what it has a past for, and passes everything else on
     past = cast(Reader, PastReader(services.reader, at))
     call.services = replace(
-        services, reader=past, jobs=SavedJobs(past, alone=False), values=Values(past, services.blobs, services.values.place)
+        services,
+        reader=past,
+        jobs=SavedJobs(past, alone=False),
+        values=Values(past, services.blobs, services.values.place),
     )
