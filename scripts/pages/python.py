@@ -10,7 +10,7 @@ from typing import Any
 import headrace
 from headrace.author.job import JobOptions
 from headrace.author.task import TaskOptions
-from headrace.client import anouns, handle, nouns
+from headrace.client import ahandle, anouns, handle, nouns
 from headrace.model import errors
 from pages.words import GENERATED, prose, table
 
@@ -42,7 +42,14 @@ def page() -> str:
         if group == "Jobs and tasks":
             parts += _options("task", TaskOptions) + _options("job", JobOptions)
         if group == "Client":
-            for inner in (handle.Run, handle.RunTask, *_nouns(nouns), *_nouns(anouns)):
+            for inner in (
+                handle.Run,
+                handle.RunTask,
+                ahandle.AsyncRun,
+                ahandle.AsyncRunTask,
+                *_nouns(nouns),
+                *_nouns(anouns),
+            ):
                 parts += _told(inner.__name__, inner)
     return "\n".join([*parts, *_errors()])
 

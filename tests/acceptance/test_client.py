@@ -11,7 +11,8 @@ from test_cli_lists import package
 from test_cli_words import Words, words
 
 from headrace import AsyncClient, Client
-from headrace.client import anouns, nouns
+from headrace.client import ahandle, anouns, handle, nouns
+from headrace.client.handle import RunFailed
 from headrace.model.errors import Conflict, NotAvailable, NotFound
 
 __all__ = ["words"]
@@ -101,6 +102,46 @@ def test_the_async_client_has_every_verb_of_the_other() -> None:
         )
 
 
+async def _held(client: AsyncClient, run: ahandle.AsyncRun) -> None:
+    """A run that fails, as a handle."""
+    assert (await run.wait(30)).state == "failed"
+    with pytest.raises(RunFailed):
+        await run.result()
+    assert (await client.runs.get(run.id)).view.job == "fails"
+    assert [line.stream async for line in run.logs()].count("system") >= 1
+    assert (await run.explain()).decision
+    again = await run.restart(from_="start", reason="once more")
+    assert (await again.wait(30)).view.restarted_from == run.id
+    assert await again.artifacts() == []
+    waiting = await client.submit({"command": ["true"]}, delay="1h")
+    with pytest.raises(TimeoutError):
+        await waiting.wait(0.01)
+    await waiting.amend(priority=7)
+    assert waiting.view.priority == 7
+    await waiting.cancel(reason="enough")
+    assert (await waiting.wait(30)).view.reason == "enough"
+    (number,) = await client.submit_many([{"job": "fails"}])
+    wide = await (await client.runs.get(number)).wait(30)
+    task = wide.tasks["load"]
+    assert (len(task), (await task[-1]).index) == (2, 1)
+    assert [one.state async for one in task] == ["failed", "succeeded"]
+    with pytest.raises(IndexError):
+        await task[2]
+    assert (await client.version()).version
+
+
+def test_an_async_handle_has_the_words_of_the_other() -> None:
+    for ours, theirs in ((handle.Run, ahandle.AsyncRun), (handle.RunTask, ahandle.AsyncRunTask)):
+        words = {n for n in vars(ours) if n[0] != "_" or n in ("__getitem__", "__len__", "__bool__")}
+        assert words <= set(vars(theirs))
+        for name in words:
+            if inspect.isfunction(vars(ours)[name]):
+                assert list(inspect.signature(vars(ours)[name]).parameters) == list(
+                    inspect.signature(vars(theirs)[name]).parameters
+                )
+    assert {"submit", "submit_many", "version"} <= set(vars(AsyncClient))
+
+
 def test_the_async_client_does_the_same(words: Words) -> None:
     async def lived() -> None:
         async with AsyncClient(data=words.server.data) as client:
@@ -112,6 +153,7 @@ def test_the_async_client_does_the_same(words: Words) -> None:
             run = await client.submit("fails")
             assert (await client.wait(run.id)).state == "failed"
             assert next(iter([r.id async for r in client.runs.list(job="fails")])) == run.id
+            await _held(client, run)
             assert (await client.agents.get(1)).id == 1
             await client.packages.put("apart", package("apart_module"))
             assert (await client.packages.get("apart")).tasks == ["apart_module:work"]

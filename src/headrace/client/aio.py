@@ -7,12 +7,13 @@ dependency.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, NoReturn, Self, TypeVar
 
 from headrace.client import anouns, find, flow
+from headrace.client.ahandle import AsyncRun
 from headrace.client.handle import FINAL, WAIT_SLICE, RunFailed
 from headrace.client.sync import no_noun
 from headrace.client.transport import Connection
@@ -58,9 +59,17 @@ class AsyncClient:
 
     async def submit(
         self, target: flow.Target, params: Mapping[str, Any] | None = None, *, key: str | None = None, **options: Any
-    ) -> views.RunView:
+    ) -> AsyncRun:
         """Make a run; see ``Client.submit``."""
-        return await self.do(flow.submit(target, params or {}, options, key))
+        return AsyncRun(self, await self.do(flow.submit(target, params or {}, options, key)))
+
+    async def submit_many(self, runs: Sequence[Mapping[str, Any]], *, key: str | None = None) -> list[int]:
+        """Up to 10,000 runs, all or none; gives their ids in order."""
+        return await self.do(flow.submit_many(runs, key))
+
+    async def version(self) -> views.VersionView:
+        """Which server answers."""
+        return await self.do(flow.version())
 
     async def wait(self, number: int) -> views.RunView:
         """Until the run has ended."""

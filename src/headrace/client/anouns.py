@@ -3,23 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Mapping
-from typing import Any, Protocol, TypeVar
+from typing import Any
 
 from headrace.client import flow, keeping, people
+from headrace.client.ahandle import AsyncAsks, AsyncRun
 from headrace.client.flow import Flow, Page
 from headrace.model import views
 from headrace.model.errors import NotFound
 from headrace.model.people import TokenView, UserView
-
-T = TypeVar("T")
-
-
-class AsyncAsks(Protocol):
-    """Whoever drives a flow to its end: the client."""
-
-    async def do(self, call: Flow[T]) -> T:
-        """The flow's answer."""
-        ...
 
 
 async def pages(client: AsyncAsks, page_of: Callable[[str | None], Flow[Any]]) -> AsyncIterator[Any]:
@@ -79,9 +70,9 @@ class AsyncJobs(Noun):
 class AsyncRuns(Noun):
     """Runs."""
 
-    async def get(self, number: int) -> views.RunView:
+    async def get(self, number: int) -> AsyncRun:
         """One run. Raises NotFound."""
-        return await self._client.do(flow.run(number))
+        return AsyncRun(self._client, await self._client.do(flow.run(number)))
 
     def list(self, **where: Any) -> AsyncIterator[views.RunView]:
         """Runs, newest first, page by page."""
