@@ -5,13 +5,14 @@ from __future__ import annotations
 import os
 import socket
 import threading
+import time
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
 from headrace.runner.memory import Memory, make_memory, read_memory
-from headrace.runner.outbox import PIECE, ROOM, Outbox
+from headrace.runner.outbox import MOMENT_US, PIECE, ROOM, Outbox
 from headrace.runner.protocol import FROM_RUNNER, Frames, Log, Ok, Started
 
 
@@ -126,3 +127,30 @@ def test_one_piece_larger_than_all_the_room_goes_out_whole(ends: Ends) -> None:
     saying.join(20)
     assert size == len(data)
     assert not saying.is_alive()
+
+
+def test_while_calls_are_short_their_replies_are_sent_without_the_watcher(ends: Ends) -> None:
+    for id, at in ((1, 1), (2, MOMENT_US), (3, MOMENT_US + 1)):
+        ends.outbox.making(id, at)
+        ends.outbox.finish(Ok(id, at, at, b"null"))
+    assert [m.id for m in ends.heard()] == [1, 2]
+    ends.outbox.flush()
+    assert [m.id for m in ends.heard()] == [3]
+
+
+def test_after_the_watcher_has_looked_the_next_call_is_watched_again(ends: Ends) -> None:
+    ends.outbox.start()
+    for id in (1, 2):
+        ends.outbox.begin()
+        ends.outbox.making(id, time.time_ns() // 1000)
+        assert [(type(m), m.id) for m in ends.heard()] == [(Started, id)]
+        ends.outbox.finish(Ok(id, 5, 6, b"null"))
+        ends.outbox.flush()
+        assert [type(m) for m in ends.heard()] == [Ok]
+
+
+def test_what_is_said_between_two_calls_is_sent_too(ends: Ends) -> None:
+    ends.outbox.start()
+    for _ in range(3):
+        ends.outbox.log("stdout", b"from a thread")
+        assert [(m.id, m.data) for m in ends.heard()] == [(0, b"from a thread")]

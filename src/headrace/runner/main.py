@@ -1,6 +1,6 @@
 """The runner: the process that imports user code and calls it, frame by frame, until its socket closes.
 
-Single-threaded but for the outbox's flusher. Never opens a connection, never reads configuration: all it knows comes
+Single-threaded but for the outbox's watcher. Never opens a connection, never reads configuration: all it knows comes
 in calls. Entered in a fresh process that the template forked (``serve``).
 """
 

@@ -1,7 +1,8 @@
-"""What a runner says, gathered into frames: replies of a frame of calls together, but nothing held longer than 2 ms.
+"""What a runner says, gathered into frames: replies of a frame of calls together, but nothing held longer than 5 ms.
 
-While user code runs only the flusher thread sends, so a cancellation can never tear a frame; the main thread sends
-between frames. The same thread reads what C code and subprocesses write to file descriptors 1 and 2. Blocking, POSIX.
+While user code runs only the watcher thread sends, so a cancellation can never tear a frame; the main thread sends
+between calls. The watcher sleeps while calls are short: to wake it costs as much as a call. The same thread reads what
+C code and subprocesses write to file descriptors 1 and 2. Blocking, POSIX.
 """
 
 from __future__ import annotations
@@ -15,10 +16,13 @@ import time
 from msgspec import Raw
 
 from headrace.runner.memory import Memory
-from headrace.runner.protocol import ENCODER, FromRunner, Log, Said, Started, frame
+from headrace.runner.protocol import ENCODER, Done, FromRunner, Log, Ok, Said, Started, frame
+from headrace.runner.timer import Timer
 
-MOMENT_MS = 2
-MOMENT_US = MOMENT_MS * 1000
+MOMENT_US = 2000
+GRAIN_US = 500
+"""So much later than a moment may the watcher look: it need not be told of each call then."""
+NEVER = -(1 << 62)
 PIECE = 65_536
 encode = ENCODER.encode
 ROOM = 4 * 1024 * 1024
@@ -38,8 +42,10 @@ class Outbox:
         self._room = threading.Condition(self._lock)
         self._announced = 0
         self._busy = False
-        self._idle = True
-        self._wake = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
+        self._timer = Timer(MOMENT_US + GRAIN_US)
+        self._set_at = NEVER
+        """When the timer was set; NEVER once it has fired. Never tells of a timer that does not run."""
+        self._sent_at = 0
         self._pipes: dict[int, str] = {}
         self._poll = select.poll()
         self._copied = False
@@ -58,15 +64,18 @@ class Outbox:
         threading.Thread(target=self._watch, name="headrace-outbox", daemon=True).start()
 
     def begin(self) -> None:
-        """A frame of calls begins: make sure that the flusher looks at it within a moment."""
+        """A frame of calls begins: its first reply may wait for a moment from here."""
         self._busy = True
-        if self._idle:
-            self._stir()
+        self._sent_at = time.time_ns() // 1000
 
     def making(self, id: int, at: int) -> None:
-        """Note that this call begins."""
+        """Note that this call begins. The watcher sleeps as long as calls follow each other within a grain."""
         self._memory.making(id)
         self.running = (id, at)
+        # After ``running``: a watcher that wakes in between sees the call. Before the setting: see ``_set_at``.
+        if not 0 <= at - self._set_at < GRAIN_US:
+            self._set_at = at
+            self._timer.set()
 
     def log(self, stream: str, data: bytes, level: str = "", logger: str = "") -> None:
         """One piece of log of the running call, in order after what was written to the file descriptors before."""
@@ -76,11 +85,9 @@ class Outbox:
             self._drain()
             self._append(stream, data, level, logger)
             while self._waiting > ROOM:
-                if self._idle:
-                    self._stir()
+                self._timer.fire()
                 self._room.wait(1)
-        if self._idle:
-            self._stir()
+            self._soon()
         return None
 
     def said(self, text: bytes) -> None:
@@ -90,8 +97,7 @@ class Outbox:
             return
         with self._lock:
             self._pending.append(Said(running[0], text))
-        if self._idle:
-            self._stir()
+            self._soon()
 
     def forked(self) -> None:
         """In a copy of this process that user code forked: socket, memory and lock belong to the original. Only the
@@ -99,7 +105,7 @@ class Outbox:
         """
         self._copied = True
 
-    def finish(self, message: FromRunner) -> None:
+    def finish(self, message: Ok | Done) -> None:
         """The running call is over: its last log first, then this."""
         encoded = encode(message)
         with self._lock:
@@ -108,10 +114,9 @@ class Outbox:
             self._pending.append(Raw(encoded))
             noted = self._memory.note(encoded)
             self._memory.making(0)
-            if not noted:
+            if not noted or not 0 <= message.ended_at - self._sent_at < MOMENT_US:
+                self._sent_at = message.ended_at
                 self._send()
-        if self._idle:
-            self._stir()
 
     def flush(self) -> None:
         """The frame is over: send all that waits. No user code can be interrupted now."""
@@ -161,34 +166,40 @@ class Outbox:
         self._sock.sendall(frame(batch))
         self._memory.sent()
 
-    def _stir(self) -> None:
-        self._idle = False
-        os.eventfd_write(self._wake, 1)
+    def _soon(self) -> None:
+        """The watcher looks within a moment. The lock is held, so it does not look between the two lines; user code may
+        be interrupted there, and then the timer runs and nobody knows: that is harmless.
+        """
+        if self._set_at == NEVER:
+            self._timer.set()
+            self._set_at = time.time_ns() // 1000
 
     def _watch(self) -> None:
         poll = select.poll()
-        for fd in (self._wake, *self._pipes):
+        timer = self._timer.fd
+        for fd in (timer, *self._pipes):
             poll.register(fd, select.POLLIN)
-        sent, timeout = time.monotonic(), None
         while True:
-            ready = poll.poll(timeout)
-            for fd, what in ready:
-                if fd == self._wake:
-                    os.eventfd_read(fd)
+            fired = False
+            for fd, what in poll.poll():
+                if fd == timer:
+                    fired = True
                 elif not what & select.POLLIN:
                     poll.unregister(fd)
             with self._lock:
+                if fired:
+                    self._set_at = NEVER
+                    self._timer.clear()
                 self._drain()
-                if not ready or time.monotonic() - sent > MOMENT_MS / 1000 or self._waiting > ROOM:
+                if fired or self._waiting > ROOM:
                     self._announce()
                     self._send()
-                    sent = time.monotonic()
-                self._idle = not self._pending and not (self._busy and self._unannounced())
-                timeout = None if self._idle else MOMENT_MS
+                if self._pending or (self._busy and self._unannounced()):
+                    self._soon()
 
     def _unannounced(self) -> bool:
         running = self.running
-        return running is None or running[0] != self._announced
+        return running is not None and running[0] != self._announced
 
     def _announce(self) -> None:
         running = self.running
