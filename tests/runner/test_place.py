@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import mmap
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -65,13 +66,15 @@ def test_parameters_of_one_call_are_gone_in_the_next(grounds: Grounds) -> None:
         grounds.leave(call(id, params))
 
 
-@pytest.mark.parametrize("how", ["overwritten", "removed", "replaced", "mode"])
+@pytest.mark.parametrize("how", ["overwritten", "truncated", "removed", "replaced", "mode"])
 def test_whoever_writes_to_the_parameter_file_changes_nothing_for_the_next_call(grounds: Grounds, how: str) -> None:
     one = call(params={"a": 1})
     grounds.enter(one)
     path = Path(os.environ["HEADRACE_PARAMS"])
     if how == "overwritten":
         path.write_text("{}")
+    elif how == "truncated":
+        os.truncate(path, 0)
     elif how == "mode":
         path.write_bytes(path.read_bytes() + b"x")
     else:
@@ -82,6 +85,21 @@ def test_whoever_writes_to_the_parameter_file_changes_nothing_for_the_next_call(
     grounds.enter(one)
     assert not path.is_symlink()
     assert path.read_bytes() == b'{"a":1}'
+
+
+def test_whoever_keeps_the_parameter_file_open_changes_nothing_for_any_later_call(grounds: Grounds) -> None:
+    one = call(params={"a": 1})
+    grounds.enter(one)
+    path = Path(os.environ["HEADRACE_PARAMS"])
+    with path.open("r+b", buffering=0) as kept, mmap.mmap(kept.fileno(), 7) as mapped:
+        grounds.leave(one)
+        for change in (lambda: kept.write(b"x"), lambda: mapped.__setitem__(0, 120)):
+            grounds.enter(one)
+            assert path.read_bytes() == b'{"a":1}'
+            change()
+            grounds.leave(one)
+        grounds.enter(one)
+        assert path.read_bytes() == b'{"a":1}'
 
 
 def test_the_tasks_own_variables_come_before_ours_and_go_with_the_call(grounds: Grounds) -> None:

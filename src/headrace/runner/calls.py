@@ -8,6 +8,7 @@ from __future__ import annotations
 import importlib
 import inspect
 import os
+import select
 import time
 from collections.abc import Callable, Iterator
 from typing import Any, NoReturn
@@ -23,6 +24,9 @@ from headrace.runner.outbox import Outbox
 from headrace.runner.place import Grounds
 from headrace.runner.protocol import INLINE_RESULT, Call, Done, Ok
 from headrace.runner.traits import Traits
+
+PLAIN = frozenset({bool, int, float, str, dict, list})
+"""Most results are one of these; to ask whether something is an iterator takes longer than to write it."""
 
 SPAWN_US = 100
 """No process can be started in less: shorter calls are looked after together, when their frame ends."""
@@ -87,13 +91,16 @@ class Caller:
         self.open = False
         self.spoiled = False
         self._traits: Traits | None = None
+        self._ears = select.poll()
+        for fd in (*outbox.ears, *grounds.ears):
+            self._ears.register(fd, select.POLLIN)
 
     def make(self, call: Call, asked: set[int]) -> None:
         """Run this call and put its end into the outbox."""
         began = time.time_ns() // 1000
         host = CallHost(call, self._grounds, self._outbox.said)
         context = Context(call, call.params, host)
-        if call.id in asked:
+        if asked and call.id in asked:
             host.asked, never = True, Canceled("canceled before it began")
             self._outbox.finish(failed(call, began, began, context, host, never, self._roots, False))
             return
@@ -105,7 +112,7 @@ class Caller:
         try:
             self._grounds.enter(call)
             self.open = True
-            if call.id in asked:
+            if asked and call.id in asked:
                 self.interrupt()
             result = self._run(call, context, host)
             self.open = False
@@ -193,6 +200,8 @@ class Caller:
     def _packed(self, call: Call, value: object) -> Encoded:
         if value is None:
             return NOTHING
+        if type(value) in PLAIN:
+            return Encoded(dump(value))
         if isinstance(value, Iterator):
             return self._streamed(call, value)
         return encode(value)
@@ -224,25 +233,30 @@ class Caller:
     def _end(
         self, call: Call, began: int, context: Context, host: CallHost, result: Encoded, failure: BaseException | None
     ) -> None:
+        still = False
+        now = time.time_ns() // 1000
         try:
-            if time.time_ns() // 1000 - began > SPAWN_US:
+            if now - began > SPAWN_US:
                 self.sweep()
-            files = self._grounds.leave(call)
+                now = time.time_ns() // 1000
+            # One question for all: did it write to a captured descriptor, or leave a file anywhere?
+            still = not self._ears.poll(0)
+            files = self._grounds.leave(call, still=still)
             if self._grounds.wrote:
                 result, failure = self._written(context, result, failure)
         except OSError as e:
             files, failure = False, failure or e
-        now = time.time_ns() // 1000
+        end: Ok | Done
         if failure is not None:
-            self._outbox.finish(failed(call, began, now, context, host, failure, self._roots, files))
+            end = failed(call, began, now, context, host, failure, self._roots, files)
         elif result.lines or files or host.newest or context.exit_status or len(result.data) > INLINE_RESULT:
             try:
-                done = self._succeeded(call, began, now, context, host, result, files)
+                end = self._succeeded(call, began, now, context, host, result, files)
             except OSError as e:
-                done = failed(call, began, now, context, host, e, self._roots, files)
-            self._outbox.finish(done)
+                end = failed(call, began, now, context, host, e, self._roots, files)
         else:
-            self._outbox.finish(Ok(call.id, began, now, result.data))
+            end = Ok(call.id, began, now, result.data)
+        self._outbox.finish(end, still=still)
 
     def _written(
         self, context: Context, result: Encoded, failure: BaseException | None

@@ -105,11 +105,17 @@ class Outbox:
         """
         self._copied = True
 
-    def finish(self, message: Ok | Done) -> None:
-        """The running call is over: its last log first, then this."""
+    @property
+    def ears(self) -> tuple[int, ...]:
+        """Descriptors that are readable when something was written to a captured one."""
+        return tuple(self._pipes)
+
+    def finish(self, message: Ok | Done, *, still: bool = False) -> None:
+        """The running call is over: its last log first, then this. ``still``: nothing is to be read from ``ears``."""
         encoded = encode(message)
         with self._lock:
-            self._drain()
+            if not still:
+                self._drain()
             self.running = None
             self._pending.append(Raw(encoded))
             noted = self._memory.note(encoded)

@@ -11,9 +11,9 @@ import os
 import signal
 import time
 
+from headrace.runner.environ import Environ
 from headrace.runner.left import exit_status_in, result_in
 from headrace.runner.protocol import Call, kept_path
-from headrace.runner.variables import parameters
 from headrace.runner.watch import Watch
 
 SCRATCH = ("work", "outputs", "inputs", "files")
@@ -33,7 +33,6 @@ class Grounds:
         self._watch = Watch()
         for name in SCRATCH:
             self._renew(name)
-        self._base = dict(os.environ)
         files = self._paths["files"]
         self._fixed = {
             "HEADRACE_OUTPUTS": self._paths["outputs"],
@@ -42,10 +41,10 @@ class Grounds:
             "HEADRACE_RESULT": files + "/result",
             "HEADRACE_EXIT_STATUS": files + "/exit-status",
         }
+        self._environ = Environ(self._fixed)
         self._params = b""
         """What stands in the parameter file, unless somebody wrote to it; empty: there is none."""
         self._params_fd = -1
-        self._given: dict[str, str] = {}
         self.wrote = False
         """Whether the last call wrote to the files of its exit status or result."""
         self.said: str | None = None
@@ -54,9 +53,11 @@ class Grounds:
         """The result that the last call wrote to its file."""
         self.bad = ""
         """What is wrong with that result."""
-        self._expected: dict[str, str] = {}
-        self._encoded: dict[bytes, bytes] = {}
-        self._plain = False
+
+    @property
+    def ears(self) -> tuple[int, ...]:
+        """A descriptor that tells by being readable that ``leave`` has to look; none where nothing tells."""
+        return (self._watch.fd,) if self._watch.fd >= 0 else ()
 
     def enter(self, call: Call) -> None:
         """Put this process where the call belongs. Raises OSError."""
@@ -64,36 +65,24 @@ class Grounds:
             os.chdir(call.work)
         else:
             os.fchdir(self._fds["work"])
-        own = {
-            "HEADRACE_RUN": str(call.run),
-            "HEADRACE_TASK": call.task,
-            "HEADRACE_ATTEMPT": str(call.attempt),
-            "HEADRACE_EPOCH": str(call.epoch),
-            "HEADRACE_JOB": call.job,
-            "HEADRACE_URL": call.url,
-            "HEADRACE_TOKEN": call.token,
-        }
         self._give_params(call.params)
-        plain = not (call.env or call.outputs or call.inputs)
-        if plain and self._plain:
-            self._change(own | self._given if self._given else own)
-        else:
-            self._replace({**self._base, **call.env, **self._fixed, **own, **self._given, **folders(call)})
-        self._plain = plain
+        self._environ.enter(call)
 
     def folder(self, call: Call, name: str) -> str:
         """The call's ``inputs`` or ``outputs``."""
         return (call.outputs if name == "outputs" else call.inputs) or self._paths[name]
 
-    def leave(self, call: Call) -> bool:
-        """Take everything of the call away: files and changed variables. True when outputs were kept."""
+    def leave(self, call: Call, *, still: bool = False) -> bool:
+        """Take everything of the call away: files and changed variables. True when outputs were kept.
+
+        ``still``: nothing is to be read from ``ears`` since the call is over.
+        """
         kept = False
-        if self._watch.quiet():
+        if self._watch.calm() if still else self._watch.quiet():
             self.wrote = False
         else:
             kept = self._look(call)
-        if os.environ._data != self._encoded:  # type: ignore[attr-defined]  # noqa: SLF001  # reason: comparing all variables decoded costs 20 µs a call
-            self._plain = False
+        self._environ.leave()
         return kept
 
     def _look(self, call: Call) -> bool:
@@ -118,22 +107,24 @@ class Grounds:
 
     def _give_params(self, params: bytes) -> None:
         """The parameter file and variables of this call: mostly those of the call before, untouched."""
-        if params == self._params and os.fstat(self._params_fd).st_mtime_ns == UNTOUCHED_NS:
+        opened = self._watch.opened
+        if params == self._params and not (opened and os.fstat(self._params_fd).st_mtime_ns != UNTOUCHED_NS):
             return
         if params != self._params:
-            given = parameters(params)
-            if self._given.keys() - given.keys():
-                self._plain = False
-            self._given = given
-        if not self._params:
+            self._environ.give(params)
+        path = self._fixed["HEADRACE_PARAMS"]
+        fresh = not self._params
+        if fresh:
             if self._params_fd >= 0:
                 os.close(self._params_fd)
-            flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
-            self._params_fd = os.open(self._fixed["HEADRACE_PARAMS"], flags, 0o600)
+            self._params_fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
             os.utime(self._paths["files"], ns=(UNTOUCHED_NS, UNTOUCHED_NS))
         os.pwrite(self._params_fd, params, 0)
         os.ftruncate(self._params_fd, len(params))
         os.utime(self._params_fd, ns=(UNTOUCHED_NS, UNTOUCHED_NS))
+        if fresh:
+            self._watch.follow(path)
+        self._watch.own()
         self._params = params
 
     def _clear(self, call: Call, name: str) -> bool:
@@ -157,23 +148,6 @@ class Grounds:
         if name != "inputs":
             self._watch.add(path)
 
-    def _change(self, own: dict[str, str]) -> None:
-        """Set only what differs from the call before: most variables are the same for thousands of calls."""
-        expected, encoded = self._expected, self._encoded
-        known = os.environ._data  # type: ignore[attr-defined]  # noqa: SLF001  # reason: what os.environ does, at half its cost
-        for name, value in own.items():
-            if expected.get(name) != value:
-                expected[name] = value
-                key, text = os.fsencode(name), os.fsencode(value)
-                os.putenv(key, text)
-                known[key] = encoded[key] = text
-
-    def _replace(self, wanted: dict[str, str]) -> None:
-        os.environ.clear()
-        os.environ.update(wanted)
-        self._expected = wanted
-        self._encoded = dict(os.environ._data)  # type: ignore[attr-defined]  # noqa: SLF001  # reason: see leave
-
     def end_children(self) -> None:
         """Kill what calls started and left running: this process is the subreaper of their orphans."""
         deadline = time.monotonic() + REAP_SECONDS
@@ -189,12 +163,6 @@ class Grounds:
             if time.monotonic() > deadline:
                 return
             time.sleep(0.001)
-
-
-def folders(call: Call) -> dict[str, str]:
-    """Variables of the folders that are the call's own."""
-    named = {"HEADRACE_OUTPUTS": call.outputs, "HEADRACE_INPUTS": call.inputs}
-    return {name: path for name, path in named.items() if path}
 
 
 def children() -> list[int]:
