@@ -284,6 +284,19 @@ def test_python_runs_and_a_failure_shows_the_users_own_line_and_what_did_not_run
     assert words.json("run", "halve", "--wait")["result"] == 2
 
 
+def test_who_runs_a_task_as_a_job_is_told_two_commands_that_run_it(words: Words) -> None:
+    (words.folder / "alone.py").write_text(
+        "from headrace import task\n\n@task\ndef third(n: int) -> int:\n    return n // 3\n"
+    )
+    told = words("run", "alone.py:third", code=2).stderr
+    found = re.search(r"headrace (package push \S+) && headrace (task run \S+) runs it alone", told)
+    assert found, told
+    words(*found[1].split())
+    done = words.json(*found[2].split(), "--n", "9", "--wait")
+    assert done["result"] == 3
+    assert "did you mean 'third'?" in words("run", "alone.py:thrid", code=2).stderr
+
+
 def test_jobs_that_a_job_calls_are_saved_with_it_and_their_runs_are_shown(words: Words) -> None:
     done = words("run", "family.py:parent", "--n", "4", "--follow")
     assert "result  [8,20]" in done.stdout

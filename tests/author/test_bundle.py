@@ -57,6 +57,23 @@ def test_the_same_files_give_the_same_bytes_and_modules_are_named_as_they_are_im
         load_job(file, "nothing")
 
 
+def test_who_asks_for_a_task_as_a_job_is_told_how_it_is_run(tmp_path: Path) -> None:
+    file = tmp_path / "tasks_of_bundle.py"
+    file.write_text(
+        "from headrace import Task, job, task\n\n@task\ndef clean() -> int:\n    return 1\n\n"
+        "class Load(Task):\n    def run(self, ctx) -> int:\n        return 2\n"
+    )
+    way = "headrace package push .*tasks_of_bundle.py && headrace task run tasks_of_bundle:clean"
+    for name, told in (
+        ("clean", f"'clean' of tasks_of_bundle.py is a task, no job: {way}"),
+        ("Load", "'Load' .* is a task, no job: .*headrace task run tasks_of_bundle:Load"),
+        ("claen", "no job 'claen' .did you mean 'clean'.*its jobs: none; its tasks: Load, clean"),
+        (None, "not exactly one job; its jobs: none; its tasks: Load, clean; headrace package push"),
+    ):
+        with pytest.raises(Invalid, match=told):
+            load_job(file, name)
+
+
 def test_a_file_outside_a_project_is_packed_alone(tmp_path: Path) -> None:
     file = tmp_path / "My File.py"
     file.write_text(FLOW)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
-from headrace.cli.pieces import Pieces
+from headrace.cli.pieces import Pieces, who
 from headrace.model.views import LogView
 
 AT = datetime(2026, 1, 1, tzinfo=UTC)
@@ -33,3 +33,12 @@ def test_empty_lines_stay_and_records_of_the_system_are_whole() -> None:
     pieces = Pieces()
     assert pieces.take(record("a\n\nb\n")) == ["a", "", "b"]
     assert pieces.take(record("it was killed", stream="system")) == ["it was killed"]
+
+
+def test_lines_of_the_run_itself_have_a_name_and_are_not_those_of_a_task_called_so() -> None:
+    pieces = Pieces()
+    assert who(record("gone", task="", stream="system")) == "run"
+    assert pieces.take(record("half", task="run")) == []
+    assert pieces.take(record("whole\n", task="")) == ["whole"]
+    assert pieces.take(record("more", task="")) == []
+    assert pieces.rest() == [("run", "stdout", "half"), ("run", "stdout", "more")]

@@ -13,7 +13,7 @@ import os
 import re
 import sys
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,7 @@ import msgspec
 
 from headrace.author.builder import Job
 from headrace.author.job import JobFunction
+from headrace.author.task import Task, TaskFunction, reference_of
 from headrace.model.errors import Invalid, TooLarge
 from headrace.model.naming import did_you_mean
 
@@ -184,7 +185,7 @@ def jobs_in(path: Path) -> dict[str, JobFunction[..., Any] | Job]:
     for folder in (root, *([project, project / "src"] if project else [])):
         if str(folder) not in sys.path:
             sys.path.insert(0 if folder == root else 1, str(folder))
-    module_name = ".".join(path.with_suffix("").relative_to(root).parts)
+    module_name = _module_name(path)
     module = sys.modules.get(module_name)
     if module is None or Path(getattr(module, "__file__", None) or "").resolve() != path:
         spec = importlib.util.spec_from_file_location(module_name, path)
@@ -208,8 +209,40 @@ def load_job(path: Path, name: str | None = None) -> JobFunction[..., Any] | Job
     named = {**{j.name: j for j in found.values()}, **found}
     if name in named:
         return named[name]
-    there = ", ".join(sorted(found)) or "none"
-    if name is None and found:
-        there += f"; say which: {path.name}:{min(found)}"
-    near = did_you_mean(name, found) if name else ""
-    raise Invalid(f"{path.name} has {f'no job {name!r}{near}' if name else 'not exactly one job'}; its jobs: {there}")
+    raise Invalid(_no_job(path, name, found))
+
+
+def _no_job(path: Path, name: str | None, jobs: Mapping[str, object]) -> str:
+    """What to say to who asked for a job that is not there, with the way on."""
+    tasks = _tasks_in(path)
+    there = f"its jobs: {', '.join(sorted(jobs)) or 'none'}"
+    if name is None:
+        there += f"; say which: {path.name}:{min(jobs)}" if jobs else ""
+        if tasks and not jobs:
+            there += f"; its tasks: {', '.join(tasks)}; {_way(path, min(tasks), tasks)}"
+        return f"{path.name} has not exactly one job; {there}"
+    if name in tasks:
+        return f"{name!r} of {path.name} is a task, no job: {_way(path, name, tasks)}; {there}"
+    return f"{path.name} has no job {name!r}{did_you_mean(name, [*jobs, *tasks])}; {there}" + (
+        f"; its tasks: {', '.join(tasks)}" if tasks else ""
+    )
+
+
+def _way(path: Path, name: str, tasks: Mapping[str, str]) -> str:
+    return f"headrace package push {path} && headrace task run {tasks[name]} runs it alone, or call it in a @job"
+
+
+def _tasks_in(path: Path) -> dict[str, str]:
+    """The tasks of a file that ``jobs_in`` has imported: names in it, sorted, and how they are called elsewhere."""
+    own = sys.modules[_module_name(path.resolve())]
+    found = {}
+    for name, value in sorted(vars(own).items()):
+        if isinstance(value, TaskFunction):
+            found[name] = value.reference
+        elif isinstance(value, type) and issubclass(value, Task) and value.__module__ == own.__name__:
+            found[name] = reference_of(value)
+    return found
+
+
+def _module_name(path: Path) -> str:
+    return ".".join(path.with_suffix("").relative_to(import_root(path)).parts)
