@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import os
+import warnings
 from concurrent.futures import ProcessPoolExecutor
 from statistics import fmean
 
@@ -40,6 +41,13 @@ def test_no_seed_breaks_an_invariant(
             f"{fmean(w.faults for w in worlds):.1f} faults, {fmean(w.limited for w in worlds):.0f} attempts under limits, "
             f"{fmean(w.virtual_s for w in worlds):.0f} virtual seconds each"
         )
+
+
+def test_what_a_world_leaves_is_closed_without_a_word(recwarn: pytest.WarningsRecorder) -> None:
+    warnings.simplefilter("always")
+    for seed in range(1, 9):
+        simulate(seed)
+    assert not [str(w.message) for w in recwarn if "never awaited" in str(w.message)]
 
 
 def test_the_same_seed_gives_the_same_world() -> None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import heapq
+import inspect
 import selectors
 from collections import deque
 from collections.abc import Callable, Coroutine, Mapping
@@ -181,6 +182,7 @@ class VirtualLoop(asyncio.SelectorEventLoop):
         context, callback, args = handle._context, handle._callback, handle._args  # type: ignore[union-attr]  # noqa: SLF001
         if process is not None:
             if not process.alive:
+                _forget(callback)
                 return
             if process.stalled_until > self.clock:
                 self.call_at(process.stalled_until, callback, *args, context=context)
@@ -197,7 +199,10 @@ class VirtualLoop(asyncio.SelectorEventLoop):
 
     def end(self) -> None:
         """The simulation is over: drop what is planned; whatever is still scheduled by leftovers goes nowhere."""
-        self._ready.clear()  # type: ignore[attr-defined]  # asyncio's own queues, nothing may run any more
+        ready: deque[asyncio.Handle] = self._ready  # type: ignore[attr-defined]  # asyncio's own queues
+        for handle in ready:
+            _forget(handle._callback)  # type: ignore[attr-defined]  # noqa: SLF001
+        ready.clear()
         self._scheduled.clear()  # type: ignore[attr-defined]  # likewise
         self.close()
 
@@ -209,3 +214,12 @@ class VirtualLoop(asyncio.SelectorEventLoop):
         context = contextvars.copy_context()
         context.run(_process.set, process)
         return self.create_task(main, context=context)
+
+
+def _forget(callback: Callable[..., Any] | None) -> None:
+    """A callback that will never run: a coroutine that it would have begun is closed, for nobody will await it."""
+    task = getattr(callback, "__self__", None)
+    if isinstance(task, asyncio.Task):
+        coroutine = task.get_coro()
+        if inspect.iscoroutine(coroutine) and inspect.getcoroutinestate(coroutine) == inspect.CORO_CREATED:
+            coroutine.close()

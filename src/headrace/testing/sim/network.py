@@ -10,8 +10,9 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from functools import partial
 from random import Random
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from msgspec import Struct
 
@@ -74,22 +75,20 @@ class Network:
         self.doubled += copies - 1
         for _ in range(copies):
             if not self.loses():
-                self._later(far, self._serve(work, answer))
+                self._later(far, partial(self._serve, work, answer))
         try:
             async with asyncio.timeout(waits + GIVE_UP_S):
                 return await asyncio.shield(answer)
         except TimeoutError as error:
             raise LinkError("no answer") from error
 
-    def _later(self, process: Process, work: Any) -> None:
+    def _later(self, process: Process, work: Callable[[], Awaitable[None]]) -> None:
         async def arrive() -> None:
             await asyncio.sleep(self.delay())
-            await work
+            await work()
 
         if process.alive:
             self.loop.spawn(process, arrive())
-        else:
-            work.close()
 
     async def _serve(self, work: Callable[[], Awaitable[T]], answer: asyncio.Future[T]) -> None:
         result: T | None = None
