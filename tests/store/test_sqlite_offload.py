@@ -6,6 +6,7 @@ import asyncio
 import threading
 from collections.abc import Awaitable, Callable
 from functools import partial
+from typing import Any
 
 import pytest
 
@@ -90,3 +91,37 @@ def _with(count: int, body: Callable[[Threads], Awaitable[None]]) -> None:
 
 def _alive(name: str) -> int:
     return sum(thread.name.startswith(name) for thread in threading.enumerate())
+
+
+class _Closing(asyncio.SelectorEventLoop):
+    """A loop that is closed between a thread's look at it and its call."""
+
+    called = False
+
+    def is_closed(self) -> bool:
+        return super().is_closed() and (self.called or threading.current_thread() is threading.main_thread())
+
+    def call_soon_threadsafe(self, *args: Any, **more: Any) -> asyncio.Handle:
+        self.called = True
+        return super().call_soon_threadsafe(*args, **more)
+
+
+def test_a_thread_that_is_done_after_its_loop_was_closed_says_nothing_and_lives_on(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    raised: list[object] = []
+    monkeypatch.setattr(threading, "excepthook", lambda args: raised.append(args.exc_value))
+    go, second = threading.Event(), threading.Event()
+    threads, loop = Threads(1, "of-a-test"), _Closing()
+
+    async def begin() -> None:
+        threads.run(lambda: go.wait(30)).cancel()
+        threads.run(second.set).cancel()
+
+    loop.run_until_complete(begin())
+    loop.called = False
+    loop.close()
+    go.set()
+    threads.close()
+    assert raised == []
+    assert second.is_set()

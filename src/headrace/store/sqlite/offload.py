@@ -67,8 +67,12 @@ class Threads:
                 result = work()
             except BaseException as raised:
                 error = raised
-            if not loop.is_closed():
+            try:
                 loop.call_soon_threadsafe(self._done, future, result, error)
+            except RuntimeError:
+                # the loop was closed meanwhile, also between a look and a call: nobody waits any more
+                if not loop.is_closed():
+                    raise
             # nothing that was worked on is held while this waits
             del asked, work, loop, future, result, error
 
