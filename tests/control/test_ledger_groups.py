@@ -18,7 +18,7 @@ from headrace.control.changes.result import Result
 from headrace.control.group import Bounds
 from headrace.core import stepping
 from headrace.core.graph import Graph
-from headrace.core.work import Step, Working
+from headrace.core.work import Offer, Step, Working
 from headrace.model.changes import Cancel, Change, Claim, OutcomeKind, Settle, Started
 from headrace.model.definition import JobDefinition, Retries, Task, Wait
 from headrace.model.errors import (
@@ -159,18 +159,42 @@ def test_who_was_answered_goes_on_before_the_next_group(tmp_path: Path) -> None:
 
     async def body(w: World) -> None:
         graph = await w.one_task()
-        one = await w.submit(graph)
-        many = [await w.submit(graph) for _ in range(40)]
+        first = [await w.submit(graph) for _ in range(40)]
+        second = [await w.submit(graph) for _ in range(40)]
         told.clear()
 
         async def asked(one: Awaitable[object]) -> None:
             await one
             told.append("answered")
 
-        await asyncio.gather(asked(w.ledger.ask(one, ALICE)), asked(w.ledger.ask_many(many, ALICE)))
+        await asyncio.gather(asked(w.ledger.ask_many(first, ALICE)), asked(w.ledger.ask_many(second, ALICE)))
         assert told == ["group", "answered", "group", "answered"]
 
-    go(tmp_path, body, fault=fault)
+    go(tmp_path, body, fault=fault, bounds=Bounds(changes=40))
+
+
+def test_who_asks_little_while_a_long_group_is_decided_goes_with_its_commit(tmp_path: Path) -> None:
+    asking: list[asyncio.Task[Result]] = []
+
+    async def body(w: World) -> None:
+        graph = await w.one_task()
+        little = await w.submit(graph)
+        many = [await w.submit(graph) for _ in range(40)]
+        take = w.room.offers
+
+        def offers() -> list[Offer]:
+            # Asked once for each group, at its beginning.
+            if not asking:
+                asking.append(asyncio.ensure_future(w.ledger.ask(little, ALICE)))
+            return take()
+
+        w.room.offers = offers  # type: ignore[method-assign]  # reason: the moment at which somebody else asks
+        groups = w.ledger.counters.groups
+        await w.ledger.ask_many(many, ALICE)
+        assert (await asking[0]).moved
+        assert w.ledger.counters.groups == groups + 1
+
+    go(tmp_path, body)
 
 
 def test_a_submit_and_its_cancel_may_share_a_group(tmp_path: Path) -> None:

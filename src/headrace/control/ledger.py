@@ -227,8 +227,8 @@ class Ledger:
 
     @staticmethod
     async def _breathe() -> None:
-        """Two turns of the loop between groups: who was answered writes it in the first, and its end sends it off. Who asks
-        meanwhile comes into the next group.
+        """Two turns of the loop: who was answered writes it in the first, and its end sends it off. Who asked meanwhile is
+        read at that end and stands in the queue after the second.
         """
         await asyncio.sleep(0)
         await asyncio.sleep(0)
@@ -318,15 +318,24 @@ class Ledger:
             await asyncio.sleep(min(AWAY_MAX_S, 0.02 * 2 ** min(self._away, 10)))
 
     async def _commit(self, units: list[Unit]) -> None:
-        commit = await self._commits.take(len(units) + 1)
-        self._fault("ledger.before_load")
         writer, exactly = self._store.writer, weighty(units)
+        commit = await self._commits.take(len(units) + (SMALL + 1 if exactly else 1))
+        self._fault("ledger.before_load")
         await writer.begin()
         began, begun_at = self._spent(writer, exactly=exactly), self._clock.monotonic()
         try:
             group, recorder = self._group(commit)
             await group.round(units)
-            follows = await self._follow(group, until=began + self._bounds.seconds * FOLLOWING, exactly=exactly)
+            until = began + self._bounds.seconds * FOLLOWING
+            follows = await self._follow(group, until=until, exactly=exactly)
+            if exactly:
+                paused = self._spent(writer, exactly=True)
+                await self._breathe()
+                began += self._spent(writer, exactly=True) - paused
+                if along := self._queue.take_along():
+                    units += along
+                    await group.round(along)
+                    follows += await self._follow(group, until=until, exactly=True)
             self._fault("ledger.after_decide")
             if recorder.empty:
                 await writer.rollback()

@@ -59,6 +59,19 @@ class Waiting:
                 count += unit.take(self._most - count)
         return units
 
+    def take_along(self) -> list[Unit]:
+        """Those who ask little and came while a long group was decided: they go with its commit instead of waiting for it and
+        then for one of their own. First come, and no more than ``SMALL``.
+        """
+        line = self._short
+        units: list[Unit] = []
+        while line and len(units) < SMALL and _is_asked(line[0]):
+            unit = line.popleft()
+            if unit.future is not None and not unit.future.cancelled():
+                unit.take(len(unit.changes))
+                units.append(unit)
+        return units
+
     def adapt(self, units: Sequence[Unit], rows: int, seconds: float) -> None:
         """So many changes that a group holds the loop for about ``bounds.seconds``: what is loaded is then decided."""
         count = max(sum(unit.until - unit.began for unit in units), rows // ROWS_A_CHANGE)
@@ -77,6 +90,11 @@ class Waiting:
 def weighty(units: Sequence[Unit]) -> bool:
     """Whether deciding these may take so long that it is worth a look at the thread's own clock."""
     return len(units) > SMALL or any(_is_long(unit) for unit in units)
+
+
+def _is_asked(unit: Unit) -> bool:
+    """Somebody outside waits for it, most likely: control's own work comes one by one."""
+    return unit.atomic or unit.named is not None
 
 
 def _is_long(unit: Unit) -> bool:

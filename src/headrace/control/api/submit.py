@@ -6,6 +6,7 @@ hot path of the API is ``post_job_run``. Called through the route table only.
 
 from __future__ import annotations
 
+import asyncio
 from functools import partial
 from typing import Any, Literal
 
@@ -34,6 +35,9 @@ from headrace.model.definition import JobDefinition
 from headrace.model.errors import HeadraceError, Invalid, NotFound, Problem, TooLarge
 from headrace.model.states import RunState
 from headrace.model.views import Ids, RunView
+
+SLICE = 128
+"""So many runs of a batch are checked before others have their turn of the loop."""
 
 _encode = msgspec.json.Encoder().encode
 _FAR = 253_402_300_799_000_000
@@ -86,6 +90,8 @@ async def post_batch(call: Call) -> Reply:
     changes, tasks, targets = [], 0, _Targets(call)
     problems: list[Problem] = []
     for at, run in enumerate(body.runs):
+        if at and not at % SLICE:
+            await asyncio.sleep(0)
         try:
             target = await targets.of(run, f"runs[{at}]")
             if run.test:

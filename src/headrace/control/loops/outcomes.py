@@ -7,6 +7,7 @@ already done or stale. One per link session.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
@@ -26,6 +27,9 @@ from headrace.store.port import Blobs
 from headrace.store.rows import ArtifactRow
 
 WAIT_MS = 20_000
+SLICE = 256
+"""So many outcomes are read before others have their turn of the loop."""
+
 LOST_BYTES = "the agent lost what the attempt made"
 
 _ENCODER = msgspec.msgpack.Encoder()
@@ -114,20 +118,21 @@ class Collector(Loop):
                 outcomes[at] = await self._with_bytes(o)
         self._measure(outcomes)
         placement, linked = self._placement, self._linked
+        boot = linked.boot
+        settles = await self._settles(outcomes)
         for o in outcomes:
             placement.done((o.run, o.no, o.index, o.epoch))
             if o.kind is OutcomeKind.refused:
                 # It may lack what it had: the next dispatch asks, before these are ready again.
-                self._doubt(linked.boot)
+                self._doubt(boot)
         after = outcomes[-1].m if outcomes else self.after
-        boot = linked.boot
         delivery = Delivery(
             linked.agent,
             linked.name,
             boot,
             linked.boot_id,
             after,
-            [settle(o, boot) for o in outcomes],
+            settles,
             [*[started(n) for n in feed.started], *[said(o) for o in outcomes if o.progress]],
             {(o.run, o.no, o.index, o.epoch): files(o) for o in outcomes if o.artifacts},
         )
@@ -139,6 +144,16 @@ class Collector(Loop):
         self._fault("outcomes.after_apply")
         self.after = after
         self._logs(outcomes)
+
+    async def _settles(self, outcomes: Sequence[Outcome]) -> list[Settle]:
+        """What the outcomes ask for. Others have their turns of the loop meanwhile."""
+        settles: list[Settle] = []
+        boot = self._linked.boot
+        for start in range(0, len(outcomes), SLICE):
+            if start:
+                await asyncio.sleep(0)
+            settles += [settle(o, boot) for o in outcomes[start : start + SLICE]]
+        return settles
 
     def _measure(self, outcomes: Sequence[Outcome]) -> None:
         """Take a few durations per class; enough for a median."""
