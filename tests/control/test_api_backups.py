@@ -168,3 +168,21 @@ async def test_bytes_are_given_whatever_is_accepted_and_what_is_in_them_is_negot
             wanted = "application/json" if accept == "*/*" else accept
             assert (answer.status, answer.headers["content-type"]) == (200, wanted)
         assert (await world.get("/backups/a.hrb?check=true", headers={"accept": "text/csv"})).status == 406
+
+
+@run_async
+async def test_a_backup_whose_note_was_never_written_is_listed_read_restored_and_removed(tmp_path: Path) -> None:
+    told: list[str] = []
+    async with World(tmp_path / "data") as world:
+        await world.put("/jobs/hello", HELLO)
+        await serve(world, told).save("a.hrb")  # and here the control that made it was killed
+    async with World(tmp_path / "data") as world:
+        serve(world, told)
+        assert (await world.get("/events?subject=backups")).json["items"] == []
+        (listed,) = (await world.get("/backups")).json["items"]
+        assert (listed["name"], listed["size"]) == ("a.hrb", len((await world.get("/backups/a.hrb")).body))
+        assert (await world.get("/backups/a.hrb?check=true")).json["rows"]["entity"] > 0
+        assert (await world.post("/restore", {"name": "a.hrb", "force": True})).status == 202
+        assert (await world.call("DELETE", "/api/v1/backups/a.hrb")).status == 204
+        kinds = [e["kind"] for e in (await world.get("/events?subject=backups")).json["items"]]
+        assert kinds == ["backup.restore_asked", "backup.removed"]

@@ -12,6 +12,7 @@ from api_world import World, run_async
 from test_api_runs import record, seal, submitted
 
 from headrace.control.api import logbook
+from headrace.control.api.absent import REMEMBERED_S, Absent
 from headrace.control.changes.logs import KeepSegments
 from headrace.link.port import LogPage
 from headrace.link.records import AttemptName, LogRecord
@@ -118,3 +119,47 @@ async def test_a_log_that_no_one_has_any_more_is_said_to_be_cut_though_the_attem
 
         run = await _spooled(world, has_none)
         assert await _text(world, run) == b"the log before this is cut: the agent's copy is gone\n"
+
+
+@run_async
+async def test_who_reads_after_one_that_waited_in_vain_does_not_wait_again_until_the_agent_is_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(logbook, "AWAY_S", 0.1)
+    there: list[Spool] = []
+    asked = 0
+
+    def agents(_: int) -> Any:
+        nonlocal asked
+        asked += 1
+        return there[0] if there else None
+
+    async with World(tmp_path) as world:
+        run = await _spooled(world, _has_all)
+        world.serve(agents=agents)
+        assert b"is not linked now" in await _text(world, run)
+        assert asked > 1, "the first reader waits and asks again"
+        monkeypatch.setattr(logbook, "AWAY_S", 1_000.0)
+        for _ in range(3):
+            asked = 0
+            assert b"is not linked now" in await _text(world, run)
+            assert asked == 1
+        there.append(Spool(_has_all))
+        assert await _text(world, run) == TEXT
+        there.clear()
+        monkeypatch.setattr(logbook, "AWAY_S", 0.1)
+        asked = 0
+        assert b"is not linked now" in await _text(world, run)
+        assert asked > 1, "it had answered since: it is waited for again"
+
+
+def test_that_an_agent_was_away_is_forgotten_after_some_seconds() -> None:
+    absent = Absent()
+    absent.note(7, 100.0)
+    absent.note(7, 105.0)
+    assert absent.known(7, 100.0 + REMEMBERED_S - 0.1)
+    assert not absent.known(7, 100.0 + REMEMBERED_S)
+    assert not absent.known(8, 100.0)
+    absent.note(8, 200.0)
+    absent.answered(8)
+    assert not absent.known(8, 200.0)

@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator
 import msgspec
 from msgspec import Struct
 
+from headrace.control.api.absent import Absent
 from headrace.control.api.system_records import NAMED, attempt_record, cut_record, run_record
 from headrace.control.graphs import Known
 from headrace.control.values import Values
@@ -107,7 +108,8 @@ def position_of(cursor: str | None) -> Position:
 class Logbook:
     """The log of one run, or of one task of it (``no``), or of one instance (``index``); one per reader.
 
-    It waits for agents that are away ``AWAY_S`` in all, then goes on without what they have.
+    It waits for agents that are away ``AWAY_S`` in all, then goes on without what they have; the readers behind it
+    find in ``absent`` that they need not wait.
     """
 
     def __init__(
@@ -117,6 +119,7 @@ class Logbook:
         reader: Reader,
         blobs: Blobs,
         agents: AgentOf,
+        absent: Absent,
         *,
         no: int | None = None,
         index: int | None = None,
@@ -126,6 +129,7 @@ class Logbook:
         self._reader = reader
         self._blobs = blobs
         self._agents = agents
+        self._absent = absent
         self._values = Values(reader, blobs)
         self._no = no
         self._index = index
@@ -293,7 +297,7 @@ class Logbook:
             # It drops its copy when ours is committed: that may be since we looked.
             found = await self._segments(image, attempt, after, limit)
         except _Away:
-            if not self._give_up():
+            if not self._give_up(image.agent):
                 raise
             why = AWAY
         return found, why
@@ -307,12 +311,17 @@ class Logbook:
             found.extend(r for r in _RECORDS.decode(data) if r.seq > after)
         return found[:limit]
 
-    def _give_up(self) -> bool:
-        """Whether this reader has waited long enough for agents that are away."""
+    def _give_up(self, agent: int) -> bool:
+        """Whether this reader has waited long enough for agents that are away, or another has for this one just now."""
         now = asyncio.get_running_loop().time()
+        if self._absent.known(agent, now):
+            return True
         if self._away_since is None:
             self._away_since = now
-        return now - self._away_since >= AWAY_S
+        if now - self._away_since < AWAY_S:
+            return False
+        self._absent.note(agent, now)
+        return True
 
     async def _from_agent(self, image: TaskCell, after: int, limit: int) -> list[LogRecord]:
         """What a live attempt has written, as far as it can be had now."""
@@ -333,6 +342,7 @@ class Logbook:
             page = await calls.logs(name, after, limit, 0)
         except (LinkError, Refused, Busy) as error:
             raise _Away from error
+        self._absent.answered(image.agent)
         return list(page.records)
 
 

@@ -61,7 +61,7 @@ async def _book(call: Call) -> tuple[Logbook, Sequence[str]]:
         index = int(call.values["index"])
     if index is not None and no is not None and await services.reader.task((row.cell.run, no, index)) is None:
         raise NotFound(f"run {row.cell.run} has no task {names[no]}" + ("" if index < 0 else f"[{index}]") + " yet")
-    book = Logbook(row, known, services.reader, services.blobs, services.agents, no=no, index=index)
+    book = Logbook(row, known, services.reader, services.blobs, services.agents, services.absent, no=no, index=index)
     return book, names
 
 

@@ -27,7 +27,9 @@ async def with_output(services: Services, row: RunRow, known: Known, cell: TaskC
 
 
 async def _tails(services: Services, row: RunRow, known: Known, cell: TaskCell, attempt: int) -> tuple[str, str]:
-    book = Logbook(row, known, services.reader, services.blobs, services.agents, no=cell.no, index=cell.index)
+    book = Logbook(
+        row, known, services.reader, services.blobs, services.agents, services.absent, no=cell.no, index=cell.index
+    )
     position = Position(places=[Place(cell.no, cell.index, attempt, 0)])
     kept = {"stdout": bytearray(), "stderr": bytearray()}
     for _ in range(PAGES_MAX):

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from headrace.codec.params import ParamsSchemas
+from headrace.control.api.absent import Absent
 from headrace.control.api.run_lines import RunLines
 from headrace.control.auth import Auth
 from headrace.control.backup.service import Backups
@@ -73,6 +74,7 @@ class Services:
     requests: Requests = field(default_factory=Requests)
     waiters: Waiters = field(default_factory=Waiters)
     agents: Callable[[int], AgentCalls | None] = no_agent
+    absent: Absent = field(default_factory=Absent)
     offers: Callable[[], Sequence[Offer]] = no_offers
     waiting: Callable[[], frozenset[int]] = frozenset
     """Placements of which ready tasks wait for room (explain)."""
