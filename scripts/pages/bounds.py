@@ -14,8 +14,10 @@ from headrace.control.http import IDLE_S, LINGER_S
 from headrace.core import durations, expression
 from headrace.link.records import Assignment
 from headrace.link.wire import BODY_MAX as AGENT_BODY_MAX
+from headrace.model.document import LABEL_MAX
 from headrace.model.ids import RUN_ID_MAX
 from headrace.runner.left import EXIT_STATUS_MAX, RESULT_MAX
+from headrace.store.listing import PAGE_SIZE
 from pages.words import GENERATED
 from pages.words import table as rows_of
 
@@ -53,6 +55,11 @@ def _requests() -> list[tuple[str, str, str]]:
         ("query", f"{guard.QUERY_MAX:,} characters", "414"),
         ("headers", f"{guard.HEADERS_MAX} and {_kib(guard.HEADER_BYTES_MAX)}", "431"),
         ("`Idempotency-Key`", f"{dispatch.KEY_MAX} characters", "400"),
+        (
+            "parameters and labels, or documents, of a page of a list",
+            _kib(PAGE_SIZE),
+            "the page ends and has a next one",
+        ),
         ("items of a page", f"{call.LIMIT_MAX}", "400"),
         ("watchers of the event stream", f"{stream.WATCHERS_MAX:,}", "503"),
         ("names and addresses whose failed logins are counted", f"{lockout.KEPT_MAX:,}", "the oldest is forgotten"),
@@ -76,6 +83,7 @@ def _documents() -> list[tuple[str, str, str]]:
         ("an expression's text", f"{expression.MAX_TEXT:,} characters", "422"),
         ("steps of one path", f"{expression.MAX_STEPS}", "422"),
         ("a duration", durations.text_of(durations.MAX_MILLIS), "422"),
+        ("a label's name, and its value", f"{LABEL_MAX:,} characters", "422"),
         ("a reason", f"{records.REASON_MAX:,} characters", "422"),
     ]
 

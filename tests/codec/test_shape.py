@@ -49,7 +49,7 @@ def test_every_problem_is_listed_with_its_path():
         ],
     }
     assert told(data) == {
-        "name": "'Bad Name' does not fit: lower-case letters, digits, _ and -",
+        "name": "'Bad Name' does not fit: 1 to 63 lower-case letters, digits, _ and -; the first is a letter or digit",
         "tsks": "unknown field (did you mean 'tasks'?)",
         "params": "expected an object, not a list",
         "labels.a": "expected text, not the number 5; put it in quotes",

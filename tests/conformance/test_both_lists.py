@@ -11,8 +11,9 @@ from both_stores import Fresh
 
 from headrace.model.cells import RunCell, RunInput
 from headrace.model.states import RUN_FINAL, RunState
+from headrace.store.listing import PAGE_SIZE
 from headrace.store.port import Store
-from headrace.store.rows import Batch, CommitRow, NewRun, RunFilter, RunRow
+from headrace.store.rows import Batch, ChildRow, CommitRow, NewRun, RunFilter, RunRow
 
 AT = 1_700_000_000_000_000
 RUNS = 160
@@ -116,6 +117,35 @@ def test_every_list_is_what_a_look_at_every_run_gives(fresh: Fresh, seed: int) -
             assert [r.cell.run for r in rows] == [r.cell.run for r in expected], where
             assert [r.input for r in rows] == [r.input for r in expected]
         assert several > 5
+
+    fresh.run(body)
+
+
+@pytest.mark.parametrize("parent", [None, 99])
+def test_a_page_of_runs_with_large_parameters_ends_early_and_nothing_is_left_out(
+    fresh: Fresh, parent: int | None
+) -> None:
+    large = b'"' + b"x" * 3_600_000 + b'"'
+    runs = [
+        NewRun(
+            RunInput(n, 1, "j", 1, AT + n, large if n % 7 else b"{}"),
+            RunCell(n, 1, RunState.queued, 1, created_at=AT + n),
+        )
+        for n in range(1, 14)
+    ]
+
+    async def body(store: Store) -> None:
+        children = [ChildRow(99, 0, run.cell.run, 1, run.cell.run) for run in runs]
+        await store.writer.begin()
+        commits = [CommitRow(1, AT, 1, "a", "t")]
+        await store.writer.write(Batch(AT, commits=commits, new_runs=runs, children=children))
+        await store.writer.commit()
+        where = RunFilter(parent=parent, ascending=True)
+        page = await store.reader.runs_page(where)
+        size = sum(len(row.input.params) for row in page.rows)
+        assert PAGE_SIZE <= size <= PAGE_SIZE + len(large)
+        rows, _ = await all_pages(store, where)
+        assert [row.input for row in rows] == [run.input for run in runs]
 
     fresh.run(body)
 

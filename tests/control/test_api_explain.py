@@ -50,6 +50,17 @@ async def test_explain_of_a_failed_run_tells_the_error_when_how_often_and_how_to
 
 
 @run_async
+async def test_no_instant_is_promised_to_a_paused_run(tmp_path: Path) -> None:
+    async with World(tmp_path) as world:
+        await world.agent()
+        run = (await world.post("/runs", {"command": ["true"], "delay": "1h"})).json["id"]
+        assert (await world.get(f"/runs/{run}/explain")).json["expected_at"] is not None
+        await world.post(f"/runs/{run}/pause", {})
+        told = (await world.get(f"/runs/{run}/explain")).json
+        assert (told["decision"], told["expected_at"]) == ("paused: waits for resume", None)
+
+
+@run_async
 async def test_explain_names_the_command_that_ends_a_wait(tmp_path: Path) -> None:
     async with World(tmp_path) as world:
         await world.agent()

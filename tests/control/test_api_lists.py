@@ -105,3 +105,27 @@ async def test_jobs_are_listed_in_any_order(tmp_path: Path, limit: int) -> None:
         assert await listed("deleted=true&sort=updated_at") == ["echo"]
         assert (await world.get("/jobs?sort=size")).status == 400
         assert (await world.get("/jobs?sort=updated_at&cursor=bravo")).status == 400
+
+
+@run_async
+async def test_a_page_of_large_documents_ends_early_and_nothing_is_left_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for module in ("store.listing", "control.ended", "control.api.job_list"):
+        monkeypatch.setattr(f"headrace.{module}.PAGE_SIZE", 160_000)
+    async with World(tmp_path) as world:
+        await world.agent(slots=100)
+        params = {"text": "x" * 39_000}
+        runs = []
+        for number in range(6):
+            job = HELLO | {"name": f"fat{number}", "description": "d" * 39_000}
+            assert (await world.put(f"/jobs/fat{number}", job)).status == 201
+            runs.append((await world.post("/runs", {"command": ["x"], "params": params})).json["id"])
+            await world.settle(runs[-1])
+        for path in ("/runs?sort=created_at", "/runs?sort=ended_at", "/jobs?"):
+            first = (await world.get(f"{path}&limit=500")).json
+            assert 1 < len(first["items"]) < 6
+            rest = (await world.get(f"{path}&limit=500&cursor={first['next_cursor']}")).json
+            items = [*first["items"], *rest["items"]]
+            known = [item.get("id") or item["name"] for item in items]
+            assert known == (runs if "runs" in path else [f"fat{number}" for number in range(6)])

@@ -54,6 +54,17 @@ async def test_a_restart_is_a_new_run_that_takes_over_what_had_succeeded(tmp_pat
 
 
 @run_async
+async def test_a_restart_has_the_labels_that_the_old_run_has_now(tmp_path: Path) -> None:
+    async with World(tmp_path) as world:
+        await world.agent(slots=20)
+        old = await failed(world, params={"day": "monday"}, labels={"team": "x", "gone": "y"})
+        changes = {"labels": {"gone": None, "new": "z"}}
+        assert (await world.call("PATCH", f"/api/v1/runs/{old}", changes)).status == 200
+        answer = await world.post(f"/runs/{old}/restart", {"labels": {"more": "m"}})
+        assert answer.json["labels"] == {"team": "x", "new": "z", "more": "m"}
+
+
+@run_async
 async def test_from_and_params_say_what_is_repeated_and_with_what(tmp_path: Path) -> None:
     async with World(tmp_path) as world:
         await world.agent(slots=20)

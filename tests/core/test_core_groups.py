@@ -76,6 +76,7 @@ def test_an_empty_list_succeeds_with_an_empty_result():
         ("${params.n}", "each"),
         ({"zip": [[1], [1, 2]]}, "each"),
         ({"product": [1]}, "each"),
+        ("${params}", "each"),
     ],
 )
 def test_what_is_no_list_fails_the_group(each, reason):

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from headrace.model.ids import RUN_ITSELF
-from headrace.store.listing import FAR, matches
+from headrace.store.listing import FAR, PAGE_SIZE, matches, size_of
 from headrace.store.port import Reader
 from headrace.store.rows import HistoryAt, Logged, RunFilter, RunRow
 
@@ -19,6 +19,8 @@ Ended = tuple[int, int, int]
 COMMITS = 100
 ROWS_MAX = 500
 READS_MAX = 6
+PIECE = 100
+"""Runs that are read at once: each may have large parameters."""
 
 
 async def ended_runs(reader: Reader, where: RunFilter, after: Ended | None) -> tuple[list[RunRow], Ended | None]:
@@ -31,16 +33,19 @@ async def ended_runs(reader: Reader, where: RunFilter, after: Ended | None) -> t
     if after is not None:
         place = (after[0], after[1] - 1 if up else after[1] + 1)
     rows: list[RunRow] = []
+    size = 0
     for _ in range(READS_MAX):
         commits = await reader.commits_at(since, until, place, ascending=up, limit=COMMITS)
         if not commits:
             return rows, None
         keys, whole = _keys(commits, after, up=up)
-        for at, found in await _ends(reader, keys):
-            if matches(where, found):
-                rows.append(found)
-                if len(rows) == where.limit:
-                    return rows, at
+        for start in range(0, len(keys), PIECE):
+            for at, found in await _ends(reader, keys[start : start + PIECE]):
+                if matches(where, found):
+                    rows.append(found)
+                    size += size_of(found)
+                    if len(rows) == where.limit or size >= PAGE_SIZE:
+                        return rows, at
         last = commits[whole - 1]
         place = (last.at, last.commit)
         after = keys[-1][0] if keys else None
@@ -64,11 +69,7 @@ def _keys(commits: Sequence[Logged], after: Ended | None, *, up: bool) -> tuple[
 
 async def _ends(reader: Reader, keys: Sequence[tuple[Ended, HistoryAt]]) -> list[tuple[Ended, RunRow]]:
     """Of these rows those that ended a run, with the run."""
-    found: list[tuple[Ended, RunRow]] = []
-    for start in range(0, len(keys), ROWS_MAX):
-        piece = keys[start : start + ROWS_MAX]
-        history = await reader.history_at([key for _, key in piece])
-        ended = {h.run for h, _, _ in history if h.run_image is not None and h.run_image.ended_at == h.at}
-        runs = {row.cell.run: row for row in await reader.runs_by_id(sorted(ended))}
-        found += [(at, runs[at[2]]) for at, _ in piece if at[2] in runs and runs[at[2]].cell.ended_at == at[0]]
-    return found
+    history = await reader.history_at([key for _, key in keys])
+    ended = {h.run for h, _, _ in history if h.run_image is not None and h.run_image.ended_at == h.at}
+    runs = {row.cell.run: row for row in await reader.runs_by_id(sorted(ended))}
+    return [(at, runs[at[2]]) for at, _ in keys if at[2] in runs and runs[at[2]].cell.ended_at == at[0]]

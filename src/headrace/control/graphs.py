@@ -17,6 +17,8 @@ from headrace.model.errors import NotFound
 from headrace.store.port import Reader
 
 GRAPHS_MAX = 256
+SIZE_MAX = 32 * 1024 * 1024
+"""Bytes of the documents whose definitions are kept; decoded they take some times more."""
 
 
 class Known(Struct, frozen=True):
@@ -25,6 +27,8 @@ class Known(Struct, frozen=True):
     definition: JobDefinition
     graph: Graph
     one: bool
+    size: int = 0
+    """Bytes of its document."""
 
 
 class Graphs:
@@ -34,6 +38,7 @@ class Graphs:
         self._reader = reader
         self._most = most
         self._known: OrderedDict[int, Known] = OrderedDict()
+        self._size = 0
         self._decode = msgspec.json.Decoder(JobDefinition).decode
 
     def get(self, graph: int) -> Known | None:
@@ -54,14 +59,21 @@ class Graphs:
         document = await self._reader.document(graph)
         if document is None:
             raise NotFound(f"the definition document {graph} is not kept any more")
-        return self.put(graph, self._decode(document.body))
+        return self.put(graph, self._decode(document.body), size=len(document.body))
 
-    def put(self, graph: int, definition: JobDefinition, compiled: Graph | None = None) -> Known:
+    def put(self, graph: int, definition: JobDefinition, compiled: Graph | None = None, *, size: int = 0) -> Known:
         """Remember a definition that was just kept, and what it compiled to if that is at hand."""
         if compiled is None:
             compiled = compile_job(definition)
         one = len(compiled.nodes) == 1 and compiled.nodes[0].each is None
-        known = self._known[graph] = Known(definition, compiled, one)
-        while len(self._known) > self._most:
-            self._known.popitem(last=False)
+        self._drop(graph)
+        known = self._known[graph] = Known(definition, compiled, one, size)
+        self._size += size
+        while len(self._known) > self._most or (self._size > SIZE_MAX and len(self._known) > 1):
+            self._drop(next(iter(self._known)))
         return known
+
+    def _drop(self, graph: int) -> None:
+        gone = self._known.pop(graph, None)
+        if gone is not None:
+            self._size -= gone.size

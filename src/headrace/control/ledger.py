@@ -176,7 +176,7 @@ class Ledger:
             return known
         compiled = compile_job(definition)
         graph: int = (await self.change(await self._keeping(compiled, digest, body), origin)).value
-        self.graphs.put(graph, definition, compiled)
+        self.graphs.put(graph, definition, compiled, size=len(body))
         if len(self._documents) > 4096:
             self._documents.clear()
         self._documents[digest] = graph

@@ -148,12 +148,17 @@ def _page(draft: Draft, source: TaskCell, created: int, first: int) -> Items | i
     return created if total >= 0 or first != created else WHOLE_LIST - created
 
 
+_WORDS = {type(None): "null", bool: "true or false", str: "text"}
+
+
 def listed(source: Any) -> Items:
     """The items of a rendered ``each``. Raises ``NotItems``."""
     if isinstance(source, list):
         return Items(len(source), source.__getitem__)
     if not isinstance(source, dict):
-        raise NotItems(f"each needs a list, not {type(source).__name__}")
+        raise NotItems(f"each needs a list, not {_WORDS.get(type(source), 'a number')}")
+    if not source.keys() & {"zip", "product"}:
+        raise NotItems("each needs a list, not an object")
     lists = source.get("zip", source.get("product"))
     if not isinstance(lists, list) or not lists or not all(isinstance(one, list) for one in lists):
         raise NotItems("zip and product need lists")

@@ -11,10 +11,15 @@ from msgspec import Meta, Struct
 
 # ``$(?!\n)`` is the end of the text, both here and in the published JSON Schema: Python's ``$`` alone lets a line break follow.
 Name = Annotated[
-    str, Meta(pattern=r"^[a-z0-9][a-z0-9_-]{0,62}$(?!\n)", description="lower-case letters, digits, _ and -")
+    str,
+    Meta(
+        pattern=r"^[a-z0-9][a-z0-9_-]{0,62}$(?!\n)",
+        description="1 to 63 lower-case letters, digits, _ and -; the first is a letter or digit",
+    ),
 ]
-LabelText = Annotated[str, Meta(pattern=r"^[^\x00]*$(?!\n)")]
-"""Any text without a NUL character."""
+LABEL_MAX = 1_024
+LabelText = Annotated[str, Meta(max_length=LABEL_MAX, pattern=r"^[^\x00]*$(?!\n)")]
+"""A label's name or value: a text without a NUL character."""
 Duration = Annotated[str, Meta(pattern=r"^[0-9]+(\.[0-9]+)?(ms|s|m|h|d)$(?!\n)", description="250ms, 5s, 10m, 2h, 1d")]
 DurationOrInstant = Annotated[
     str,

@@ -20,6 +20,8 @@ FAR = 2**62
 LAST_NAME = "z" * 64
 """Comes after every name, in any collation: names are lower-case letters, digits, _ and -, at most 63 of them."""
 ROWS_MAX = 500
+PAGE_SIZE = 16 * 1024 * 1024
+"""Bytes of parameters and labels of one page: it ends behind the run that goes beyond, and has a next one."""
 
 
 class Walk(Struct, frozen=True):
@@ -78,16 +80,35 @@ def within(bounds: tuple[int | None, int | None], at: int) -> bool:
 def walked(found: Iterator[tuple[Place, RunRow | None]], where: RunFilter, scan: int) -> Walk:
     """One walk: places in order, each with its run if that is wanted so far."""
     rows: list[RunRow] = []
-    looked = 0
+    looked = size = 0
     last: Place | None = None
     for place, row in found:
         looked += 1
         last = place
         if row is not None and fits(where, row.cell):
             rows.append(row)
-            if len(rows) >= min(where.limit, ROWS_MAX):
+            size += size_of(row)
+            if len(rows) >= min(where.limit, ROWS_MAX) or size >= PAGE_SIZE:
                 return Walk(rows, last)
     return Walk(rows, last if looked >= scan else None)
+
+
+def whole(found: Iterator[tuple[Place, RunRow]], limit: int) -> RunsPage:
+    """A page of all that is found, in order."""
+    rows: list[RunRow] = []
+    size = 0
+    for place, row in found:
+        rows.append(row)
+        size += size_of(row)
+        if len(rows) == limit or size >= PAGE_SIZE:
+            return RunsPage(rows, place)
+    return RunsPage(rows, None)
+
+
+def size_of(row: RunRow) -> int:
+    """Bytes of what a user gave with a run, near enough."""
+    labels = _labels(row)
+    return len(row.input.params) + (sum(len(name) + len(value) for name, value in labels.items()) if labels else 0)
 
 
 def merged(walks: Iterable[Walk], where: RunFilter) -> RunsPage:

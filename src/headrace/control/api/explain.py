@@ -23,7 +23,7 @@ from headrace.core.work import Working
 from headrace.model.cells import RunCell, RunMore, TaskCell
 from headrace.model.ids import WHOLE, TaskKey
 from headrace.model.limits import GATE_PREFIX, LIMIT
-from headrace.model.states import RUN_FINAL, TASK_FINAL, TASK_LEASED, TaskState
+from headrace.model.states import RUN_FINAL, TASK_FINAL, TASK_LEASED, RunState, TaskState
 from headrace.model.views import ExplainView, HolderView, ReasonView
 
 HOLDERS_MAX = 5
@@ -55,7 +55,9 @@ async def get_explain(call: Call) -> Reply:
             found.extend(explain(known.graph, run, cell, working, offers, now=services.clock.now(), child=child))
     due = [reason.at for reason in found if reason.at]
     decision = _decision(run.state.name, known, cells)
-    if run.more is not None and run.more.begin_at:
+    if run.state is RunState.paused:
+        due = []  # no instant ends a pause
+    elif run.more is not None and run.more.begin_at:
         decision = "waits for its time"
     return Reply(_view(run.run, decision, list(dict.fromkeys(found)), min(due, default=0), more=more))
 

@@ -11,6 +11,7 @@ from headrace.control.changes.jobs import JOB, JobRecord, read_job
 from headrace.control.saved import Saved
 from headrace.model.errors import Invalid, Problem
 from headrace.model.job_view import JobView
+from headrace.store.listing import PAGE_SIZE
 from headrace.store.rows import Entity
 
 SORTS = ("name", "-name", "updated_at", "-updated_at")
@@ -43,7 +44,7 @@ async def list_jobs(call: Call) -> Reply:
     sought, labels = call.text("q"), labels_of(call)
     after = _place(sort, call.text("cursor"))
     items: list[JobView] = []
-    looked = 0
+    looked = size = 0
     while looked < LOOKED_MAX:
         rows = await _rows(call, sort, after, limit=min(500, max(limit, 100)))
         for row in rows:
@@ -52,7 +53,8 @@ async def list_jobs(call: Call) -> Reply:
             record = read_job(row.image)
             if bool(row.deleted_at) is deleted and _fits(row.name, record, sought, labels):
                 items.append(await job_view(call, Saved(row, record)))
-                if len(items) == limit:
+                size += (await call.services.graphs.load(record.graph)).size
+                if len(items) == limit or size >= PAGE_SIZE:
                     return Reply(JobListing(items=items, next_cursor=_cursor(sort, after)))
         if not rows:
             return Reply(JobListing(items=items))

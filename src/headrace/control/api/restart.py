@@ -20,6 +20,7 @@ from headrace.control.changes.result import Result
 from headrace.control.graphs import Known
 from headrace.control.restarts import submit_of, takeover
 from headrace.core.restarting import FAILED, START, Takeover
+from headrace.core.scope import labels_of
 from headrace.model.cells import InputMore, RunInput
 from headrace.model.changes import Restarted
 from headrace.model.errors import Conflict, Invalid, Problem
@@ -97,7 +98,7 @@ def _input(
         target.version,
         call.services.clock.now(),
         params,
-        {**old.labels, **body.labels},
+        {**labels_of(row.cell, old), **body.labels},
         row.cell.priority if body.priority is None else body.priority,
         body.reason,
         call.caller.name,

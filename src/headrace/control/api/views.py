@@ -153,7 +153,7 @@ def attempt_view(
 def counts_view(counts: Counts) -> dict[str, int]:
     """A group's instances per state; ``waiting`` are those that have no row yet or have not begun."""
     return {
-        "total": counts.total,
+        "total": max(counts.total, 0),  # -1: how many there are is not known, or never was
         "live": counts.live,
         "succeeded": counts.succeeded,
         "failed": counts.failed,

@@ -5,10 +5,25 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import msgspec
+from msgspec import structs
 
 from headrace.model.states import RunState
 from headrace.store.images import decode_run, input_of
-from headrace.store.listing import FAR, LAST_NAME, ROWS_MAX, Walk, begin, few_states, merged, scan_of, until, walked
+from headrace.store.listing import (
+    FAR,
+    LAST_NAME,
+    PAGE_SIZE,
+    ROWS_MAX,
+    Walk,
+    begin,
+    few_states,
+    merged,
+    place_of,
+    scan_of,
+    size_of,
+    until,
+    walked,
+)
 from headrace.store.postgres.arrays import Ints
 from headrace.store.postgres.pool import Pool
 from headrace.store.rows import Entity, Logged, RunFilter, RunRow, RunsPage
@@ -69,14 +84,32 @@ class PostgresLists:
             scan,
         ]
         rows = await self._pool.rows(f"{name}_{'oldest' if where.ascending else 'newest'}", values)
-        return walked((((r[1], r[0]), None if r[2] is None else self._seen.row(r)) for r in rows), where, scan)
+        walk = walked((((r[1], r[0]), None if r[2] is None else self._seen.row(r)) for r in rows), where, scan)
+        large = {r[0] for r in rows if r[5] == b""}
+        return await self._filled(walk, large) if large else walk
 
     async def _children(self, where: RunFilter, parent: int) -> RunsPage:
         limit = min(where.limit, ROWS_MAX)
         rows = await self._pool.rows("child_runs", [parent, *(where.after or (-1, -1)), limit])
         found = [RunRow(input_of(*row[:5]), decode_run(row[5])) for row in rows]
-        last = (found[-1].cell.created_at, found[-1].cell.run) if len(found) == limit else None
-        return RunsPage(found, last)
+        walk = Walk(found, place_of(found[-1]) if len(found) == limit else None)
+        walk = await self._filled(walk, {row[0] for row in rows if row[4] == b""})
+        return RunsPage(walk.rows, walk.last)
+
+    async def _filled(self, walk: Walk, large: set[int]) -> Walk:
+        """The same with their large params, as far as one page takes them."""
+        found: list[RunRow] = []
+        size = 0
+        for row in walk.rows:
+            if row.cell.run in large:
+                fetched = await self._pool.rows("params_of", [row.cell.run])
+                params = fetched[0][0] if fetched else b"{}"
+                row = structs.replace(row, input=structs.replace(row.input, params=params))
+            found.append(row)
+            size += size_of(row)
+            if size >= PAGE_SIZE:
+                return Walk(found, place_of(row) if len(found) < len(walk.rows) else walk.last)
+        return Walk(found, walk.last)
 
 
 _OPEN = frozenset(state for state in RunState if state < RunState.succeeded)

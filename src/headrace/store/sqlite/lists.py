@@ -23,6 +23,7 @@ from headrace.store.listing import (
     scan_of,
     until,
     walked,
+    whole,
 )
 from headrace.store.rows import Entity, Logged, RunFilter, RunRow, RunsPage
 from headrace.store.seen import SeenRuns
@@ -101,12 +102,13 @@ class SqliteLists(ABC):
         at, run = where.after or (0, 0)
         limit = min(where.limit, ROWS_MAX)
         values = {"parent": parent, "at": at, "id": run, "limit": limit}
-        rows = []
-        for job, created, rest, params, aside, image in conn.execute(self._sql["child_runs"], values):
-            cell = decode_run(image)
-            rows.append(RunRow(input_of(cell.run, job, created, rest, aside or params), cell))
-        last = (rows[-1].cell.created_at, rows[-1].cell.run) if len(rows) == limit else None
-        return RunsPage(rows, last)
+
+        def found() -> Iterator[tuple[Place, RunRow]]:
+            for job, created, rest, params, aside, image in conn.execute(self._sql["child_runs"], values):
+                cell = decode_run(image)
+                yield (created, cell.run), RunRow(input_of(cell.run, job, created, rest, aside or params), cell)
+
+        return whole(found(), limit)
 
     def _row(self, conn: apsw.Connection, row: Row) -> RunRow:
         def aside(run: int) -> bytes | None:

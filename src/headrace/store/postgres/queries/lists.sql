@@ -1,10 +1,11 @@
 -- Lists of runs. Each walks one index in order, looks at $9 rows at most and shows those that are wanted; of the others
 -- it gives the place only. So whatever is asked for, a page costs a bounded walk, and the next page goes on behind it.
 -- Runs in uncommon states are found through lists of their own, which are short; `run` itself is asked by key.
+-- Large params are fetched one by one afterwards (params_of), so that a page has a bound in bytes: '' stands for them.
 
 -- name: runs_newest
 select w.id, w.created_at, case when m.ok then w.image end, w.job, case when m.ok then w.input end,
-    case when m.ok then w.params end
+    case when m.ok then case when octet_length(w.params) > 65536 then ''::bytea else w.params end end
 from (
     select r.id, r.created_at, r.job, r.state, r.labels, r.input, r.params, r.image from run r
     where r.created_at between $1 and $2 and (r.created_at, r.id) < ($3::bigint, $4::bigint)
@@ -19,7 +20,7 @@ order by w.created_at desc, w.id desc
 
 -- name: runs_oldest
 select w.id, w.created_at, case when m.ok then w.image end, w.job, case when m.ok then w.input end,
-    case when m.ok then w.params end
+    case when m.ok then case when octet_length(w.params) > 65536 then ''::bytea else w.params end end
 from (
     select r.id, r.created_at, r.job, r.state, r.labels, r.input, r.params, r.image from run r
     where r.created_at between $1 and $2 and (r.created_at, r.id) > ($3::bigint, $4::bigint)
@@ -34,7 +35,7 @@ order by w.created_at asc, w.id asc
 
 -- name: job_runs_newest
 select w.id, w.created_at, case when m.ok then w.image end, w.job, case when m.ok then w.input end,
-    case when m.ok then w.params end
+    case when m.ok then case when octet_length(w.params) > 65536 then ''::bytea else w.params end end
 from (
     select r.id, r.created_at, r.job, r.state, r.labels, r.input, r.params, r.image from run r
     where r.job = $5 and r.created_at between $1 and $2 and (r.created_at, r.id) < ($3::bigint, $4::bigint)
@@ -49,7 +50,7 @@ order by w.created_at desc, w.id desc
 
 -- name: job_runs_oldest
 select w.id, w.created_at, case when m.ok then w.image end, w.job, case when m.ok then w.input end,
-    case when m.ok then w.params end
+    case when m.ok then case when octet_length(w.params) > 65536 then ''::bytea else w.params end end
 from (
     select r.id, r.created_at, r.job, r.state, r.labels, r.input, r.params, r.image from run r
     where r.job = $5 and r.created_at between $1 and $2 and (r.created_at, r.id) > ($3::bigint, $4::bigint)
@@ -64,7 +65,7 @@ order by w.created_at asc, w.id asc
 
 -- name: open_runs_newest
 select w.id, w.created_at, case when m.ok then w.image end, w.job, case when m.ok then w.input end,
-    case when m.ok then w.params end
+    case when m.ok then case when octet_length(w.params) > 65536 then ''::bytea else w.params end end
 from (
     select r.id, r.created_at, r.job, r.state, r.labels, r.input, r.params, r.image from open_run o join run r on r.id = o.id
     where o.created_at between $1 and $2 and (o.created_at, o.id) < ($3::bigint, $4::bigint)
@@ -79,7 +80,7 @@ order by w.created_at desc, w.id desc
 
 -- name: open_runs_oldest
 select w.id, w.created_at, case when m.ok then w.image end, w.job, case when m.ok then w.input end,
-    case when m.ok then w.params end
+    case when m.ok then case when octet_length(w.params) > 65536 then ''::bytea else w.params end end
 from (
     select r.id, r.created_at, r.job, r.state, r.labels, r.input, r.params, r.image from open_run o join run r on r.id = o.id
     where o.created_at between $1 and $2 and (o.created_at, o.id) > ($3::bigint, $4::bigint)
@@ -94,7 +95,7 @@ order by w.created_at asc, w.id asc
 
 -- name: other_runs_newest
 select w.id, w.created_at, case when m.ok then w.image end, w.job, case when m.ok then w.input end,
-    case when m.ok then w.params end
+    case when m.ok then case when octet_length(w.params) > 65536 then ''::bytea else w.params end end
 from (
     select r.id, r.created_at, r.job, r.state, r.labels, r.input, r.params, r.image from other_run o join run r on r.id = o.id
     where o.created_at between $1 and $2 and (o.created_at, o.id) < ($3::bigint, $4::bigint)
@@ -109,7 +110,7 @@ order by w.created_at desc, w.id desc
 
 -- name: other_runs_oldest
 select w.id, w.created_at, case when m.ok then w.image end, w.job, case when m.ok then w.input end,
-    case when m.ok then w.params end
+    case when m.ok then case when octet_length(w.params) > 65536 then ''::bytea else w.params end end
 from (
     select r.id, r.created_at, r.job, r.state, r.labels, r.input, r.params, r.image from other_run o join run r on r.id = o.id
     where o.created_at between $1 and $2 and (o.created_at, o.id) > ($3::bigint, $4::bigint)
@@ -121,6 +122,9 @@ from (
              or strpos(lower(coalesce(w.labels::text, '')), lower($8)) > 0 or w.id::text = $8) as ok
 ) m
 order by w.created_at asc, w.id asc
+
+-- name: params_of
+select params from run where id = $1
 
 -- name: runs_by_id
 select r.id, r.created_at, r.image, r.job, r.input, r.params from unnest($1::bigint[]) as k (id) join run r on r.id = k.id

@@ -165,7 +165,9 @@ order by no, idx, epoch limit $5
 select run from child where parent = $1 and no = $2 and idx = $3 and epoch = $4
 
 -- name: child_runs
-select r.id, r.job, r.created_at, r.input, r.params, r.image from child c join run r on r.id = c.run
+select r.id, r.job, r.created_at, r.input,
+    case when octet_length(r.params) > 65536 then ''::bytea else r.params end, r.image
+from child c join run r on r.id = c.run
 where c.parent = $1 and (r.created_at, r.id) > ($2::bigint, $3::bigint) order by r.created_at, r.id limit $4
 
 -- name: outbox_after
