@@ -11,6 +11,7 @@ from typing import Any
 
 from headrace.control.changes.agents import AGENT, AgentHello, read_agent
 from headrace.control.delivery import Delivery
+from headrace.control.events.fresh import Fresh
 from headrace.control.graphs import Graphs
 from headrace.control.group import Bounds
 from headrace.control.ids import Ids
@@ -55,13 +56,16 @@ class FreeRoom:
 class World:
     """What a test of the ledger needs at hand."""
 
-    def __init__(self, store: Store, ledger: Ledger, room: FreeRoom, clock: HandClock, commands: list[Command]) -> None:
+    def __init__(
+        self, store: Store, ledger: Ledger, room: FreeRoom, clock: HandClock, commands: list[Command], fresh: Fresh
+    ) -> None:
         self.store = store
         self.ledger = ledger
         self.room = room
         self.clock = clock
         self.commands = commands
         self.ids = Ids(store, "run", 64)
+        self.fresh = fresh
 
     async def one_task(self) -> int:
         return await self.ledger.keep(job("one", ["true"]))
@@ -117,14 +121,15 @@ async def world(
     """A running ledger; the store is closed at the end."""
     clock, room = HandClock(), FreeRoom()
     commands: list[Command] = []
+    fresh = Fresh()
     opened = store or await open_sqlite(str(folder), clock=clock, fault=fault, inline=inline)
     ledger = Ledger(
         opened, Graphs(opened.reader), clock=clock, dice=random.Random(7), room=room, on_commands=commands.extend,
-        fault=fault, bounds=bounds or Bounds(), worked=worked,
+        fault=fault, bounds=bounds or Bounds(), worked=worked, on_commit=fresh.take,
     )  # fmt: skip
     running = asyncio.ensure_future(ledger.run())
     try:
-        yield World(opened, ledger, room, clock, commands)
+        yield World(opened, ledger, room, clock, commands, fresh)
     finally:
         running.cancel()
         await asyncio.wait([running])

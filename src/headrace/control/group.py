@@ -124,6 +124,11 @@ class Group:
         return follows
 
     @property
+    def runs(self) -> Mapping[int, RunCell]:
+        """The runs that the group is about, as they stand now."""
+        return self._working.runs
+
+    @property
     def bad(self) -> list[Bad]:
         """What ended badly."""
         return self._taker.bad

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
 
 from msgspec import structs
@@ -29,13 +29,13 @@ from headrace.control.waiting import ROWS_A_CHANGE, SMALL, Waiting, weighty
 from headrace.core.graph import compile as compile_job
 from headrace.core.nodes import Graph
 from headrace.core.work import Command, Offer, Working
-from headrace.model.cells import ASIDE_MAX, INLINE_MAX, Value
+from headrace.model.cells import ASIDE_MAX, INLINE_MAX, RunCell, Value
 from headrace.model.changes import SYSTEM, Change, Origin, Settle
 from headrace.model.definition import JobDefinition
 from headrace.model.errors import Busy, HeadraceError, StoreAway, UnknownOutcome
 from headrace.model.ports import Clock, Dice, Fault, no_fault
 from headrace.store.port import Store, Writer
-from headrace.store.rows import LogSegment
+from headrace.store.rows import Batch, LogSegment
 
 COMMITS_BLOCK = 65_536
 GRAPHS_BLOCK = 64
@@ -73,7 +73,7 @@ class Ledger:
         room: Room,
         on_commands: Callable[[list[Command]], None],
         on_doubt: Callable[[], None] = lambda: None,
-        on_commit: Callable[[], None] = lambda: None,
+        on_commit: Callable[[Batch, Mapping[int, RunCell]], None] = lambda _batch, _runs: None,
         fault: Fault = no_fault,
         bounds: Bounds = Bounds(),  # noqa: B008  frozen
         worked: Callable[[], float] | None = None,
@@ -340,7 +340,8 @@ class Ledger:
             if recorder.empty:
                 await writer.rollback()
             else:
-                await writer.write(group.batch(), wait=False)
+                batch = group.batch()
+                await writer.write(batch, wait=False)
                 if exactly or recorder.rows > ROWS_A_CHANGE * SMALL:
                     self._queue.adapt(units, recorder.rows, self._spent(writer, exactly=exactly) - began)
                 self._fault("ledger.before_commit")
@@ -351,7 +352,8 @@ class Ledger:
         self._moved_at = self._clock.monotonic()
         self._away = 0
         self._fault("ledger.after_commit")
-        self._on_commit()
+        if not recorder.empty:
+            self._on_commit(batch, group.runs)
         self._count(units, group, self._moved_at - begun_at)
         self._hand_on(units, group, follows)
 

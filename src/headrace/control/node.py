@@ -84,7 +84,7 @@ class Node:
             room=self.placement,
             on_commands=self._take,
             on_doubt=self._doubt,
-            on_commit=self.tail.wake,
+            on_commit=self.tail.committed,
             fault=fault,
             worked=worked,
         )

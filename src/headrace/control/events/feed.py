@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from msgspec import Struct
 
 from headrace.control.events.cursor import ALL, Cursor, Gone
+from headrace.control.events.fresh import Fresh
 from headrace.control.events.subjects import Wanted
 from headrace.control.events.views import entity_event, gap_event, noun_of, run_event
 from headrace.control.graphs import Graphs
@@ -68,12 +69,13 @@ class _Read(Struct, frozen=True):
 
 
 class Feed:
-    """Reads pages. Keeps nothing."""
+    """Reads pages. Keeps nothing but what this node has just committed (``fresh``)."""
 
     def __init__(self, reader: Reader, graphs: Graphs, incarnation: int) -> None:
         self._reader = reader
         self._graphs = graphs
         self._incarnation = incarnation
+        self.fresh = Fresh()
 
     async def oldest(self) -> Cursor:
         """The cursor before the oldest event that is kept."""
@@ -131,7 +133,9 @@ class Feed:
         return None
 
     async def _read(self, rows: Sequence[_Row]) -> _Read:
-        found = await self._reader.history_at([row.history for row in rows if row.history is not None])
+        found, missing = self.fresh.split([row.history for row in rows if row.history is not None])
+        if missing:
+            found += await self._reader.history_at(missing)
         entities = await self._reader.entities_at([row.entity for row in rows if row.entity is not None])
         return _Read(
             {(h.run, h.no, h.index, h.version): (h, graph, actor) for h, graph, actor in found},

@@ -10,15 +10,17 @@ from __future__ import annotations
 import asyncio
 import logging
 from bisect import bisect_right
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from operator import attrgetter
 
 from headrace.control.events.cursor import Cursor
 from headrace.control.events.feed import Event, Feed, Page
 from headrace.control.events.subjects import Wanted
 from headrace.control.metrics import SECONDS, Histogram
+from headrace.model.cells import RunCell
 from headrace.model.errors import HeadraceError
 from headrace.model.ports import Clock
+from headrace.store.rows import Batch
 
 KEPT_MAX = 4_000
 """Events that are kept at hand."""
@@ -70,6 +72,12 @@ class Tail:
         if self.watchers:
             self._news.set()
 
+    def committed(self, batch: Batch, runs: Mapping[int, RunCell]) -> None:
+        """Something was committed here. Costs nothing while nobody watches."""
+        if self.watchers:
+            self.feed.fresh.take(batch, runs)
+            self._news.set()
+
     def enter(self) -> None:
         """One more watches."""
         self.watchers += 1
@@ -85,6 +93,7 @@ class Tail:
         if self.watchers == 0 and self._task is not None:
             self._task.cancel()
             self._task = None
+            self.feed.fresh.clear()
 
     def end(self) -> None:
         """The server ends: nobody waits any more."""
