@@ -48,7 +48,8 @@ class Bench:
     def held(self, number: int, a: Assignment | None = None, place: Any = None) -> tuple[Held, Told]:
         told = Told()
         place = place or TestPlace(self.folder / f"place-{number}")
-        return Held(number, a or job(number, kind="python"), told, place), told
+        a = a or job(number, kind="python")
+        return Held(number, a, told, place, a.name), told
 
     def close(self) -> None:
         self.seat.close()

@@ -18,7 +18,7 @@ from headrace.agent.feed import Outbox
 from headrace.agent.journal import Journal, Leftover
 from headrace.agent.recent import Recent
 from headrace.agent.spool import Spool
-from headrace.agent.work import Phase, Work
+from headrace.agent.work import GIVEN, OVER, QUEUED, RUNNING, Work
 from headrace.link.records import Accepted, Assignment, AttemptName, Held, Outcome, Seal, StopOrder
 from headrace.model.changes import OutcomeKind
 from headrace.model.ports import Clock, Fault
@@ -32,6 +32,7 @@ RESULT_INLINE = 262_144
 TIMEOUT = "timeout"
 """The reason of an attempt that was ended because it took too long; its error says how long."""
 
+_REFUSED = OutcomeKind.refused
 _RECENT = 32_768
 _EMPTY = Seal()
 
@@ -140,8 +141,9 @@ class Attempts:
             except OSError as e:
                 return self._give_up(fresh, refused, f"the agent's journal cannot be written: {e.strerror or e}")
             self._fault("agent.after_journal_accept")
-            for work in fresh:
-                self._enqueue(work)
+            if self._forbidden:
+                fresh = [work for work in fresh if not self._is_forbidden(work)]
+            self._queue.extend(work for work in fresh if work.phase is QUEUED)
             self._pump()
         return Accepted(refused, max(0, self.slots - self._out - len(self._queue)))
 
@@ -154,7 +156,7 @@ class Attempts:
                     self._forbid(name, order.reason)
             elif order.fence:
                 self._fence(work)
-            elif work.phase is Phase.queued:
+            elif work.phase is QUEUED:
                 kind = OutcomeKind.refused if order.take_back else OutcomeKind.canceled
                 self._never_began(work, kind, "taken back" if order.take_back else order.reason)
             elif not order.take_back:
@@ -184,7 +186,7 @@ class Attempts:
     def renote(self) -> None:
         """A new node listens: tell it again what is running."""
         for work in self._works.values():
-            if work.phase is Phase.running:
+            if work.phase is RUNNING:
                 self.outbox.began(work)
 
     # What executors tell, through Work
@@ -201,25 +203,25 @@ class Attempts:
 
     def ended(self, work: Work, end: Ending) -> None:
         """It is over. Whatever the disk says: it is told."""
-        given = work.phase is not Phase.queued
-        was_running = work.phase is Phase.running
+        phase = work.phase
         seal = self._forget(work)
-        if given:
+        if phase is not QUEUED:
             self._out -= 1
-        if was_running:
+        if phase is RUNNING:
             self.outbox.ended(work)
         if not work.fenced:
             self._fresh.append(self._outcome(work, end, seal))
         elif end.artifacts:
             self._aside.release(f.digest for f in end.artifacts)
-        self._schedule_flush()
+        if not self._flush_due:
+            self._schedule_flush()
 
     def end(self) -> None:
         """End: from now on nothing begins. What never began is given back, so that it costs no attempt."""
         self.draining = self._ending = True
         while self._queue:
             work = self._queue.popleft()
-            if work.phase is Phase.queued:
+            if work.phase is QUEUED:
                 self._never_began(work, OutcomeKind.refused, "the agent ended before it began")
 
     async def close(self) -> None:
@@ -253,7 +255,7 @@ class Attempts:
             return "full"
         if held is not None:
             self._fence(held)
-        work = self._works[key] = Work(self, a, executor)
+        work = self._works[key] = Work(self, a, executor, a.name)
         if a.inputs:
             self._aside.need(f.digest for f in a.inputs)
         fresh.append(work)
@@ -261,16 +263,16 @@ class Attempts:
 
     def _give_up(self, fresh: list[Work], refused: list[tuple[AttemptName, str]], why: str) -> Accepted:
         for work in fresh:
-            if work.phase is Phase.queued:
-                self._forgotten(work)
+            if work.phase is QUEUED:
+                self._forgotten(work, (work.a.run, work.a.no, work.a.index))
         return Accepted([*refused, *((w.name, why) for w in fresh)], 0)
 
-    def _enqueue(self, work: Work) -> None:
-        reason = self._forbidden.pop(work.name, None) if self._forbidden else None
+    def _is_forbidden(self, work: Work) -> bool:
+        """It was to be stopped before it came: it is over."""
+        reason = self._forbidden.pop(work.name, None)
         if reason is not None:
             self._never_began(work, OutcomeKind.canceled, reason)
-        elif work.phase is Phase.queued:
-            self._queue.append(work)
+        return reason is not None
 
     def _count_queued(self) -> int:
         return len(self._queue)
@@ -284,19 +286,22 @@ class Attempts:
 
     def _hand_over(self) -> None:
         batches: dict[Executor, list[tuple[Assignment, Work, Place]]] = {}
-        queue = self._queue
+        queue, depths, slots, place_of = self._queue, self._depth, self.slots, self._places.of
         while queue:
             work = queue[0]
-            depth = self._depth.get(work.a.kind, 1) if work.a.prefetch else 1
-            if self._out >= self.slots * depth:
+            a = work.a
+            if self._out >= (slots * depths.get(a.kind, 1) if a.prefetch else slots):
                 break
             queue.popleft()
-            if work.phase is not Phase.queued:
+            if work.phase is not QUEUED:
                 continue
-            work.phase = Phase.given
+            work.phase = GIVEN
             self._out += 1
-            work.place = self._places.of(work.a)
-            batches.setdefault(work.executor, []).append((work.a, work, work.place))
+            work.place = place = place_of(a)
+            batch = batches.get(work.executor)
+            if batch is None:
+                batch = batches[work.executor] = []
+            batch.append((a, work, place))
         for executor, batch in batches.items():
             self._fault("agent.before_start")
             executor.start_many(batch)
@@ -334,7 +339,7 @@ class Attempts:
         work.fenced = True
         name = work.name
         self._journal.fenced((name.run, name.no, name.index, name.epoch))
-        if work.phase is Phase.queued:
+        if work.phase is QUEUED:
             self._forget(work)
             return
         if not work.over:
@@ -345,12 +350,14 @@ class Attempts:
         self.ended(work, Ending(kind, 0, now, reason=reason))
 
     def _forget(self, work: Work) -> Seal:
-        work.phase = Phase.over
+        work.phase = OVER
         if work.timer is not None:
             work.timer.cancel()
             work.timer = None
-        self._forgotten(work)
-        self._recent.add((work.a.run, work.a.no, work.a.index), work.a.epoch)
+        a = work.a
+        key = (a.run, a.no, a.index)
+        self._forgotten(work, key)
+        self._recent.add(key, a.epoch)
         if work.place is not None:
             self._places.clear(work.place)
         if work.log_ is None:
@@ -360,8 +367,7 @@ class Attempts:
             return _EMPTY
         return self.spool.close(work.log_)
 
-    def _forgotten(self, work: Work) -> None:
-        key = (work.a.run, work.a.no, work.a.index)
+    def _forgotten(self, work: Work, key: tuple[int, int, int]) -> None:
         if self._works.get(key) is work:
             del self._works[key]
         if work.a.inputs:
@@ -370,7 +376,7 @@ class Attempts:
     def _outcome(self, work: Work, end: Ending, seal: Seal) -> Outcome:
         a = work.a
         kind, reason = end.kind, end.reason
-        if work.asked is not None and kind is not OutcomeKind.refused:
+        if work.asked is not None and kind is not _REFUSED:
             kind, reason = work.asked, work.reason
         result, digest, size = end.result, end.result_digest, end.result_size
         if result is not None:
@@ -381,14 +387,13 @@ class Attempts:
                 except OSError as e:
                     return self._unkept(work, end, seal, f"its result could not be kept: {e.strerror or e}")
         m = self.outbox.last + len(self._fresh) + 1
-        digests = (*(f.digest for f in end.artifacts), *((digest,) if digest else ()))
-        if digests:
-            self._holds[m] = digests
+        if digest or end.artifacts:
+            self._holds[m] = (*(f.digest for f in end.artifacts), *((digest,) if digest else ()))
         return Outcome(
             m, a.run, a.no, a.index, a.epoch, a.graph, a.attempt, kind, end.started_at, end.ended_at,
             end.exit_status, end.exit_code, end.signal, result, digest, size, end.result_lines, end.result_count,
             end.error, end.error_types, end.stop_retry, end.skip, end.retry_after, reason, end.artifacts, seal,
-            work.told() or end.progress,
+            end.progress if work.said_ is None else work.told(),
         )  # fmt: skip
 
     def _unkept(self, work: Work, end: Ending, seal: Seal, why: str) -> Outcome:

@@ -48,9 +48,8 @@ class Journal:
         self._encoder = msgspec.msgpack.Encoder()
         self._file: AppendFile | None = None
         self._open: dict[Taken, Trace] = {}
-        self._done: dict[int, bytes] = {}
         self._taken: dict[Taken, int] = {}
-        self._order: deque[tuple[int, Taken]] = deque()
+        self._done: deque[tuple[int, Taken, bytes]] = deque()
         self.trouble = ""
         """Why the last write failed; empty when it did not. Outcomes are then offered by this life only."""
         self._fresh_size = 0
@@ -78,51 +77,50 @@ class Journal:
         """Start this life's journal with these outcomes, in one step. Gives their encodings."""
         encoded = [self._encoder.encode(o) for o in finished]
         self._open = {}
-        self._done = {o.m: e for o, e in zip(finished, encoded, strict=True)}
         self._taken = {_taken(o): o.m for o in finished}
-        self._order = deque((o.m, _taken(o)) for o in finished)
+        self._done = deque((o.m, _taken(o), e) for o, e in zip(finished, encoded, strict=True))
         self._rewrite()
         return encoded
 
     def accepted(self, batch: Sequence[Assignment]) -> None:
         """These are the agent's from here on."""
         traces = [(a.run, a.no, a.index, a.epoch, a.graph, a.attempt) for a in batch]
-        for trace in traces:
-            self._open[trace[:4]] = trace
+        self._open.update((trace[:4], trace) for trace in traces)
         self._append("a", traces)
 
     def finished(self, outcomes: Sequence[Outcome]) -> list[bytes]:
         """These ended. Gives their encodings, in order; one that cannot be written is told as failed, never lost."""
-        encoded = [self._written(o) for o in outcomes]
-        for o, e in zip(outcomes, encoded, strict=True):
-            taken = _taken(o)
-            self._open.pop(taken, None)
-            self._done[o.m] = e
-            self._taken[taken] = o.m
-            self._order.append((o.m, taken))
+        encode, open_, taken, done = self._encoder.encode, self._open, self._taken, self._done
+        encoded: list[bytes] = []
+        for o in outcomes:
+            name = (o.run, o.no, o.index, o.epoch)
+            try:
+                e = encode(o)
+            except (ValueError, TypeError, OverflowError) as error:
+                e = self._failed(o, error)
+            encoded.append(e)
+            open_.pop(name, None)
+            taken[name] = o.m
+            done.append((o.m, name, e))
         self._try_append("o", [Raw(e) for e in encoded])
         return encoded
 
-    def _written(self, o: Outcome) -> bytes:
-        try:
-            return self._encoder.encode(o)
-        except (ValueError, TypeError, OverflowError) as e:
-            # User code chose some of these texts and numbers: whatever it found, the others of this turn must go on.
-            told = f"its outcome could not be written: {ascii(str(e))[:200]}"
-            failed = replace(
-                o, kind=OutcomeKind.failed, exit_status="error", exit_code=None, result=None, result_digest="",
-                result_size=0, result_lines=False, result_count=-1, retry_after=None, error=None, error_types=(),
-                reason=told, artifacts=(), progress=b"",
-            )  # fmt: skip
-            return self._encoder.encode(failed)
+    def _failed(self, o: Outcome, error: Exception) -> bytes:
+        # User code chose some of these texts and numbers: whatever it found, the others of this turn must go on.
+        told = f"its outcome could not be written: {ascii(str(error))[:200]}"
+        failed = replace(
+            o, kind=OutcomeKind.failed, exit_status="error", exit_code=None, result=None, result_digest="",
+            result_size=0, result_lines=False, result_count=-1, retry_after=None, error=None, error_types=(),
+            reason=told, artifacts=(), progress=b"",
+        )  # fmt: skip
+        return self._encoder.encode(failed)
 
     def acknowledged(self, m: int) -> None:
         """Outcomes up to ``m`` are control's; they need not be offered again."""
-        done, taken, order = self._done, self._taken, self._order
-        # A queue beside the dictionaries: to find the first key of one that shrinks at its head takes time in its past size.
-        while order and order[0][0] <= m:
-            known, name = order.popleft()
-            done.pop(known, None)
+        done, taken = self._done, self._taken
+        # A queue, no dictionary: to find the first key of one that shrinks at its head takes time in its past size.
+        while done and done[0][0] <= m:
+            known, name, _ = done.popleft()
             if taken.get(name) == known:
                 del taken[name]
         self._try_append("k", m)
@@ -167,7 +165,7 @@ class Journal:
             if self._open:
                 fresh.append(_frame(self._encoder.encode(("a", list(self._open.values())))))
             if self._done:
-                fresh.append(_frame(self._encoder.encode(("o", [Raw(e) for e in self._done.values()]))))
+                fresh.append(_frame(self._encoder.encode(("o", [Raw(e) for _, _, e in self._done]))))
             self._disk.replace(_NAME, _NEXT)
         except OSError:
             fresh.close()

@@ -14,6 +14,8 @@ from collections import deque
 from collections.abc import Iterator, Sequence
 from fnmatch import fnmatchcase
 
+from msgspec import Struct
+
 from headrace.agent.blobs import FileBlobs
 from headrace.agent.executors.environment import write_file
 from headrace.agent.executors.port import Place
@@ -31,16 +33,14 @@ _TICK_NS = 20_000_000
 _PARTS = ("files", "inputs", "outputs", "work")
 
 
-class FilePlace:
+class FilePlace(Struct, eq=False):
     """``Place`` in a real folder."""
 
-    __slots__ = ("_folder", "_inputs", "_places", "root")
-
-    def __init__(self, places: FilePlaces, inputs: tuple[InputFile, ...]) -> None:
-        self._places = places
-        self._inputs = inputs
-        self._folder: Folder | None = None
-        self.root = ""
+    places: FilePlaces
+    due: tuple[InputFile, ...]
+    """Files that ``make`` has still to put there."""
+    folder: Folder | None = None
+    root: str = ""
 
     @property
     def work(self) -> str:
@@ -80,13 +80,13 @@ class FilePlace:
     def make(self) -> None:
         """See ``Place``."""
         self._root()
-        for file in self._inputs:
+        for file in self.due:
             self._put(file)
-        self._inputs = ()
+        self.due = ()
 
     def harvest(self, globs: Sequence[str] = ()) -> tuple[Artifact, ...]:
         """See ``Place``."""
-        if self._folder is None:
+        if self.folder is None:
             return ()
         found = dict(_files(self.outputs))
         if globs:
@@ -101,32 +101,33 @@ class FilePlace:
         kept: list[Artifact] = []
         try:
             for shown, path in sorted(found.items()):
-                kept.append(self._places.blobs.keep_file(path, shown))
+                kept.append(self.places.blobs.keep_file(path, shown))
         except OSError:
             # No outcome will name those before it: nobody else would ever let them go.
-            self._places.blobs.release(file.digest for file in kept)
+            self.places.blobs.release(file.digest for file in kept)
             raise
         return tuple(kept)
 
     def give_params(self, params: bytes) -> None:
         """Write the parameter file, unless it is there as it must be. Raises OSError."""
         self._root()
-        assert self._folder is not None
-        self._folder.give_params(params)
+        assert self.folder is not None
+        self.folder.give_params(params)
 
     def touched(self, part: str) -> bool:
         """False when surely nothing was added, removed or renamed in this part since the place was made."""
-        return self._folder is not None and self._folder.touched(part)
+        return self.folder is not None and self.folder.touched(part)
 
-    def drop(self) -> Folder | None:
-        """The folder, which is not this place's any more."""
-        folder, self._folder, self.root = self._folder, None, ""
+    def drop(self) -> Folder:
+        """The folder that was made, which is not this place's any more."""
+        assert self.folder is not None
+        folder, self.folder, self.root = self.folder, None, ""
         return folder
 
     def _root(self) -> str:
-        if self._folder is None:
-            self._folder = self._places.take()
-            self.root = self._folder.root
+        if self.folder is None:
+            self.folder = self.places.take()
+            self.root = self.folder.root
         return self.root
 
     def _put(self, file: InputFile) -> None:
@@ -135,7 +136,7 @@ class FilePlace:
             raise Invalid(f"not a path of an input file: {file.path!r}")
         target = os.path.join(self.inputs, *parts)
         os.makedirs(os.path.dirname(target), mode=0o700, exist_ok=True)
-        self._places.blobs.copy_to(file.digest, target)
+        self.places.blobs.copy_to(file.digest, target)
 
 
 class Folder:
@@ -244,9 +245,9 @@ class FilePlaces:
 
     def clear(self, place: Place) -> None:
         """See ``Places``."""
-        folder = place.drop() if isinstance(place, FilePlace) else None
-        if folder is None:
+        if not isinstance(place, FilePlace) or place.folder is None:
             return
+        folder = place.drop()
         if len(self._free) < _FREE_MAX and folder.reset():
             self._free.append(folder)
         else:

@@ -16,11 +16,12 @@ class Recent:
 
     def add(self, key: tuple[int, int, int], epoch: int) -> None:
         """The task has ended here under this epoch."""
-        if epoch > self._young.get(key, -1):
-            self._young[key] = epoch
-        if len(self._young) >= self._size:
-            self._old, self._young = self._young, {}
+        young = self._young
+        if epoch > young.get(key, -1):
+            young[key] = epoch
+        if len(young) >= self._size:
+            self._old, self._young = young, {}
 
     def over(self, key: tuple[int, int, int], epoch: int) -> bool:
         """Whether this epoch, or a later one, is known to be over."""
-        return epoch <= max(self._young.get(key, -1), self._old.get(key, -1))
+        return epoch <= self._young.get(key, -1) or epoch <= self._old.get(key, -1)

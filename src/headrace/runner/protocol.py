@@ -189,20 +189,32 @@ class Frames:
 
     def feed(self, data: bytes) -> Iterable[Any]:
         """The messages that are complete now, in order."""
-        buffer = self._buffer
-        buffer += data
         found: list[Any] = []
-        at = 0
-        while len(buffer) - at >= HEAD.size:
-            (size,) = HEAD.unpack_from(buffer, at)
-            if size > FRAME_MAX:
-                raise ValueError(f"a frame of {size} bytes")
-            end = at + HEAD.size + size
-            if len(buffer) < end:
-                break
-            found += self._decoder.decode(memoryview(buffer)[at + HEAD.size : end])
-            at = end
-            self.count += 1
+        buffer = self._buffer
+        if not buffer:
+            # Most reads bring whole frames: they are decoded where they lie.
+            at = self._whole(data, found)
+            if at < len(data):
+                buffer += memoryview(data)[at:]
+            return found
+        buffer += data
+        at = self._whole(buffer, found)
         if at:
             del buffer[:at]
         return found
+
+    def _whole(self, data: bytes | bytearray, found: list[Any]) -> int:
+        """Where the whole frames in it end."""
+        at = 0
+        with memoryview(data) as view:
+            while len(data) - at >= HEAD.size:
+                (size,) = HEAD.unpack_from(view, at)
+                if size > FRAME_MAX:
+                    raise ValueError(f"a frame of {size} bytes")
+                end = at + HEAD.size + size
+                if len(data) < end:
+                    break
+                found += self._decoder.decode(view[at + HEAD.size : end])
+                at = end
+                self.count += 1
+        return at

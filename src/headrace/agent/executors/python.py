@@ -86,15 +86,19 @@ class PythonExecutor:
     def start_many(self, batch: Sequence[tuple[Assignment, Report, Place]]) -> None:
         """See ``Executor``. On an idle agent they are handed on at once; else with what else this turn brings."""
         idle = not self._held
+        package, queue = "", self._queues.get("")
         for a, report, place in batch:
             self._number += 1
-            held = Held(self._number, a, report, place)
-            if a.package and not self._packages.has(a.package):
-                reason = f"this agent does not have the package {a.package[:12]}"
-                report.ended(Ending(OutcomeKind.refused, 0, self._clock.now(), reason=reason))
-                continue
-            self._held[a.name] = held
-            self._queues.setdefault(a.package, deque()).append(held)
+            if queue is None or a.package != package:
+                package = a.package
+                if package and not self._packages.has(package):
+                    reason, queue = f"this agent does not have the package {package[:12]}", None
+                    report.ended(Ending(OutcomeKind.refused, 0, self._clock.now(), reason=reason))
+                    continue
+                queue = self._queues.setdefault(package, deque())
+            name = a.name
+            held = self._held[name] = Held(self._number, a, report, place, name)
+            queue.append(held)
         if idle and not self._pump_due:
             self._pump()
         else:
@@ -149,7 +153,7 @@ class PythonExecutor:
 
     def _never(self, held: Held) -> None:
         """It was asked to end and had not begun."""
-        self._held.pop(held.a.name, None)
+        self._held.pop(held.name, None)
         held.report.ended(Ending(OutcomeKind.canceled, 0, self._clock.now(), reason="canceled before it began"))
 
     def _kill(self, seat: Seat) -> None:
@@ -229,7 +233,7 @@ class PythonExecutor:
 
     def _refuse(self, package: str, reason: str) -> None:
         for held in self._queues.pop(package, ()):
-            self._held.pop(held.a.name, None)
+            self._held.pop(held.name, None)
             held.report.ended(Ending(OutcomeKind.refused, 0, self._clock.now(), reason=reason))
 
     def _deal(self, queue: deque[Held], seats: list[Seat]) -> None:
@@ -261,7 +265,7 @@ class PythonExecutor:
 
     def over(self, held: Held) -> None:
         """See ``Owner``."""
-        self._held.pop(held.a.name, None)
+        self._held.pop(held.name, None)
 
     def silent(self, held: Held) -> None:
         """See ``Owner``. From now on its timeout counts."""
@@ -300,7 +304,7 @@ class PythonExecutor:
 
     def _died(self, held: Held, code: int) -> None:
         """The call that was being made when its runner ended."""
-        self._held.pop(held.a.name, None)
+        self._held.pop(held.name, None)
         number = -code if code < 0 else None
         status = f"signal:{number}" if number else str(code)
         now = self._clock.now()

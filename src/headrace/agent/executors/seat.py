@@ -16,7 +16,7 @@ import msgspec
 
 from headrace.agent.executors.left import is_short
 from headrace.agent.executors.port import Ending, Place, Report
-from headrace.link.records import Artifact, Assignment
+from headrace.link.records import Artifact, Assignment, AttemptName
 from headrace.model.changes import OutcomeKind
 from headrace.model.errors import HeadraceError, NotFound
 from headrace.model.ports import Clock
@@ -39,7 +39,8 @@ from headrace.runner.protocol import (
 CHUNK = 1 << 18
 LOOK_S = 0.5
 """How often a working runner is looked at: at most twice as long its word may be missing."""
-KINDS = {"succeeded": OutcomeKind.succeeded, "failed": OutcomeKind.failed, "canceled": OutcomeKind.canceled}
+SUCCEEDED = OutcomeKind.succeeded
+KINDS = {"succeeded": SUCCEEDED, "failed": OutcomeKind.failed, "canceled": OutcomeKind.canceled}
 
 
 class Owner(Protocol):
@@ -58,20 +59,18 @@ class Owner(Protocol):
         """A call whose kill was ordered before it began has begun all the same."""
 
 
-class Held:
+class Held(msgspec.Struct, eq=False):
     """One attempt that this executor has. ``asked``: to end; ``doomed``: its kill was ordered before it began."""
 
-    __slots__ = ("a", "asked", "doomed", "id", "made", "place", "report", "seat")
-
-    def __init__(self, id: int, a: Assignment, report: Report, place: Place) -> None:
-        self.id = id
-        self.a = a
-        self.report = report
-        self.place = place
-        self.seat: Seat | None = None
-        self.made = False
-        self.asked = False
-        self.doomed = False
+    id: int
+    a: Assignment
+    report: Report
+    place: Place
+    name: AttemptName
+    seat: Seat | None = None
+    made: bool = False
+    asked: bool = False
+    doomed: bool = False
 
     def call(self) -> Call:
         """What the runner is told. Raises OSError or HeadraceError when the attempt's folders cannot be made."""
@@ -235,9 +234,13 @@ class Seat:
         if held is None:
             return
         if isinstance(message, Ok):
-            self._over(held)
-            ending = Ending(OutcomeKind.succeeded, message.started_at, message.ended_at, "ok", result=message.result)
-            self._end(held, ending, files=False)
+            del self.calls[held.id]
+            self._owner.over(held)
+            ending = Ending(SUCCEEDED, message.started_at, message.ended_at, "ok", result=message.result)
+            if held.made:
+                self._end(held, ending, files=False)
+            else:
+                held.report.ended(ending)
         elif isinstance(message, Log):
             held.report.log(message.stream, message.data, at=message.at, level=message.level, logger=message.logger)
         elif isinstance(message, Said):
@@ -268,7 +271,7 @@ class Seat:
                 result = f.read()
             with contextlib.suppress(OSError):
                 os.unlink(d.result_path)
-        status = d.exit_status or ("ok" if kind is OutcomeKind.succeeded else "error")
+        status = d.exit_status or ("ok" if kind is SUCCEEDED else "error")
         return Ending(
             kind, d.started_at, d.ended_at, status, result=result, error=d.error, error_types=d.error_types,
             stop_retry=d.stop_retry, skip=d.skip, retry_after=d.retry_after, result_lines=d.result_lines,
