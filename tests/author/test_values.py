@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import enum
+import math
 import subprocess
 import sys
 import uuid
@@ -98,6 +99,22 @@ def test_a_value_comes_back_as_it_went(kind: Any, values: st.SearchStrategy[Any]
 def test_anything_else_says_what_to_do_instead(value: Any) -> None:
     with pytest.raises(Invalid, match=r"ctx\.outputs"):
         encode(value)
+
+
+@dataclasses.dataclass
+class Numbers:
+    one: float
+    two: float
+
+
+@pytest.mark.parametrize("value", [math.nan, [1.0, {"a": (-math.inf,)}], Numbers(1.0, math.inf), iter([1.0, math.nan])])
+def test_a_number_that_json_has_not_is_refused_and_never_becomes_null(value: Any) -> None:
+    with pytest.raises(Invalid, match="JSON has none such"):
+        encode(value)
+
+
+def test_null_stays_null_beside_numbers_and_texts() -> None:
+    assert encode([None, 1.5, "null", {"a": None}]).data == b'[null,1.5,"null",{"a":null}]'
 
 
 @pytest.mark.parametrize("key", [(1, 2), None, True, frozenset({1})], ids=str)

@@ -17,6 +17,7 @@ from headrace.control.changes.admin import RunSecret
 from headrace.control.progress import Progress
 from headrace.control.settings import ControlSettings
 from headrace.model.changes import SYSTEM
+from headrace.model.errors import StoreError
 
 
 @run_async
@@ -59,6 +60,32 @@ async def test_a_ledger_that_commits_nothing_while_changes_wait_is_not_ready(
         assert "nothing has been committed" in answer.json["detail"]
         go.set()
         assert (await asked).status == 201
+        assert (await world.call("GET", "/health/ready", role=None)).status == 200
+
+
+@run_async
+async def test_a_node_whose_store_refuses_to_write_is_not_ready_until_it_writes_or_may_be_tried_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with World(tmp_path) as world:
+        world.serve(ready=world.node.problems)
+        await world.post("/jobs", HELLO)
+        writer = world.node.store.writer
+        real = writer.commit
+
+        async def full() -> None:
+            raise StoreError("COMMIT did not happen: database or disk is full")
+
+        monkeypatch.setattr(writer, "commit", full)
+        assert (await world.post("/jobs/hello/runs", {})).status == 503
+        answer = await world.call("GET", "/health/ready", role=None)
+        assert answer.status == 503
+        assert "refused to write" in answer.json["detail"]
+        monkeypatch.setattr(node_module, "REFUSED_S", 0.0)
+        assert (await world.call("GET", "/health/ready", role=None)).status == 200
+        monkeypatch.undo()
+        monkeypatch.setattr(writer, "commit", real)
+        assert (await world.post("/jobs/hello/runs", {})).status == 201
         assert (await world.call("GET", "/health/ready", role=None)).status == 200
 
 

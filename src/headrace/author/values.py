@@ -10,6 +10,7 @@ import inspect
 import types
 import typing
 from collections.abc import Callable, Iterable, Iterator
+from math import isfinite
 from typing import Annotated, Any, Union, get_args, get_origin
 
 import msgspec
@@ -71,9 +72,28 @@ def encode(value: object) -> Encoded:
 def dump(value: object) -> bytes:
     """One value as JSON text. Raises Invalid."""
     try:
-        return ENCODER.encode(value)
+        data = ENCODER.encode(value)
     except (TypeError, ValueError, OverflowError, RecursionError) as e:
         raise Invalid(f"the value cannot be written as JSON ({e}): {ADVICE}") from e
+    # The encoder writes null for what JSON has no number for: who reads it must not take that for a missing value.
+    if value is not None and b"null" in data and (odd := _no_number(value)) is not None:
+        raise Invalid(f"the value has the number {odd} in it, and JSON has none such: make it None or a text")
+    return data
+
+
+def _no_number(value: object) -> float | None:
+    """A NaN or infinity in it."""
+    left = [msgspec.to_builtins(value, enc_hook=to_plain, str_keys=True)]
+    while left:
+        one = left.pop()
+        if isinstance(one, float):
+            if not isfinite(one):
+                return one
+        elif isinstance(one, dict):
+            left.extend(one.values())
+        elif isinstance(one, list | tuple | set | frozenset):
+            left.extend(one)
+    return None
 
 
 def builtins(value: object) -> Any:

@@ -32,7 +32,7 @@ from headrace.core.work import Command, Offer, Working
 from headrace.model.cells import ASIDE_MAX, INLINE_MAX, RunCell, Value
 from headrace.model.changes import SYSTEM, Change, Origin, Settle
 from headrace.model.definition import JobDefinition
-from headrace.model.errors import Busy, HeadraceError, StoreAway, UnknownOutcome
+from headrace.model.errors import Busy, HeadraceError, StoreAway, StoreError, UnknownOutcome
 from headrace.model.ports import Clock, Dice, Fault, no_fault
 from headrace.store.port import Store, Writer
 from headrace.store.rows import Batch, LogSegment
@@ -90,6 +90,7 @@ class Ledger:
         self._on_doubt = on_doubt
         self._on_commit = on_commit
         self._away = 0
+        self._refused_at: float | None = None
         self._fault = fault
         self.node = 0
         """The number of this life of a control, which commits name; known before the first."""
@@ -200,6 +201,11 @@ class Ledger:
         """Seconds since the last commit while something waits; 0 when nothing does."""
         return 0.0 if self.idle else self._clock.monotonic() - self._moved_at
 
+    @property
+    def refused_for(self) -> float | None:
+        """Seconds since the store last refused to write a change; None when it has written one since."""
+        return None if self._refused_at is None else self._clock.monotonic() - self._refused_at
+
     async def run(self) -> None:
         """Group after group, for ever."""
         while True:
@@ -294,6 +300,8 @@ class Ledger:
             self._queue.put_back([unit])
             return
         log.error("a group could not be committed: %s", error)
+        if isinstance(error, StoreError):
+            self._refused_at = self._clock.monotonic()
         unit.failed = error
         unit.resolve()
         if unit.future is None:
@@ -351,6 +359,8 @@ class Ledger:
             raise
         self._moved_at = self._clock.monotonic()
         self._away = 0
+        if not recorder.empty:
+            self._refused_at = None
         self._fault("ledger.after_commit")
         if not recorder.empty:
             self._on_commit(batch, group.runs)

@@ -47,6 +47,11 @@ RUN_TOKEN_US = 7 * 24 * 3600 * 1_000_000
 STUCK_S = 10.0
 """A ledger that has not committed for so long while changes wait makes no progress."""
 
+REFUSED_S = 30.0
+"""So long a node whose store refused a change is not ready, unless a change was written since. Then it may be tried anew:
+who sends nothing to nodes that are not ready would otherwise never learn that there is room again.
+"""
+
 log = logging.getLogger("headrace.control")
 
 
@@ -246,6 +251,8 @@ class Node:
             found.append("not all of its loops run")
         if (stuck := self.ledger.stuck_for) > STUCK_S:
             found.append(f"changes wait and nothing has been committed for {stuck:.0f} s")
+        if (refused := self.ledger.refused_for) is not None and refused < REFUSED_S:
+            found.append(f"the store refused to write a change {refused:.0f} s ago; the server's log says why")
         return found
 
     async def close(self) -> None:
