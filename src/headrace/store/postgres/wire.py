@@ -1,7 +1,7 @@
 """Named statements over one connection, many in one round trip: libpq's pipeline, without psycopg's cursors.
 
 A cursor per statement costs several times what the statement does (measured: 1.2 ms of CPU for a group of six). Never
-decides, never retries, never hides that the line is lost. Called by ``writer``, which owns the connection.
+decides, never retries, never hides that the line is lost. Called by whoever has the connection: ``writer``, ``pool``.
 """
 
 from __future__ import annotations
