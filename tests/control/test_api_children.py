@@ -164,3 +164,70 @@ async def test_a_child_whose_tasks_are_not_registered_yet_is_not_begun(tmp_path:
         found = await until(world, f"/runs?parent={run}", lambda got: len(got["items"]) == 1)
         kept = (await world.get(f"/runs/{found['items'][0]['id']}/definition")).json
         assert list(kept["packages"]) == ["reports"]
+
+
+LONG = {
+    "name": "long",
+    "tasks": [
+        {"name": "a", "command": ["a"]},
+        {"name": "e", "each": [1, 2], "command": ["e"]},
+        {"name": "b", "command": ["b"], "needs": ["a", "e"]},
+    ],
+}
+OUTER = {
+    "name": "outer",
+    "tasks": [
+        {"name": "c", "job": {"name": "long", "params": {"n": "${params.n}"}}},
+        {"name": "d", "needs": ["c"], "command": ["d"]},
+    ],
+}
+
+
+async def failed_child(world: World) -> tuple[int, int]:
+    """A parent and its child, of which all had succeeded but the last task."""
+    await world.agent(slots=20)
+    await world.put("/jobs/long", LONG)
+    await world.put("/jobs/outer", OUTER)
+    run: int = (await world.post("/jobs/outer/runs", {"params": {"n": 1}})).json["id"]
+    found = await until(world, f"/runs?parent={run}", lambda got: got["items"])
+    child: int = found["items"][0]["id"]
+    await world.settle(child, 0)
+    await world.settle(child, 1, 0)
+    await world.settle(child, 1, 1)
+    await world.settle(child, 2, kind=OutcomeKind.failed)
+    await until(world, f"/runs/{run}", lambda got: got["state"] == "failed")
+    return run, child
+
+
+async def restarted(world: World, run: int, **body: Any) -> tuple[int, dict[str, Any]]:
+    again = (await world.post(f"/runs/{run}/restart", body)).json["id"]
+    child = (await until(world, f"/runs?parent={again}", lambda got: got["items"]))["items"][0]
+    return again, (await world.get(f"/runs/{child['id']}")).json
+
+
+@run_async
+async def test_the_child_of_a_restarted_run_repeats_nothing_that_had_succeeded(tmp_path: Path) -> None:
+    async with World(tmp_path) as world:
+        run, child = await failed_child(world)
+        again, view = await restarted(world, run)
+        assert (view["parent"], view["restarted_from"]) == (again, child)
+        taken = {t["name"]: (t["state"], t["taken_from"]) for t in view["tasks"]}
+        assert taken["a"] == ("succeeded", child)
+        assert taken["e"][0] == "succeeded"
+        assert taken["b"] == ("dispatched", None)
+        instance = (await world.get(f"/runs/{view['id']}/tasks/e/1")).json
+        assert (instance["state"], instance["taken_from"]) == ("succeeded", child)
+        await world.settle(view["id"], 2)
+        await until(world, f"/runs/{again}", lambda got: got["tasks"][1]["state"] == "dispatched")
+        await world.settle(again, 1)
+        assert (await world.get(f"/runs/{again}")).json["state"] == "succeeded"
+
+
+@run_async
+async def test_a_child_begins_anew_where_its_task_is_named_or_its_parameters_changed(tmp_path: Path) -> None:
+    async with World(tmp_path) as world:
+        run, _ = await failed_child(world)
+        for body in ({"from": "c"}, {"from": "start"}, {"params": {"n": 2}}):
+            _, view = await restarted(world, run, **body)
+            assert view["restarted_from"] is None
+            assert view["tasks"][0]["state"] == "dispatched"

@@ -16,6 +16,7 @@ from headrace.control.graphs import Graphs
 from headrace.control.ids import Ids
 from headrace.control.ledger import Ledger
 from headrace.control.missing import no_longer_waiting
+from headrace.control.restarts import child_to_go_on_from, going_on
 from headrace.control.saved import Saved, SavedJobs
 from headrace.control.values import Values
 from headrace.model.cells import InputMore, ParentRef, RunInput, Value
@@ -78,7 +79,7 @@ class Family:
 
     async def _change(self, message: AnyMessage) -> Change | None:
         if isinstance(message, StartChild):
-            return Submit(await self._input(message))
+            return await self._start(message)
         if isinstance(message, StopChild):
             return await self._stop(message)
         return await self._ended(message)
@@ -95,6 +96,17 @@ class Family:
             error=error.message,
             kind_of_error=type(error).__name__,
         )
+
+    async def _start(self, message: StartChild) -> Submit:
+        """A new child; under a parent that goes on from a failed run it goes on from the child which that run had."""
+        given = await self._input(message)
+        try:
+            old = await child_to_go_on_from(self._reader, self._graphs, message) if message.source else None
+            if old is not None and (old.input.job, old.input.params) == (given.job, given.params):
+                return await going_on(self._reader, self._graphs, given, old)
+        except NotFound:
+            log.info("run %d is not kept whole any more: a child of run %d begins anew", message.source, message.run)
+        return Submit(given)
 
     async def _input(self, message: StartChild) -> RunInput:
         saved = await self._saved(message)

@@ -53,8 +53,9 @@ def begin(draft: Draft, node: Node, cell: TaskCell) -> None:
     cell = _begun(draft, node, cell, over)
     if spec.kind == "job":
         actor = "" if draft.given is None else draft.given.actor
+        source = draft.run.more.source if draft.run.more is not None else 0
         start = StartChild(
-            *cell.key, cell.epoch, spec.target, node.source.version, spec.args, depth, draft.run.priority, actor
+            *cell.key, cell.epoch, spec.target, node.source.version, spec.args, depth, draft.run.priority, actor, source
         )
         draft.commands.append(Tell(start))
 

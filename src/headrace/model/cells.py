@@ -110,7 +110,7 @@ class RunMore(Struct, frozen=True, array_like=True, gc=False):
     expires_at: int = 0
     """It is canceled at this instant unless it has begun; 0 once it has."""
     source: int = 0
-    """The run that it goes on from, where instances of groups are taken over; 0 for none."""
+    """The run that it goes on from, where instances of groups and children are taken over; 0 for none."""
     groups: tuple[tuple[int, int], ...] = ()
     """(task, task of ``source``) of these groups."""
     restarted_as: tuple[int, ...] = ()

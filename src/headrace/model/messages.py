@@ -24,7 +24,7 @@ class Message(Struct, frozen=True, array_like=True, tag=True, gc=False):
 
 class StartChild(Message, frozen=True, array_like=True, tag="start", gc=False):
     """Make the child run of this attempt. ``params`` is the JSON text of its parameters, ``version`` 0 the newest,
-    ``actor`` whoever asked for the parent.
+    ``actor`` whoever asked for the parent. ``source`` is the run that the parent goes on from; 0: none.
     """
 
     job: str = ""
@@ -33,6 +33,7 @@ class StartChild(Message, frozen=True, array_like=True, tag="start", gc=False):
     depth: int = 1
     priority: int = 0
     actor: str = ""
+    source: int = 0
 
 
 class StopChild(Message, frozen=True, array_like=True, tag="stop", gc=False):
