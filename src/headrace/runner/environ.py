@@ -23,7 +23,7 @@ OWN = (
     "HEADRACE_URL",
     "HEADRACE_TOKEN",
 )
-KEYS = tuple(os.fsencode(name) for name in OWN)
+RUN, TASK, ATTEMPT, EPOCH, JOB, URL, TOKEN = (os.fsencode(name) for name in OWN)
 ENCODING, ERRORS = sys.getfilesystemencoding(), sys.getfilesystemencodeerrors()
 
 
@@ -35,7 +35,8 @@ class Environ:
         self._fixed = fixed
         self._given: dict[str, str] = {}
         self._given_due = False
-        self._own: tuple[int | str, ...] = ()
+        self._last: Call | None = None
+        """Whose variables they are."""
         self._set: dict[bytes, bytes] = {}
         """What the variables were after ``enter``."""
         self._plain = False
@@ -56,28 +57,38 @@ class Environ:
 
     def enter(self, call: Call) -> None:
         """These are the variables of this call."""
-        own = (call.run, call.task, call.attempt, call.epoch, call.job, call.url, call.token)
         plain = not (call.env or call.outputs or call.inputs)
+        last = self._last
         known, self._plain = plain and self._plain, False
-        if not known:
-            self._replace(call, own)
-        else:
-            if own != self._own:
-                self._change(own)
+        if known and last is not None:
+            self._change(call, last)
             if self._given_due:
                 for name, value in self._given.items():
                     self._put(os.fsencode(name), os.fsencode(value))
-        self._own, self._given_due, self._plain = own, False, plain
+        else:
+            self._replace(call)
+        self._last, self._given_due, self._plain = call, False, plain
 
     def leave(self) -> None:
         """The call is over: did it change them?"""
         if os.environ._data != self._set:  # type: ignore[attr-defined]  # noqa: SLF001  # reason: comparing all variables decoded costs 20 µs a call
             self._plain = False
 
-    def _change(self, own: tuple[int | str, ...]) -> None:
-        for key, value, before in zip(KEYS, own, self._own, strict=True):
-            if value != before:
-                self._put(key, str(value).encode(ENCODING, ERRORS))
+    def _change(self, call: Call, last: Call) -> None:
+        if call.run != last.run:
+            self._put(RUN, b"%d" % call.run)
+        if call.token != last.token:
+            self._put(TOKEN, call.token.encode(ENCODING, ERRORS))
+        if call.task != last.task:
+            self._put(TASK, call.task.encode(ENCODING, ERRORS))
+        if call.job != last.job:
+            self._put(JOB, call.job.encode(ENCODING, ERRORS))
+        if call.attempt != last.attempt:
+            self._put(ATTEMPT, b"%d" % call.attempt)
+        if call.epoch != last.epoch:
+            self._put(EPOCH, b"%d" % call.epoch)
+        if call.url != last.url:
+            self._put(URL, call.url.encode(ENCODING, ERRORS))
 
     def _put(self, key: bytes, value: bytes) -> None:
         """What ``os.environ`` does, but for the memory."""
@@ -94,7 +105,8 @@ class Environ:
             # Only now: the one before must live until the C library looks at it no longer.
             self._texts[key] = text
 
-    def _replace(self, call: Call, own: tuple[int | str, ...]) -> None:
+    def _replace(self, call: Call) -> None:
+        own = (call.run, call.task, call.attempt, call.epoch, call.job, call.url, call.token)
         mine = {name: str(value) for name, value in zip(OWN, own, strict=True)}
         os.environ.clear()
         os.environ.update({**self._base, **call.env, **self._fixed, **mine, **self._given, **folders(call)})

@@ -34,12 +34,14 @@ class Memory:
 
     def __init__(self, fd: int) -> None:
         self._map = mmap.mmap(fd, SIZE)
+        self._words = memoryview(self._map).cast("Q")
+        """The head of it: each is written at once, or not at all."""
         self._sent = 0
         self._end = HEAD.size
 
     def making(self, id: int) -> None:
         """The call with this id begins; 0: none does."""
-        WORD.pack_into(self._map, 0, id)
+        self._words[0] = id
 
     def note(self, message: bytes) -> bool:
         """Keep this encoded message until it is sent. False when there is no room: it is safe only once it is sent."""
@@ -49,14 +51,14 @@ class Memory:
             return False
         self._map[self._end : end] = data
         self._end = end
-        WORD.pack_into(self._map, 16, end - HEAD.size)
+        self._words[2] = end - HEAD.size
         return True
 
     def sent(self) -> None:
         """Everything that waited was sent, as one frame."""
         self._sent += 1
         self._end = HEAD.size
-        HEAD.pack_into(self._map, 0, WORD.unpack_from(self._map, 0)[0], self._sent, 0)
+        HEAD.pack_into(self._map, 0, self._words[0], self._sent, 0)
 
 
 def read_making(fd: int) -> int:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
+from _signal import getsignal  # type: ignore[import-not-found]  # reason: signal's own makes an enum of it, in 5 µs
 
 OWN = (signal.SIGTERM, signal.SIGINT)
 """The signal by which a runner is asked to end a call, and the one it ignores."""
@@ -25,7 +26,7 @@ class Traits:
         os.umask(self._umask)
         self._switch = sys.getswitchinterval()
         self._user = (os.geteuid(), os.getegid())
-        self._handlers = [signal.getsignal(number) for number in OWN]
+        self._handlers = [getsignal(number) for number in OWN]
         self._limits = _limits()
 
     def restore(self) -> bool:
@@ -40,7 +41,7 @@ class Traits:
         if sys.getswitchinterval() != self._switch:
             sys.setswitchinterval(self._switch)
         for number, handler in zip(OWN, self._handlers, strict=True):
-            if signal.getsignal(number) is not handler:
+            if getsignal(number) is not handler:
                 signal.signal(number, handler)
         for timer in TIMERS:
             if signal.getitimer(timer)[0]:
