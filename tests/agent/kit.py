@@ -115,6 +115,12 @@ class NoPlaces:
     def clear(self, place: Any) -> None:
         self.cleared += 1
 
+    def bring(self) -> asyncio.Future[None] | None:
+        return None
+
+    def leave(self) -> None:
+        pass
+
     def harvest(self, globs: Sequence[str] = ()) -> tuple[Artifact, ...]:
         return ()
 

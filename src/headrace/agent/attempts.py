@@ -13,6 +13,7 @@ from typing import Protocol
 
 from msgspec import structs
 
+from headrace.agent.bringing import Bringing
 from headrace.agent.executors.port import Ending, Executor, Place
 from headrace.agent.feed import Outbox
 from headrace.agent.journal import Journal, Leftover
@@ -33,6 +34,8 @@ TIMEOUT = "timeout"
 """The reason of an attempt that was ended because it took too long; its error says how long."""
 
 _REFUSED = OutcomeKind.refused
+ENDED = "the agent ended before it began"
+
 _RECENT = 32_768
 _EMPTY = Seal()
 
@@ -101,6 +104,7 @@ class Attempts:
         self._works: dict[tuple[int, int, int], Work] = {}
         self._queue: deque[Work] = deque()
         self._out = 0
+        self._bringing = Bringing(self._brought)
         self._fresh: list[Outcome] = []
         self._flush_due = False
         self._recent = Recent(_RECENT)
@@ -222,10 +226,11 @@ class Attempts:
         while self._queue:
             work = self._queue.popleft()
             if work.phase is QUEUED:
-                self._never_began(work, OutcomeKind.refused, "the agent ended before it began")
+                self._never_began(work, OutcomeKind.refused, ENDED)
 
     async def close(self) -> None:
         """Write what is finished; nothing is told any more."""
+        await self._bringing.end()
         self._flush()
         self._closed = True
         self.outbox.close()
@@ -298,6 +303,8 @@ class Attempts:
             work.phase = GIVEN
             self._out += 1
             work.place = place = place_of(a)
+            if a.inputs and self._bringing.begin(work):
+                continue
             batch = batches.get(work.executor)
             if batch is None:
                 batch = batches[work.executor] = []
@@ -306,13 +313,27 @@ class Attempts:
             self._fault("agent.before_start")
             executor.start_many(batch)
 
+    def _brought(self, work: Work) -> None:
+        """Its input files are in place, unless it is to end: nothing of it has begun."""
+        assert work.place is not None
+        if work.asked is not None or work.fenced:
+            self._never_began(work, work.asked or OutcomeKind.canceled, work.reason or "")
+        elif self._ending:
+            self._never_began(work, OutcomeKind.refused, ENDED)
+        else:
+            self._fault("agent.before_start")
+            work.executor.start_many([(work.a, work, work.place)])
+
     def _ask(self, work: Work, kind: OutcomeKind, reason: str, grace_ms: int, *, said: str = "") -> None:
         if work.over:
             return
-        if work.asked is None:
+        first = work.asked is None
+        if first:
             work.asked, work.reason = kind, reason
-            if grace_ms > 0:
-                work.executor.ask(work.name, said or reason)
+        if self._bringing.leave(work):
+            return
+        if first and grace_ms > 0:
+            work.executor.ask(work.name, said or reason)
         if work.over:
             return
         kill_at = min(self._loop.time() + grace_ms / 1000, work.kill_at)
@@ -342,7 +363,7 @@ class Attempts:
         if work.phase is QUEUED:
             self._forget(work)
             return
-        if not work.over:
+        if not work.over and not self._bringing.leave(work):
             work.executor.kill(name)
 
     def _never_began(self, work: Work, kind: OutcomeKind, reason: str) -> None:

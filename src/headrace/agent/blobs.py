@@ -6,12 +6,12 @@ Must never build a path from anything but a checked digest. Called by ``agent.at
 
 from __future__ import annotations
 
+import errno
 import itertools
 import os
-import shutil
 import threading
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import IO, Protocol
 
 from headrace.codec.digests import hash_of, sha256
@@ -20,6 +20,11 @@ from headrace.link.wire import check_digest
 from headrace.model.errors import Conflict, Invalid, NotFound
 
 CACHE_MAX = 1024 * 1024 * 1024
+PIECE = 64 * 1024 * 1024
+"""So much is copied before somebody who needs it no longer is heard."""
+SMALL_PIECE = 1024 * 1024
+CANNOT = frozenset({errno.EXDEV, errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP, errno.EPERM})
+"""The kernel or the file system cannot copy by itself."""
 """Bytes of input files kept for later attempts."""
 
 
@@ -179,9 +184,21 @@ class FileBlobs:
                 return path
         raise NotFound(f"this agent has no bytes with digest {digest}")
 
-    def copy_to(self, digest: str, path: str) -> None:
-        """A private copy: what an attempt does to it harms nobody else. Raises ``NotFound``, OSError."""
-        shutil.copyfile(self.path(digest), path)
+    def copy_to(self, digest: str, path: str, *, left: Callable[[], bool] = lambda: False) -> None:
+        """A private copy: what an attempt does to it harms nobody else. May run in a thread, and stops when ``left``.
+
+        Where the file system can, the bytes are shared until one is written. Raises ``NotFound``, OSError.
+        """
+        with open(self.path(digest), "rb", buffering=0) as source, open(path, "wb", buffering=0) as copy:
+            try:
+                while not left() and os.copy_file_range(source.fileno(), copy.fileno(), PIECE):
+                    pass
+            except OSError as error:
+                if error.errno not in CANNOT:
+                    raise
+                # both stand where the last piece ended
+                while not left() and (data := source.read(SMALL_PIECE)):
+                    _write_all(copy, data)
 
     def _path(self, shelf: str, digest: str) -> str:
         return os.path.join(shelf, check_digest(digest))
@@ -243,6 +260,13 @@ class _Arriving:
             f.write(data)
         self._hashed.update(data)
         self.size += len(data)
+
+
+def _write_all(file: IO[bytes], data: bytes) -> None:
+    """Write all of it to an unbuffered file."""
+    rest = memoryview(data)
+    while rest:
+        rest = rest[file.write(rest) :]
 
 
 def _unlink(path: str) -> None:

@@ -6,6 +6,7 @@ attempt's folder. Called by ``agent.attempts`` and executors.
 
 from __future__ import annotations
 
+import asyncio
 import os
 import shutil
 import stat
@@ -20,9 +21,13 @@ from headrace.agent.blobs import FileBlobs
 from headrace.agent.executors.environment import write_file
 from headrace.agent.executors.port import Place
 from headrace.link.records import Artifact, Assignment, InputFile
-from headrace.model.errors import Invalid
+from headrace.model.errors import HeadraceError, Invalid
 
 ARTIFACTS_MAX = 10_000
+LARGE = 1_048_576
+"""Input files of so many bytes together are copied beside the loop."""
+MANY = 64
+"""So are so many, of whatever size."""
 _FREE_MAX = 128
 _REST = 32
 """Folders that rest before the first is used again."""
@@ -41,6 +46,9 @@ class FilePlace(Struct, eq=False):
     """Files that ``make`` has still to put there."""
     folder: Folder | None = None
     root: str = ""
+    trouble: Exception | None = None
+    """What kept ``bring`` from putting them there."""
+    left: bool = False
 
     @property
     def work(self) -> str:
@@ -80,9 +88,36 @@ class FilePlace(Struct, eq=False):
     def make(self) -> None:
         """See ``Place``."""
         self._root()
+        if self.trouble is not None:
+            raise self.trouble
         for file in self.due:
             self._put(file)
         self.due = ()
+
+    def bring(self) -> asyncio.Future[None] | None:
+        """See ``Place``."""
+        if len(self.due) < MANY and sum(file.size for file in self.due) < LARGE:
+            return None
+        try:
+            self._root()
+        except OSError:
+            return None  # whoever makes the place is told
+        return asyncio.get_running_loop().run_in_executor(None, self._fill)
+
+    def leave(self) -> None:
+        """See ``Place``."""
+        self.left = True
+
+    def _fill(self) -> None:
+        """In a thread: what goes wrong waits for ``make``."""
+        try:
+            for file in self.due:
+                self._put(file)
+                if self.left:
+                    return
+            self.due = ()
+        except (OSError, HeadraceError) as error:
+            self.trouble = error
 
     def harvest(self, globs: Sequence[str] = ()) -> tuple[Artifact, ...]:
         """See ``Place``."""
@@ -136,7 +171,7 @@ class FilePlace(Struct, eq=False):
             raise Invalid(f"not a path of an input file: {file.path!r}")
         target = os.path.join(self.inputs, *parts)
         os.makedirs(os.path.dirname(target), mode=0o700, exist_ok=True)
-        self.places.blobs.copy_to(file.digest, target)
+        self.places.blobs.copy_to(file.digest, target, left=lambda: self.left)
 
 
 class Folder:

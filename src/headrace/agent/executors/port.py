@@ -7,6 +7,7 @@ The simulator has executors of its own; this file must therefore never touch fil
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from typing import Any, Protocol
 
@@ -102,6 +103,14 @@ class Place(Protocol):
         """Make the folders and put the input files in place. Idempotent. Raises OSError, or LinkError for a missing
         input.
         """
+
+    def bring(self) -> asyncio.Future[None] | None:
+        """Begin to put the input files in place beside the loop, where that may take long; else None. ``make`` raises what
+        went wrong. Before the future is done the place must not be cleared.
+        """
+
+    def leave(self) -> None:
+        """The files are not needed any more: what ``bring`` began may stop where it is."""
 
     def harvest(self, globs: Sequence[str] = ()) -> tuple[Artifact, ...]:
         """The files left in ``outputs`` and those under ``work`` that match, kept in the agent's blobs by digest.

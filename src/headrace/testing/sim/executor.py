@@ -122,6 +122,12 @@ class SimPlace:
     def make(self) -> None:
         """Nothing to make."""
 
+    def bring(self) -> None:
+        """Nothing takes long."""
+
+    def leave(self) -> None:
+        """Nothing is being brought."""
+
     def harvest(self, globs: Sequence[str] = ()) -> tuple[()]:
         """Nothing is left."""
         return ()
