@@ -58,6 +58,9 @@ class Bench:
         assert (await self.life.calls.start(Start(1, [self.large]))).refused == []
         await asyncio.to_thread(self.blobs.begun.wait, PATIENCE_S)
 
+    async def copied(self) -> None:
+        await asyncio.wait(list(self.attempts._bringing._works.values()))
+
     async def told(self) -> list[Outcome]:
         self.blobs.go.set()
         return (await self.life.calls.outcomes(0, 5_000, 1)).outcomes
@@ -77,8 +80,8 @@ def test_others_begin_and_end_while_a_large_file_is_copied(tmp_path: Path) -> No
         assert bench.attempts.running == 2 - 1
         place = next(iter(bench.attempts._works.values())).place
         bench.blobs.go.set()
-        while bench.life.hands.begun != [2, 1]:
-            await asyncio.sleep(0.001)
+        await bench.copied()
+        assert bench.life.hands.begun == [2, 1]
         place.make()
         assert (Path(place.inputs) / "a" / "data").read_bytes() == DATA
 
@@ -107,8 +110,8 @@ def test_what_is_fenced_while_its_file_is_copied_says_nothing(tmp_path: Path) ->
         await bench.life.calls.stop(StopOrder(1, [(bench.large.name, 0)], fence=True))
         await bench.life.calls.start(Start(1, [job(2)]))
         bench.blobs.go.set()
-        while bench.attempts.running > 1:
-            await asyncio.sleep(0.001)
+        await bench.copied()
+        assert bench.attempts.running == 1
         bench.life.hands.end(2)
         assert [o.run for o in await bench.told()] == [2]
         assert bench.life.hands.begun == [2]
