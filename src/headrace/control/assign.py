@@ -24,7 +24,7 @@ TokenMaker = Callable[[int, int, int, int], str]
 ROWS_MAX = 500
 """Runs in one question to the store."""
 
-SLICE = 128
+SLICE = 64
 """So many assignments are made before others have their turn of the loop."""
 
 

@@ -213,7 +213,7 @@ class Ledger:
             self._woken.clear()
             while self._queue:
                 await self.run_once()
-                if self._queue:
+                if self._queue.long_next:
                     await self._breathe()
 
     async def run_once(self) -> None:

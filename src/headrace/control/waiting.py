@@ -37,6 +37,11 @@ class Waiting:
     def __len__(self) -> int:
         return len(self._short) + len(self._long)
 
+    @property
+    def long_next(self) -> bool:
+        """Whether the next group is a long one. One of those who ask little gives others their turn soon by itself."""
+        return bool(self._long) and (self._long_next or not self._short)
+
     def put(self, unit: Unit) -> None:
         """Behind the others."""
         self._line(unit).append(unit)
@@ -48,7 +53,7 @@ class Waiting:
 
     def take(self) -> list[Unit]:
         """What the next group decides. Whoever has gone meanwhile is left out."""
-        line = self._long if self._long and (self._long_next or not self._short) else self._short
+        line = self._long if self.long_next else self._short
         self._long_next = line is self._short
         units: list[Unit] = []
         count = 0

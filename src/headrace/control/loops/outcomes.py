@@ -27,7 +27,7 @@ from headrace.store.port import Blobs
 from headrace.store.rows import ArtifactRow
 
 WAIT_MS = 20_000
-SLICE = 256
+SLICE = 128
 """So many outcomes are read before others have their turn of the loop."""
 
 LOST_BYTES = "the agent lost what the attempt made"
