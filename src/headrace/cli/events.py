@@ -8,6 +8,7 @@ from functools import cache
 from typing import Any
 
 from headrace.cli import eventlines
+from headrace.cli.numbers import count
 from headrace.cli.runs import connect
 from headrace.cli.terminal import Terminal, short
 from headrace.client import flow
@@ -35,7 +36,7 @@ def add(commands: Any) -> None:
         help="only of runs/12, jobs/nightly, or what begins so: jobs/night*",
     )
     events.add_argument("--after", metavar="CURSOR", help="behind this cursor; latest: from now on")
-    events.add_argument("--limit", type=int, default=100, metavar="N", help="at most so many; default 100")
+    events.add_argument("--limit", type=count, default=100, metavar="N", help="at most so many; default 100")
     events.set_defaults(do=list_events)
 
 

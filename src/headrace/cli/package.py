@@ -74,6 +74,8 @@ def push_package(args: argparse.Namespace, terminal: Terminal) -> int:
 
     file, _, job = args.path.partition(":")
     path = Path(file)
+    if not path.exists():
+        raise Invalid(f"there is no file or folder {file!r}")
     name = args.name or package_name(path)
     with connect(args) as client:
         package = client.packages.put(name, bundle(path))

@@ -8,7 +8,7 @@ from typing import Any
 
 from headrace.cli import shapes
 from headrace.cli.follow import Watch, counted, failure, story
-from headrace.cli.numbers import run_id
+from headrace.cli.numbers import count, run_id
 from headrace.cli.pieces import Pieces, who
 from headrace.cli.terminal import Terminal, clean, elapsed, formatted, short
 from headrace.client import flow
@@ -56,7 +56,7 @@ def add(commands: Any) -> None:
     runs.add_argument("--as-of", dest="as_of", metavar="INSTANT", help="as they were then")
     runs.add_argument("--parent", type=int, metavar="ID", help="only the child runs of this run, oldest first")
     runs.add_argument("-q", dest="q", metavar="TEXT", help="search")
-    runs.add_argument("--limit", type=int, default=20, metavar="N", help="at most so many; default 20")
+    runs.add_argument("--limit", type=count, default=20, metavar="N", help="at most so many; default 20")
     runs.set_defaults(do=list_runs)
     show = commands.add_parser("show", help="one run and its tasks", description=SHOW)
     show.add_argument("id", type=run_id, metavar="ID")
@@ -80,7 +80,7 @@ def add(commands: Any) -> None:
         "stats", help="how the last runs of a job went, and its tasks; without one: what the server has to do"
     )
     statistics.add_argument("job", nargs="?", metavar="JOB")
-    statistics.add_argument("--runs", type=int, metavar="N", help="of so many of the newest ended runs; default 100")
+    statistics.add_argument("--runs", type=count, metavar="N", help="of so many of the newest ended runs; default 100")
     statistics.set_defaults(do=show_statistics)
 
 
