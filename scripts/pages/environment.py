@@ -20,7 +20,7 @@ MEANS = {
     "HEADRACE_RESULT": "a file: JSON written here is the task's result",
     "HEADRACE_EXIT_STATUS": "a file: text written here is the exit status",
     "HEADRACE_PARAMS": "a JSON file with the run's parameters",
-    "HEADRACE_PARAM_<NAME>": "each parameter, its name in capitals; text as it is, anything else as JSON",
+    "HEADRACE_PARAM_<NAME>": "each parameter, its name in capitals; text as it is, anything else as JSON; what is beyond 128 KiB, or 512 KiB in all, stands in `HEADRACE_PARAMS` only",
     "HEADRACE_URL": "the server, where it has an address",
     "HEADRACE_TOKEN": "a credential for this run only",
     "HEADRACE_ATTEMPT_KEY": "the agent's mark, by which it finds every process of an attempt; nothing for you to use",

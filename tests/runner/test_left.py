@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import os
+import subprocess
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from headrace.runner import left
 from headrace.runner.left import EXIT_STATUS_MAX, exit_status_in, result_in
-from headrace.runner.variables import parameters
+from headrace.runner.variables import ONE_MAX, parameters
 
 
 def test_an_exit_status_is_a_short_text_of_a_regular_file(tmp_path: Path) -> None:
@@ -57,3 +59,14 @@ def test_parameters_are_texts_or_json_under_names_that_a_shell_knows() -> None:
     }
     assert parameters(b"{}") == {}
     assert parameters(b"[1,2]") == {}
+
+
+def test_what_no_environment_can_hold_is_left_out_and_all_else_starts() -> None:
+    largest = ONE_MAX - len("HEADRACE_PARAM_A=")
+    for size, there in ((largest, True), (largest + 1, False)):
+        found = parameters(msgspec.json.encode({"a": "x" * size, "b": "ü" * 70_000, "c": 1}))
+        assert set(found) == ({"HEADRACE_PARAM_A", "HEADRACE_PARAM_C"} if there else {"HEADRACE_PARAM_C"})
+        subprocess.run(["true"], env=found, check=True)
+    many = parameters(msgspec.json.encode({f"p{n}": "x" * 100_000 for n in range(50)}))
+    assert list(many) == [f"HEADRACE_PARAM_P{n}" for n in range(5)]
+    subprocess.run(["true"], env=many, check=True)

@@ -45,6 +45,8 @@ def failed_to_start(a: Assignment, e: Exception, now: int) -> Ending:
     code = {errno.ENOENT: 127, errno.EACCES: 126, errno.ENOEXEC: 126}.get(getattr(e, "errno", None) or 0)
     why = getattr(e, "strerror", None) or str(e)
     message = f"cannot start {program!r}: {why}"
+    if getattr(e, "errno", None) == errno.E2BIG:
+        message += "; an argument or variable may have 128 KiB: large values stand in the file $HEADRACE_PARAMS"
     if is_short(e):
         return Ending(OutcomeKind.refused, 0, now, reason=message)
     return Ending(
