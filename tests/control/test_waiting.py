@@ -64,16 +64,19 @@ def test_what_follows_from_a_decision_is_no_short_unit() -> None:
     assert waiting.take() == [follow]
 
 
-def test_those_who_ask_little_go_along_in_their_order_and_what_control_does_itself_waits() -> None:
+def test_those_who_ask_little_go_along_in_order_but_not_controls_own_work_nor_who_may_wait_for_a_lock() -> None:
     waiting = Waiting(Bounds(changes=100))
     asked = [unit(1, first=n, atomic=True) for n in range(SMALL + 2)]
     for each in asked:
         waiting.put(each)
     assert waiting.take_along() == asked[:SMALL]
-    own = unit(1)
+    own, held = unit(1), unit(1, atomic=True)
+    held.waits = 1
     waiting.put_back([own])
     assert waiting.take_along() == []
-    assert waiting.take() == [own, *asked[SMALL:]]
+    waiting.put_back([held])
+    assert waiting.take_along() == []
+    assert waiting.take() == [held, own, *asked[SMALL:]]
 
 
 def test_each_line_keeps_its_order_and_forgets_who_has_gone() -> None:

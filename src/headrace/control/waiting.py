@@ -70,7 +70,7 @@ class Waiting:
         """
         line = self._short
         units: list[Unit] = []
-        while line and len(units) < SMALL and _is_asked(line[0]):
+        while line and len(units) < SMALL and _may_go_along(line[0]):
             unit = line.popleft()
             if unit.future is not None and not unit.future.cancelled():
                 unit.take(len(unit.changes))
@@ -97,9 +97,11 @@ def weighty(units: Sequence[Unit]) -> bool:
     return len(units) > SMALL or any(_is_long(unit) for unit in units)
 
 
-def _is_asked(unit: Unit) -> bool:
-    """Somebody outside waits for it, most likely: control's own work comes one by one."""
-    return unit.atomic or unit.named is not None
+def _may_go_along(unit: Unit) -> bool:
+    """Somebody outside waits for it, most likely, and it waits for no lock: the group has locked others already. Named things
+    are locked first in a group, and a unit that found its rows held may be the one to wait for them.
+    """
+    return unit.atomic and not unit.waits
 
 
 def _is_long(unit: Unit) -> bool:
