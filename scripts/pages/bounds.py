@@ -84,6 +84,7 @@ def _documents() -> list[tuple[str, str, str]]:
         ("steps of one path", f"{expression.MAX_STEPS}", "422"),
         ("a duration", durations.text_of(durations.MAX_MILLIS), "422"),
         ("a label's name, and its value", f"{LABEL_MAX:,} characters", "422"),
+        ("the label of an instance, as it is shown", f"{LABEL_MAX:,} characters", "cut"),
         ("a reason", f"{records.REASON_MAX:,} characters", "422"),
     ]
 

@@ -14,6 +14,7 @@ from headrace.control.values import SHOWN_MAX
 from headrace.link.records import LogRecord, Seal, StreamSeal
 from headrace.model.cells import Value
 from headrace.model.changes import SYSTEM, OutcomeKind
+from headrace.model.document import LABEL_MAX
 from headrace.store.rows import LogSegment
 
 CHAIN = {
@@ -305,6 +306,24 @@ async def test_lists_are_filtered_and_paged_newest_first(tmp_path: Path) -> None
         created = (await world.get(f"/runs/{ids[3]}")).json["created_at"]
         assert len((await world.get(f"/runs?since={created}")).json["items"]) == 5
         assert len((await world.get(f"/runs?until={created}")).json["items"]) == 4
+
+
+@run_async
+async def test_the_label_of_an_instance_may_speak_of_the_run_and_is_cut_where_it_is_shown(tmp_path: Path) -> None:
+    task = {
+        "name": "one",
+        "each": ["x", "y" * 5_000],
+        "label": "${run.job} ${run.labels.team}: ${item}",
+        "command": ["a"],
+    }
+    async with World(tmp_path) as world:
+        await world.agent(slots=8)
+        body = {"job": {"name": "wide", "tasks": [task]}, "labels": {"team": "sales"}}
+        run = (await world.post("/runs", body)).json["id"]
+        page = (await world.get(f"/runs/{run}/tasks/one?limit=2")).json
+        short, long = [t["label"] for t in page["items"]]
+        assert short == "wide sales: x"
+        assert (len(long), long[:14], long[-2:]) == (LABEL_MAX, "wide sales: yy", "y…")
 
 
 @run_async

@@ -18,6 +18,7 @@ from headrace.core.ending import REPEAT
 from headrace.core.expression import MISSING, MissingValue, render_text, walk
 from headrace.core.scope import labels_of
 from headrace.model.cells import Counts, TaskCell
+from headrace.model.document import LABEL_MAX
 from headrace.model.errors import TooLarge
 from headrace.model.ids import WHOLE
 from headrace.model.states import TASK_LEASED, AttemptState, TaskState
@@ -262,9 +263,15 @@ class TaskViews:
         if not isinstance(text, str) or cell.counts is not None:
             return None
         try:
-            return render_text(text, _LabelScope(self, cell))
+            label = render_text(text, _LabelScope(self, cell))
         except MissingValue:
             return None
+        return label if len(label) <= LABEL_MAX else label[: LABEL_MAX - 1] + "…"
+
+    def run(self) -> dict[str, Any]:
+        """What a label may say of the run itself."""
+        labels = labels_of(self._row.cell, self._row.input)
+        return {"id": self._row.cell.run, "job": self._known.definition.name, "labels": labels}
 
     def params(self) -> Any:
         """The run's parameters, decoded once."""
@@ -289,4 +296,4 @@ class _LabelScope:
         if root == "item":
             item = self._cell.item
             return MISSING if item is None or item.data is None else walk(msgspec.json.decode(item.data), path)
-        return walk({"id": self._cell.run}, path) if root == "run" and path else MISSING
+        return walk(self._views.run(), path) if root == "run" and path else MISSING
