@@ -149,13 +149,13 @@ class Outbox:
 
     async def _wait(self, seconds: float) -> None:
         self._release()
-        self._waiter = waiter = asyncio.get_running_loop().create_future()
+        loop = asyncio.get_running_loop()
+        self._waiter = waiter = loop.create_future()
+        over = loop.call_later(seconds, _end, waiter)
         try:
-            async with asyncio.timeout(seconds):
-                await waiter
-        except TimeoutError:
-            return
+            await waiter
         finally:
+            over.cancel()
             if self._waiter is waiter:
                 self._waiter = None
 
@@ -197,5 +197,11 @@ class Outbox:
 
     def _release(self) -> None:
         waiter, self._waiter = self._waiter, None
-        if waiter is not None and not waiter.done():
-            waiter.set_result(None)
+        if waiter is not None:
+            _end(waiter)
+
+
+def _end(waiter: asyncio.Future[None]) -> None:
+    """Its waiting is over."""
+    if not waiter.done():
+        waiter.set_result(None)

@@ -19,7 +19,8 @@ from headrace.runner.outbox import Outbox
 from headrace.runner.place import Grounds
 from headrace.runner.protocol import TO_RUNNER, Ask, Frames, Work
 
-CHUNK = 262_144
+CHUNK = 65_536
+"""Above 128 KiB every read would ask the kernel for memory and give it back."""
 
 
 class Runner:

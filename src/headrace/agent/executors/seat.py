@@ -36,7 +36,8 @@ from headrace.runner.protocol import (
     kept_path,
 )
 
-CHUNK = 1 << 18
+CHUNK = 65_536
+"""Above 128 KiB every read would ask the kernel for memory and give it back."""
 LOOK_S = 0.5
 """How often a working runner is looked at: at most twice as long its word may be missing."""
 SUCCEEDED = OutcomeKind.succeeded
