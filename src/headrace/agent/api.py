@@ -23,6 +23,8 @@ T = TypeVar("T")
 
 _MSGPACK = msgspec.msgpack.Encoder()
 _JSON = msgspec.json.Encoder()
+_CONTROLS = MSGPACK.encode()
+"""What control says in both headers."""
 _WAIT = re.compile(r"([0-9]{1,15})(ms|s)?\Z")
 
 
@@ -71,7 +73,7 @@ class Request:
 
 def _media(header: bytes, default: str) -> str:
     """Which of the three formats a header names."""
-    if MSGPACK.encode() in header:
+    if _CONTROLS in header:
         return MSGPACK
     if EDN.encode() in header:
         return EDN
