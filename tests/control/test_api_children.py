@@ -202,7 +202,10 @@ async def failed_child(world: World) -> tuple[int, int]:
 async def restarted(world: World, run: int, **body: Any) -> tuple[int, dict[str, Any]]:
     again = (await world.post(f"/runs/{run}/restart", body)).json["id"]
     child = (await until(world, f"/runs?parent={again}", lambda got: got["items"]))["items"][0]
-    return again, (await world.get(f"/runs/{child['id']}")).json
+    begun = await until(
+        world, f"/runs/{child['id']}", lambda got: any(t["state"] == "dispatched" for t in got["tasks"])
+    )
+    return again, begun
 
 
 @run_async
