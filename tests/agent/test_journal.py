@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import msgspec
+import pytest
 from kit import MemoryDisk, job
 
 from headrace.agent.journal import Journal
@@ -74,6 +75,47 @@ def test_it_is_written_anew_when_it_has_grown_and_loses_nothing() -> None:
     left = Journal(disk).recover()
     assert [o.m for o in left.finished] == [498, 499, 500]
     assert [t[0] for t in left.unfinished] == [9999]
+
+
+def test_of_an_agent_at_rest_little_lies_about_and_what_is_under_way_is_kept() -> None:
+    disk = MemoryDisk()
+    journal = Journal(disk, rotate_at=100_000_000)
+    journal.begin([])
+    journal.accepted([job(9999)])
+    for m in range(1, 3001):
+        journal.accepted([job(m)])
+        journal.finished([outcome(m, m)])
+    journal.acknowledged(3000)
+    assert len(disk.files["journal"]) > 256 * 1024  # one is under way
+    assert [t[0] for t in Journal(disk).recover().unfinished] == [9999]
+    journal.finished([outcome(3001, 9999)])
+    journal.acknowledged(3001)
+    assert not disk.files["journal"]
+    journal.accepted([job(10_000)])
+    assert [t[0] for t in Journal(disk).recover().unfinished] == [10_000]
+
+
+def test_a_journal_that_cannot_be_begun_anew_at_rest_goes_on_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    disk = MemoryDisk()
+    journal = Journal(disk, rotate_at=100_000_000)
+    journal.begin([])
+    for m in range(1, 3001):
+        journal.accepted([job(m)])
+        journal.finished([outcome(m, m)])
+
+    def full(name: str, by: str) -> None:
+        raise OSError("no room")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(disk, "replace", full)
+        journal.acknowledged(3000)
+    assert journal.trouble == "no room"
+    journal.accepted([job(10_000)])
+    assert [t[0] for t in Journal(disk).recover().unfinished] == [10_000]
+    journal.finished([outcome(3001, 10_000)])
+    journal.acknowledged(3001)
+    assert not journal.trouble
+    assert not disk.files["journal"]
 
 
 def test_a_life_that_dies_while_it_begins_leaves_the_older_journal() -> None:

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import zlib
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from struct import Struct as Packer
 from typing import Any
 
@@ -24,6 +25,8 @@ _FRAME = Packer("<II")
 _NAME = "journal"
 _NEXT = "journal.next"
 _ROTATE = 8 * 1024 * 1024
+_REST = 256 * 1024
+"""Bytes of a journal that an agent at rest leaves lying."""
 
 Trace = tuple[int, int, int, int, int, int]
 """(run, no, index, epoch, graph, attempt): what is needed to report an attempt lost."""
@@ -123,7 +126,10 @@ class Journal:
             known, name, _ = done.popleft()
             if taken.get(name) == known:
                 del taken[name]
-        self._try_append("k", m)
+        if not done and not self._open and self._file is not None and self._file.size > _REST:
+            self._try(self._rewrite)  # nothing of it matters any more
+        else:
+            self._try_append("k", m)
 
     def has_done(self, taken: Taken) -> bool:
         """Whether this attempt is over and its outcome not acknowledged."""
@@ -145,8 +151,11 @@ class Journal:
             self._file = None
 
     def _try_append(self, kind: str, payload: Any) -> None:
+        self._try(partial(self._append, kind, payload))
+
+    def _try(self, write: Callable[[], None]) -> None:
         try:
-            self._append(kind, payload)
+            write()
             self.trouble = ""
         except OSError as e:
             self.trouble = str(e)
