@@ -58,7 +58,7 @@ DEFENCES = (
     (Edit(TOKENS, "    if beyond := sorted(p.value for p in wanted - caller.permissions):", "    if beyond := []:"), PEOPLE, "nobody_makes"),
     (Edit(TOKENS, "return min(end, caller.expires_at)", "return end"), PEOPLE, "outlive"),
     (Edit(TOKENS, "or row.deleted_at or not _may_see(call, row):", "or row.deleted_at:"), PEOPLE, "see_and_revoke"),
-    (Edit(TOKENS, ", kept=lambda _: Told(201, view, place)", ""), PEOPLE, "shown_once"),
+    (Edit(TOKENS, ", kept=lambda _: Told(201, kept, place)", ""), PEOPLE, "shown_once"),
     (Edit("control/api/users.py", "    hide_password(call)\n    kept", "    kept"), PEOPLE, "idempotency_key"),
     (Edit("control/api/sessions.py", "    services.lockout.begin(body.name,", "    print(body.name,"), PEOPLE, "slowed_down"),
     (Edit("control/passwords.py", "(kept or self._nobody)", '(kept or "x")'), PEOPLE, "wrong_name"),
