@@ -14,10 +14,11 @@ from test_python_executor import TestPlace, Told
 
 from headrace.agent.executors.seat import Held, Seat
 from headrace.link.records import Assignment, InputFile
+from headrace.link.sharing import SHARED_MIN
 from headrace.model.changes import OutcomeKind
 from headrace.model.errors import Invalid, NotFound
 from headrace.runner.memory import make_memory
-from headrace.runner.protocol import Done, Ok, frame
+from headrace.runner.protocol import TO_RUNNER, Done, Frames, Ok, frame
 
 
 class Owner:
@@ -104,6 +105,24 @@ def test_a_call_whose_input_is_gone_is_refused_at_no_cost(tmp_path: Path, error:
         assert (end.kind, end.started_at, end.ended_at > 1_000_000) == (kind, 0, True)
         assert str(error) in (end.reason or "")
         assert (bench.owner.ended, list(bench.seat.calls), second.end.done()) == ([1], [2], False)
+        bench.close()
+
+    asyncio.run(main())
+
+
+def test_large_parameters_are_sent_to_a_runner_once_as_long_as_they_are_the_same(tmp_path: Path) -> None:
+    async def main() -> None:
+        bench = Bench(tmp_path)
+        large, other = b"[" + b"1" * SHARED_MIN + b"]", b"[" + b"2" * SHARED_MIN + b"]"
+        bare = job(1, kind="python", params=other, inputs=(InputFile("a", "0" * 64, 1),))
+        given = [b"{}", large, large, other, large, b"{}", b"{}"]
+        all_ = [bench.held(2 + at, job(2 + at, kind="python", params=p))[0] for at, p in enumerate(given)]
+        # What has no folder is not sent, and so are its parameters not.
+        all_.insert(3, bench.held(1, bare, Bare(NotFound("gone")))[0])
+        bench.seat.give(all_[:3])
+        bench.seat.give(all_[3:])
+        works = list(Frames(TO_RUNNER).feed(bench.runner.recv(1 << 20)))
+        assert [call.params for work in works for call in work.calls] == [b"{}", large, b"", other, large, b"{}", b"{}"]
         bench.close()
 
     asyncio.run(main())

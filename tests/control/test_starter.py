@@ -249,3 +249,24 @@ def test_an_older_link_epoch_ends_the_loop() -> None:
             await loop.run_once()
 
     run(work())
+
+
+class Wide(Plain):
+    """Every attempt has the same large parameters, as the instances of one run do."""
+
+    async def assign(self, batch: Sequence[Dispatch]) -> list[Assignment]:
+        params = b"[" + b"1" * (1 << 20) + b"]"
+        return [msgspec.structs.replace(a, params=params) for a in await super().assign(batch)]
+
+
+def test_the_instances_of_a_run_go_together_however_large_its_parameters_are() -> None:
+    async def work() -> None:
+        agent = Agent()
+        loop = starter(agent, Asked(Rows([])), room(2), Wide())
+        loop.take([Dispatch((1, 0, i), 1, 1, 1, 1, 9, Rendered("command", "t", "")) for i in range(50)])
+        loop.take(dispatches(2, 3, 4, 5))
+        await loop.run_once()
+        assert [len(o.attempts) for o in agent.orders] == [51, 2, 1]
+        assert [sum(map(len, o.params)) >> 20 for o in agent.orders] == [2, 2, 1]
+
+    run(work())

@@ -140,6 +140,21 @@ def test_a_call_sees_the_variables_of_the_contract(child: Child) -> None:
     assert Path(seen["HEADRACE_PARAMS"]).read_bytes() == params
 
 
+def test_a_call_that_is_sent_without_parameters_has_those_of_the_one_before_also_when_that_was_never_made(
+    child: Child,
+) -> None:
+    (held,) = child.give(("sleeps", {}))
+    child.until(held, Started)
+    (never,) = child.give(("variables", {}), params=b'{"n":2}')
+    (same,) = child.give(("variables", {}), params=b"")
+    child.ask(never)
+    child.ask(held)
+    child.process.send_signal(signal.SIGTERM)
+    assert [child.until(id).kind for id in (held, never)] == ["canceled", "canceled"]
+    seen = msgspec.json.decode(child.until(same).result)
+    assert (seen["HEADRACE_PARAM_N"], Path(seen["HEADRACE_PARAMS"]).read_bytes()) == ("2", b'{"n":2}')
+
+
 def test_what_was_written_counts_where_the_call_said_nothing(child: Child) -> None:
     end = child.call("writes", {"result": '{"n": 1}', "status": "EMPTY"})
     assert isinstance(end, Done)

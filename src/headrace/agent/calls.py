@@ -16,6 +16,7 @@ from headrace.agent.feed import FeedWire
 from headrace.link.port import LogPage
 from headrace.link.records import Accepted, AttemptName, Feed, Held, Start, StopOrder
 from headrace.link.session import AgentLink
+from headrace.link.sharing import apart
 from headrace.link.wire import FETCH_PIECE
 from headrace.model.errors import Conflict, Refused
 
@@ -85,7 +86,7 @@ class Calls:
     async def start(self, order: Start) -> Accepted:
         """See ``AgentCalls``."""
         await self._admit(order.link_epoch)
-        return self._attempts.accept(order.attempts)
+        return self._attempts.accept(apart(order))
 
     async def stop(self, order: StopOrder) -> None:
         """See ``AgentCalls``."""

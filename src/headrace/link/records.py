@@ -57,6 +57,8 @@ class Assignment(Struct, frozen=True, omit_defaults=True):
     url: str = ""
     log_max: int = 67_108_864
     prefetch: bool = False
+    shared: int = -1
+    """The place of its parameters in ``Start.params`` on the way (``link.sharing``); an agent has them in ``params``."""
 
     @property
     def name(self) -> AttemptName:
@@ -72,10 +74,11 @@ class InputFile(Struct, frozen=True, array_like=True):
 
 
 class Start(Struct, frozen=True):
-    """``POST /attempts``: a batch. Accepting is idempotent per attempt name."""
+    """``POST /attempts``: a batch. Accepting is idempotent per attempt name. ``params``: what many of them share."""
 
     link_epoch: int
     attempts: list[Assignment]
+    params: list[bytes] = []
 
 
 class Accepted(Struct, frozen=True):

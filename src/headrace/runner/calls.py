@@ -13,6 +13,8 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Any, NoReturn
 
+from msgspec.structs import replace
+
 from headrace.author.context import CURRENT, Context
 from headrace.author.errors import Canceled, Fail, Retry, Skip, class_names
 from headrace.author.task import Task, TaskFunction, ended_as, told
@@ -86,6 +88,8 @@ class Caller:
         self._grounds = grounds
         self._roots = roots
         self._pid = os.getpid()
+        self._params = b"{}"
+        """Those of the last call that was sent, made or not."""
         self._targets: dict[str, Target] = {}
         self.host: CallHost | None = None
         self.open = False
@@ -98,6 +102,10 @@ class Caller:
     def make(self, call: Call, asked: set[int]) -> None:
         """Run this call and put its end into the outbox."""
         began = time.time_ns() // 1000
+        if call.params:
+            self._params = call.params
+        else:
+            call = replace(call, params=self._params)
         host = CallHost(call, self._grounds, self._outbox.said)
         context = Context(call, call.params, host)
         if asked and call.id in asked:

@@ -29,7 +29,7 @@ class Call(Struct, frozen=True, array_like=True, tag="c"):
     """One attempt to make. ``id`` is the pool's own number of it, never used twice in one runner.
 
     ``work``, ``outputs``, ``inputs`` are the attempt's own folders, which exist when they are named; otherwise the
-    runner lends its scratch folders.
+    runner lends its scratch folders. ``params`` empty: those of the call that this runner was sent before this one.
     """
 
     id: int

@@ -13,7 +13,7 @@ import signal
 from collections import deque
 from collections.abc import Mapping, Sequence
 
-from headrace.agent.executors.environment import MARK, environment, write_file
+from headrace.agent.executors.environment import MARK, Given, environment, write_file
 from headrace.agent.executors.left import ending_of, failed_to_start
 from headrace.agent.executors.port import Ending, Place, Report
 from headrace.agent.places import FilePlace
@@ -44,6 +44,7 @@ class CommandExecutor:
     def __init__(self, key: str, base: Mapping[str, str], *, family: Family, leaves: Leaves, clock: Clock) -> None:
         self.key = key
         self.base = dict(base)
+        self.given = Given()
         self.family = family
         self.leaves = leaves
         self.clock = clock
@@ -205,7 +206,7 @@ class _Proc:
     def spawn(self) -> None:
         """Start the main process. Raises OSError, ValueError; leaves nothing open then."""
         a = self.a
-        env = environment(self.executor.base, a, self.place.root, self.key)
+        env = environment(self.executor.base, a, self.place.root, self.key, self.executor.given)
         self.place.give_params(a.params)
         argv = list(a.argv)
         if a.kind == "script":

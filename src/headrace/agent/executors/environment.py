@@ -23,7 +23,21 @@ def base_environment(own: dict[str, str], also: tuple[str, ...]) -> dict[str, st
     return base
 
 
-def environment(base: dict[str, str], a: Assignment, root: str, key: str) -> dict[str, str]:
+class Given:
+    """The variables of parameters, made anew only when they differ from the last: many tasks of one run have the same."""
+
+    def __init__(self) -> None:
+        self._params = b""
+        self._variables: dict[str, str] = {}
+
+    def of(self, params: bytes) -> dict[str, str]:
+        """``parameters``, remembered."""
+        if params != self._params:
+            self._params, self._variables = params, parameters(params)
+        return self._variables
+
+
+def environment(base: dict[str, str], a: Assignment, root: str, key: str, given: Given) -> dict[str, str]:
     """The whole environment of one attempt; the task's own ``env`` comes before ours, which it cannot shadow."""
     files = root + "/files"
     env = {
@@ -46,7 +60,7 @@ def environment(base: dict[str, str], a: Assignment, root: str, key: str) -> dic
     if a.token:
         env["HEADRACE_TOKEN"] = a.token
     if len(a.params) > 2:
-        env.update(parameters(a.params))
+        env.update(given.of(a.params))
     return env
 
 

@@ -17,6 +17,7 @@ import msgspec
 from headrace.agent.executors.left import is_short
 from headrace.agent.executors.port import Ending, Place, Report
 from headrace.link.records import Artifact, Assignment, AttemptName
+from headrace.link.sharing import SHARED_MIN
 from headrace.model.changes import OutcomeKind
 from headrace.model.errors import HeadraceError, NotFound
 from headrace.model.ports import Clock
@@ -73,7 +74,7 @@ class Held(msgspec.Struct, eq=False):
     asked: bool = False
     doomed: bool = False
 
-    def call(self) -> Call:
+    def call(self, params: bytes) -> Call:
         """What the runner is told. Raises OSError or HeadraceError when the attempt's folders cannot be made."""
         a = self.a
         work = outputs = inputs = ""
@@ -82,7 +83,7 @@ class Held(msgspec.Struct, eq=False):
             self.made = True
             work, outputs, inputs = self.place.work, self.place.outputs, self.place.inputs
         return Call(
-            self.id, a.target, a.args, a.run, a.index, a.epoch, a.attempt, a.task, a.job, a.params, a.token, a.url,
+            self.id, a.target, a.args, a.run, a.index, a.epoch, a.attempt, a.task, a.job, params, a.token, a.url,
             a.env, work, outputs, inputs,
         )  # fmt: skip
 
@@ -105,6 +106,8 @@ class Seat:
         self._owner = owner
         self._clock = clock
         self._sock = sock
+        self._params = b""
+        """Those of the last call that was sent: large ones are not sent again."""
         self._memory = memory
         self._out = bytearray()
         self._frames = Frames(FROM_RUNNER)
@@ -128,8 +131,10 @@ class Seat:
         """One frame of calls; those whose folders cannot be made end here."""
         calls: list[Call] = []
         for held in batch:
+            params = held.a.params
+            known = len(params) >= SHARED_MIN and params == self._params
             try:
-                calls.append(held.call())
+                calls.append(held.call(b"" if known else params))
             except (OSError, HeadraceError) as e:
                 self._owner.over(held)
                 # An input that is not here any more is sent again; it is not the task that failed.
@@ -138,6 +143,7 @@ class Seat:
                 held.report.ended(Ending(kind, 0, self._clock.now(), status, reason=f"no working folder: {e}"))
                 continue
             held.seat = self
+            self._params = params
             self.calls[held.id] = held
         if calls:
             self._send(frame([Work(calls)]))

@@ -19,6 +19,7 @@ from headrace.control.supply import Unable, lasting
 from headrace.core.work import Dispatch
 from headrace.link.port import AgentCalls
 from headrace.link.records import Assignment, AttemptName, Start
+from headrace.link.sharing import SHARED_MIN, together
 from headrace.link.wire import BODY_MAX
 from headrace.model.changes import SYSTEM, Change, Origin, OutcomeKind, Settle
 from headrace.model.errors import Busy, HeadraceError, LinkError, Refused
@@ -121,7 +122,7 @@ class Starter(Loop):
     async def _start(self, batch: list[Assignment]) -> None:
         """Hand these over. Where the agent cannot read them, each goes alone: only what is the cause suffers for it."""
         try:
-            refused = await self._post(Start(self._linked.link_epoch, batch))
+            refused = await self._post(together(self._linked.link_epoch, batch))
         except Refused:
             raise
         except HeadraceError as e:
@@ -187,14 +188,21 @@ def refusal(name: AttemptName, now: int, why: str) -> Settle:
 
 
 def _parts(batch: list[Assignment]) -> list[list[Assignment]]:
-    """Cut a batch where it would grow beyond what one POST may carry."""
+    """Cut a batch where it would grow beyond what one POST may carry: large parameters do so once for their run."""
     parts: list[list[Assignment]] = [[]]
     size = 0
+    carried: set[int] = set()
     for a in batch:
         weight = _weight(a)
-        if parts[-1] and size + weight > BYTES_MAX:
+        large = len(a.params) >= SHARED_MIN
+        if parts[-1] and size + weight - (len(a.params) if large and a.run in carried else 0) > BYTES_MAX:
             parts.append([])
+            carried.clear()
             size = 0
+        if large:
+            if a.run in carried:
+                weight -= len(a.params)
+            carried.add(a.run)
         parts[-1].append(a)
         size += weight
     return parts
