@@ -32,7 +32,7 @@ def page() -> str:
     assignment = Assignment(1, 0, -1, 1, 1, 0, "command", "t", job="j", params=b'{"<name>":1}', url="u", token="t")
     names = [
         "HEADRACE_PARAM_<NAME>" if name.startswith("HEADRACE_PARAM_") else name
-        for name in environment({}, assignment, "", "k")
+        for name in environment({}, assignment, "", "k", Given())
     ]
     assert sorted(names) == sorted(MEANS), set(names) ^ set(MEANS)
     passed = ", ".join(f"`{name}`" for name in PASSED)
