@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from msgspec import inspect as shapes
 
-from headrace.agent.executors.environment import PASSED, environment
+from headrace.agent.executors.environment import PASSED, Given, environment
 from headrace.client.config import DEFAULT_PORT, Config
 from headrace.link.records import Assignment
 from pages.words import GENERATED, field_docs, table, type_words
