@@ -15,7 +15,7 @@ WITH RECURSIVE walk (no) AS (
   UNION ALL
   SELECT (SELECT min(no) FROM task WHERE run = :run AND task.no > walk.no) FROM walk WHERE walk.no IS NOT NULL
 )
-SELECT t.image FROM walk JOIN task t ON t.run = :run AND t.no = walk.no AND t.idx = -1
+SELECT t.image FROM walk CROSS JOIN task t ON t.run = :run AND t.no = walk.no AND t.idx = -1
 WHERE (t.no, t.idx) > (:no, :idx) LIMIT :limit;
 
 -- name: groups_in
@@ -24,7 +24,7 @@ WITH RECURSIVE walk (no) AS (
   UNION ALL
   SELECT (SELECT min(no) FROM task WHERE run = :run AND task.no > walk.no) FROM walk WHERE walk.no IS NOT NULL
 )
-SELECT t.image FROM walk JOIN task t ON t.run = :run AND t.no = walk.no AND t.idx = -1
+SELECT t.image FROM walk CROSS JOIN task t ON t.run = :run AND t.no = walk.no AND t.idx = -1
 WHERE (t.no, t.idx) > (:no, :idx) AND (1 << t.state) & :states <> 0 LIMIT :limit;
 
 -- name: task_by_key
