@@ -27,11 +27,12 @@ _EDN = re.compile(rb"\{[\s,]*:|#:")
 
 
 class Document(Struct, frozen=True):
-    """Plain data and where its parts stand. ``name`` is the file's, for messages."""
+    """Plain data and where its parts stand. ``name`` is the file's, for messages; ``size`` its bytes."""
 
     data: Any
     positions: Positions = Positions()
     name: str = ""
+    size: int = 0
 
 
 def read_document(
@@ -45,7 +46,7 @@ def read_document(
     format_ = media_of(media) if media is not None else _guess(data, name or "")
     if format_ in (JSON, YAML, EDN):
         data = data.removeprefix(b"\xef\xbb\xbf")
-    return Document(plain(data, format_, type_), positions_of(data, format_), name or "")
+    return Document(plain(data, format_, type_), positions_of(data, format_), name or "", len(data))
 
 
 def definition_from(document: Document, check: Check | None = None) -> JobDefinition:

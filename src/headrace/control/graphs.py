@@ -6,10 +6,12 @@ Never writes. Called by the ledger (each group), the loops and the API.
 from __future__ import annotations
 
 from collections import OrderedDict
+from functools import partial
 
 import msgspec
 from msgspec import Struct
 
+from headrace.control.aside import aside
 from headrace.core.graph import compile as compile_job
 from headrace.core.nodes import Graph
 from headrace.model.definition import JobDefinition
@@ -59,12 +61,15 @@ class Graphs:
         document = await self._reader.document(graph)
         if document is None:
             raise NotFound(f"the definition document {graph} is not kept any more")
-        return self.put(graph, self._decode(document.body), size=len(document.body))
+        made = await aside(len(document.body), partial(self._made, document.body))
+        return self._known.get(graph) or self.put(graph, *made, size=len(document.body))
 
-    def put(self, graph: int, definition: JobDefinition, compiled: Graph | None = None, *, size: int = 0) -> Known:
-        """Remember a definition that was just kept, and what it compiled to if that is at hand."""
-        if compiled is None:
-            compiled = compile_job(definition)
+    def _made(self, body: bytes) -> tuple[JobDefinition, Graph]:
+        definition = self._decode(body)
+        return definition, compile_job(definition)
+
+    def put(self, graph: int, definition: JobDefinition, compiled: Graph, *, size: int = 0) -> Known:
+        """Remember a definition and what it compiled to."""
         one = len(compiled.nodes) == 1 and compiled.nodes[0].each is None
         self._drop(graph)
         known = self._known[graph] = Known(definition, compiled, one, size)

@@ -9,10 +9,12 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Protocol
 
 from msgspec import structs
 
+from headrace.control.aside import aside
 from headrace.control.changes.jobs import KeepDocument, classes_of, document_of
 from headrace.control.changes.named import NamedChange
 from headrace.control.changes.result import AnswerKey, Result
@@ -175,7 +177,7 @@ class Ledger:
         known = self._documents.get(digest)
         if known is not None and self.graphs.get(known) is not None:
             return known
-        compiled = compile_job(definition)
+        compiled = await aside(len(body), partial(compile_job, definition))
         graph: int = (await self.change(await self._keeping(compiled, digest, body), origin)).value
         self.graphs.put(graph, definition, compiled, size=len(body))
         if len(self._documents) > 4096:
@@ -185,7 +187,12 @@ class Ledger:
 
     async def document(self, definition: JobDefinition) -> KeepDocument:
         """The change that keeps a definition's document; part of ``PutJob``."""
-        return await self._keeping(compile_job(definition), *document_of(definition))
+        digest, body = document_of(definition)
+        compiled = await aside(len(body), partial(compile_job, definition))
+        kept = await self._keeping(compiled, digest, body)
+        # Nobody else is given this number: if it comes to nothing, nobody asks for it either.
+        self.graphs.put(kept.graph, definition, compiled, size=len(body))
+        return kept
 
     async def _keeping(self, graph: Graph, digest: bytes, body: bytes) -> KeepDocument:
         number = self._documents.get(digest) or await self._graph_ids.take()

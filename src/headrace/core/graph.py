@@ -155,7 +155,7 @@ def _linked(bare: list[Node], finals: set[int]) -> tuple[Node, ...]:
         linked.append(
             structs.replace(
                 node,
-                gate=tuple(need for need in node.needs if need not in own),
+                gate=tuple(need for need in node.needs if (need.task in finals) != node.final),
                 pending=plain + (alternatives > 0) + node.final,
                 alternatives=alternatives,
             )

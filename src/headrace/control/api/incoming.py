@@ -6,13 +6,14 @@ of submits.
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 from msgspec import Struct, structs
 
 from headrace.codec.documents import Document, definition_from, read_document
 from headrace.control.api.call import Call
-from headrace.control.api.negotiate import AT_ONCE, apart
+from headrace.control.aside import aside
 from headrace.control.catalog import (
     Catalog,
     missing_of,
@@ -40,15 +41,7 @@ class Incoming(Struct, frozen=True):
 
 async def document_of(call: Call, type_: Any = JobDefinition) -> Document:
     """The body as a document that describes a ``type_``. Raises Invalid (malformed)."""
-
-    def read(raw: bytes, media: str) -> Document:
-        document = read_document(raw, media=media, type_=type_)
-        if len(raw) > AT_ONCE:
-            # in this thread, not when the first problem asks for its place
-            document.positions.find("")
-        return document
-
-    return await apart(read, call.raw, call.content_type)
+    return await aside(len(call.raw), partial(read_document, call.raw, media=call.content_type, type_=type_))
 
 
 async def definition_of(call: Call, name: str | None = None) -> Incoming:
@@ -81,7 +74,8 @@ async def named_definition(call: Call, document: Document, name: str | None, *, 
 
 async def checked(document: Document, reader: Reader, *, allow_missing: bool = False) -> Incoming:
     """A checked and pinned definition. Raises Invalid with every problem."""
-    return incoming_from(document, await _catalog_for(document.data, reader), allow_missing=allow_missing)
+    catalog = await _catalog_for(document.data, reader)
+    return await aside(document.size, partial(incoming_from, document, catalog, allow_missing=allow_missing))
 
 
 def incoming_from(document: Document, catalog: Catalog, *, allow_missing: bool) -> Incoming:
@@ -100,10 +94,10 @@ def incoming_from(document: Document, catalog: Catalog, *, allow_missing: bool) 
     return Incoming(pinned(definition, catalog, missing), told_missing(missing))
 
 
-async def pinned_definition(definition: JobDefinition, reader: Reader, path: str) -> JobDefinition:
-    """The same for a definition that is a record already. Problems get ``path`` in front."""
+async def pinned_definition(definition: JobDefinition, reader: Reader, path: str, size: int) -> JobDefinition:
+    """The same for a definition that is a record already, of about so many bytes. Problems get ``path`` in front."""
     catalog = await read_catalog(reader) if uses_python(definition) else Catalog()
-    problems = check(definition, known_tasks=catalog.tasks)
+    problems = await aside(size, partial(check, definition, known_tasks=catalog.tasks))
     if problems:
         count = "1 problem" if len(problems) == 1 else f"{len(problems)} problems"
         moved = tuple(structs.replace(p, path=f"{path}.{p.path}" if p.path else path) for p in problems)

@@ -13,7 +13,6 @@ from msgspec import structs
 
 from headrace.codec.documents import Document, attach, definition_from
 from headrace.codec.patches import merge_patch
-from headrace.codec.positions import Positions
 from headrace.control.api.answers import Told, ask_named
 from headrace.control.api.call import Call, Reply
 from headrace.control.api.incoming import WRITTEN_BY_SERVER, Incoming, definition_of, document_of, named_definition
@@ -22,6 +21,7 @@ from headrace.control.api.lookup import no_job
 from headrace.control.api.records import CheckView, JobListing
 from headrace.control.api.table import BASE, DOCUMENTS, MERGE_PATCH, PAGE, REASON, Kind, Query, Route
 from headrace.control.api.views import moment
+from headrace.control.aside import aside
 from headrace.control.auth import Permission
 from headrace.control.catalog import read_catalog, unpinned
 from headrace.control.changes.jobs import JobSaved, PutJob
@@ -98,9 +98,10 @@ async def patch_job(call: Call) -> Reply:
             raise await no_job(call, name)
         known = await call.services.graphs.load(saved.record.graph)
         _refuse_ours(document.data, msgspec.to_builtins(await job_view(call, saved)))
-        patched = Document(merge_patch(msgspec.to_builtins(unpinned(known.definition)), document.data), Positions())
+        patched = merge_patch(msgspec.to_builtins(unpinned(known.definition)), document.data)
         allow = bool(saved.record.missing) or call.yes("allow_missing")
-        incoming = await named_definition(call, patched, name, allow_missing=allow)
+        whole = Document(patched, size=known.size + document.size)
+        incoming = await named_definition(call, whole, name, allow_missing=allow)
         kept = await call.services.ledger.document(incoming.definition)
         expected = saved.row.version if wanted is None else wanted
         change = PutJob(incoming.definition, kept, missing=incoming.missing, expected=expected)
@@ -145,7 +146,8 @@ async def check_job(call: Call) -> Reply:
             data = {key: value for key, value in document.data.items() if key not in WRITTEN_BY_SERVER}
             document = structs.replace(document, data=data)
         catalog = await read_catalog(call.services.reader)
-        definition = definition_from(document, partial(check, known_tasks=catalog.tasks))
+        rules = partial(check, known_tasks=catalog.tasks)
+        definition = await aside(document.size, partial(definition_from, document, rules))
     except Invalid as error:
         problems = list(error.problems) or [Problem("", error.message)]
         return Reply(CheckView(ok=False, problems=problems))

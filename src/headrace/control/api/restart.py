@@ -73,7 +73,7 @@ async def _target(call: Call, row: RunRow, old: Known, body: Restart) -> Target:
             "1 problem", problems=(Problem("version", "this run was a test: make a new one of that version"),)
         )
     if body.code == "latest":
-        definition = await pinned_definition(target.known.definition, call.services.reader, "job")
+        definition = await pinned_definition(target.known.definition, call.services.reader, "job", target.known.size)
         fresh = await kept_target(call, definition, target.job)
         target = Target(fresh.graph, fresh.known, target.job, target.version)
     return target

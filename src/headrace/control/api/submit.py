@@ -240,9 +240,11 @@ async def _target(call: Call, body: AnyRun, path: str) -> Target:
         call.caller.require(Permission.runs_define)
     if isinstance(body.job, JobDefinition):
         definition, name = body.job, body.job.name
-        return await kept_target(call, await pinned_definition(definition, call.services.reader, "job"), name)
+        return await kept_target(
+            call, await pinned_definition(definition, call.services.reader, "job", len(call.raw)), name
+        )
     definition = await one_task_job(body, call.services.reader)
-    return await kept_target(call, await pinned_definition(definition, call.services.reader, "task"), None)
+    return await kept_target(call, await pinned_definition(definition, call.services.reader, "task", 0), None)
 
 
 async def kept_target(call: Call, definition: JobDefinition, job: str | None) -> Target:

@@ -18,6 +18,7 @@ from headrace.control.api.answers import Told, ask_named
 from headrace.control.api.call import Call, Reply
 from headrace.control.api.incoming import WRITTEN_BY_SERVER, document_of, incoming_from
 from headrace.control.api.table import BASE, DOCUMENTS, IMPORT_BODY_MAX, REASON, Kind, Query, Route
+from headrace.control.aside import aside
 from headrace.control.auth import Permission
 from headrace.control.catalog import Catalog, read_catalog, unpinned
 from headrace.control.changes.jobs import JOB, PutJob, read_job
@@ -105,7 +106,8 @@ async def post_import(call: Call) -> Reply:
     plan = await _plan(call, document)
     if plan.problems:
         count = "1 problem" if len(plan.problems) == 1 else f"{len(plan.problems)} problems"
-        raise Invalid(f"the document has {count}", problems=tuple(attach(plan.problems, document.positions)))
+        placed = await aside(document.size, partial(attach, plan.problems, document.positions))
+        raise Invalid(f"the document has {count}", problems=tuple(placed))
     dry = call.yes("dry_run")
     try:
         return await ask_named(call, Together(tuple(plan.changes), dry), partial(told_import, plan, dry))
