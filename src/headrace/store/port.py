@@ -265,6 +265,9 @@ class Reader(Protocol):
     async def gate_waiting(self, gate: LimitKey, limit: int) -> list[tuple[int, int]]:
         """(run, rank) of runs that wait at a gate, in order."""
 
+    async def first_waiting(self, gates: Sequence[LimitKey], limit: int) -> dict[LimitKey, list[int]]:
+        """The first runs that wait at each of these gates, in order, at most so many at each; gates of none are left out."""
+
     async def gates_waiting(self) -> list[LimitKey]:
         """Gates at which runs wait. One seek per gate, never a scan."""
 

@@ -7,18 +7,22 @@ asks ``Admit`` changes. Core decides; one that comes too early is harmless. One 
 from __future__ import annotations
 
 from collections.abc import Iterable
+from itertools import islice
 
 from headrace.control.loops.dispatch import Asks
 from headrace.control.loops.loop import Loop
-from headrace.core.limits import holds_gate
+from headrace.core.limits import holds_gate, waits_at_gate
 from headrace.model.cells import RunCell
 from headrace.model.changes import SYSTEM, Admit
 from headrace.model.errors import Busy
 from headrace.model.limits import GATE_PREFIX, LimitKey
 from headrace.store.port import Reader
 
+GATES_MAX = 128
+"""Gates that are looked at together."""
+
 PAGE = 32
-"""Runs that are asked for at once; the next page is read when one of these was let in."""
+"""Runs that are asked for at once at one gate, at most: mostly one has left, and one may come in."""
 
 
 class AdmitLoop(Loop):
@@ -58,16 +62,33 @@ class AdmitLoop(Loop):
             self._gates.update(dict.fromkeys(await self._reader.gates_waiting()))
         while self._gates:
             # Taken out first: what is freed while this is being asked is told anew.
-            gate = next(iter(self._gates))
-            del self._gates[gate]
-            while await self._let_in(gate):
-                pass
+            gates = list(islice(self._gates, GATES_MAX))
+            for gate in gates:
+                del self._gates[gate]
+            most = 1
+            while gates:
+                gates = await self._let_in(gates, most)
+                most *= 2
 
-    async def _let_in(self, gate: LimitKey) -> bool:
-        """Ask for the first that wait; whether one of them was let in and more may wait."""
-        rows = await self._reader.gate_waiting(gate, PAGE)
-        if not rows:
-            return False
-        answers = await self._ledger.ask_many([Admit(run, *gate) for run, _ in rows], SYSTEM)
-        cells = [cell for answer in answers if isinstance(cell := getattr(answer, "cell", None), RunCell)]
-        return any(holds_gate(cell) for cell in cells)
+    async def _let_in(self, gates: list[LimitKey], most: int) -> list[LimitKey]:
+        """Ask for the first that wait at each of these, in one commit; the gates at which there may be room for more."""
+        waiting = await self._reader.first_waiting(gates, min(most, PAGE))
+        asked = [Admit(run, *gate) for gate, runs in waiting.items() for run in runs]
+        answers = await self._ledger.ask_many(asked, SYSTEM)
+        cells: dict[LimitKey, list[RunCell | None]] = {gate: [] for gate in waiting}
+        for change, answer in zip(asked, answers, strict=True):
+            cell = getattr(answer, "cell", None)
+            cells[change.gate, change.key].append(cell if isinstance(cell, RunCell) else None)
+        return [gate for gate, seen in cells.items() if _may_have_room(seen, again=most < PAGE)]
+
+
+def _may_have_room(cells: list[RunCell | None], *, again: bool) -> bool:
+    """Whether more than these, asked in order, may come in: not when the last one still waits.
+
+    One that was refused, or has ended meanwhile, says nothing of the room: unless another was let in, more are asked only
+    ``again``, so that this comes to an end.
+    """
+    last = cells[-1]
+    if last is not None and waits_at_gate(last):
+        return False
+    return again or any(cell is not None and holds_gate(cell) for cell in cells)

@@ -205,6 +205,14 @@ class PostgresReader(PostgresLog, PostgresLists):
         """Runs that wait at a gate."""
         return [(row[0], row[1]) for row in await self._pool.rows("gate_waiting", [*gate, limit])]
 
+    async def first_waiting(self, gates: Sequence[LimitKey], limit: int) -> dict[LimitKey, list[int]]:
+        """The first runs that wait at each of these gates."""
+        found: dict[LimitKey, list[int]] = {}
+        names, keys = [name for name, _ in gates], [key for _, key in gates]
+        for name, key, run in await self._pool.rows("first_waiting", [names, keys, limit]):
+            found.setdefault((name, key), []).append(run)
+        return found
+
     async def gates_waiting(self) -> list[LimitKey]:
         """Gates at which runs wait."""
         return [(row[0], row[1]) for row in await self._pool.rows("gates_waiting", [])]

@@ -186,6 +186,18 @@ class SqliteReader(SqliteLog, SqliteLists):
     async def gate_waiting(self, gate: LimitKey, limit: int) -> list[tuple[int, int]]:
         return [(row[0], row[1]) for row in await self._ask("gate_waiting", (*gate, limit))]
 
+    async def first_waiting(self, gates: Sequence[LimitKey], limit: int) -> dict[LimitKey, list[int]]:
+        def work(conn: apsw.Connection) -> dict[LimitKey, list[int]]:
+            found: dict[LimitKey, list[int]] = {}
+            with _snapshot(conn):
+                for gate in gates:
+                    rows: list[Row] = conn.execute(self._sql["gate_waiting"], (*gate, limit)).fetchall()
+                    if rows:
+                        found[gate] = [row[0] for row in rows]
+            return found
+
+        return await self._with(work)
+
     async def gates_waiting(self) -> list[LimitKey]:
         return [(row[0], row[1]) for row in await self._ask("gates_waiting", ())]
 

@@ -206,6 +206,12 @@ select coalesce(sum(units), 0)::bigint from limit_use where name = $1
 -- name: gate_waiting
 select run, rank from gate_wait where name = $1 and key = $2 order by rank, run limit $3
 
+-- name: first_waiting
+select n.name, n.key, w.run
+from unnest($1::text[], $2::text[]) with ordinality n (name, key, place),
+lateral (select run, rank from gate_wait where gate_wait.name = n.name and gate_wait.key = n.key order by rank, run limit $3) w
+order by n.place, w.rank, w.run
+
 -- name: gates_waiting
 with recursive walk as (
     (select name, key from gate_wait order by name, key limit 1)
