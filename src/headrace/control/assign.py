@@ -76,12 +76,16 @@ class Assigner:
         made: list[Assignment] = []
         quick = self._durations.quick()
         told = None if self._alone else await self._told(batch)
+        # All instances of a task are given the same files: they are looked up once.
+        given: dict[tuple[int, int], tuple[InputFile, ...]] = {}
         for d in batch:
             if made and not len(made) % SLICE:
                 await asyncio.sleep(0)
-            run = d.key[0]
+            run, no, _ = d.key
             files = run in self._with_files or run < self._fresh_from if told is None else run in told
-            made.append(self._one(d, await self._inputs(d) if files else (), quick))
+            if files and (run, no) not in given:
+                given[run, no] = await self._inputs(d)
+            made.append(self._one(d, given[run, no] if files else (), quick))
         return made
 
     async def _told(self, batch: Sequence[Dispatch]) -> set[int]:
