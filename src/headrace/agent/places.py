@@ -20,6 +20,7 @@ from msgspec import Struct
 from headrace.agent.blobs import FileBlobs
 from headrace.agent.executors.environment import write_file
 from headrace.agent.executors.port import Place
+from headrace.agent.trash import Trash
 from headrace.link.records import Artifact, Assignment, InputFile
 from headrace.model.errors import HeadraceError, Invalid
 
@@ -262,6 +263,7 @@ class FilePlaces:
         shutil.rmtree(self._folder, ignore_errors=True)
         os.makedirs(self._folder, mode=0o700)
         self._free: deque[Folder] = deque()
+        self._trash = Trash()
         self._n = 0
 
     def of(self, a: Assignment) -> Place:
@@ -286,20 +288,7 @@ class FilePlaces:
         if len(self._free) < _FREE_MAX and folder.reset():
             self._free.append(folder)
         else:
-            shutil.rmtree(folder.root, onerror=_retry)
-
-
-def _retry(function: object, path: str, _error: object) -> None:
-    """A folder the attempt made unreadable: open it up and try once more; what still resists is left behind."""
-    try:
-        os.chmod(os.path.dirname(path), 0o700)
-        os.chmod(path, 0o700, follow_symlinks=False) if os.path.islink(path) else os.chmod(path, 0o700)
-        if os.path.isdir(path) and not os.path.islink(path):
-            shutil.rmtree(path, ignore_errors=True)
-        else:
-            os.unlink(path)
-    except (OSError, NotImplementedError):
-        return
+            self._trash.take(folder.root)
 
 
 def _files(folder: str) -> Iterator[tuple[str, str]]:
